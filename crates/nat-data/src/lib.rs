@@ -1,0 +1,1 @@
+//! Labelled image folders and tars as deterministic batches.

@@ -1,0 +1,1 @@
+//! Evolutionary many-objective search over integer strings.

@@ -1,0 +1,1 @@
+//! Accuracy predictors for neural architectures and their rank metrics.

@@ -1,0 +1,1 @@
+//! Search spaces, genotypes, architectures and their exact costs.

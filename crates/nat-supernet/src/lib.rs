@@ -1,0 +1,1 @@
+//! The elastic supernet on Burn: layers, extraction, BN recalibration, checkpoints.

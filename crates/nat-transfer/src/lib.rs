@@ -1,0 +1,1 @@
+//! Neural Architecture Transfer: adapt, evaluate, search, archive.

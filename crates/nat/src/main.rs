@@ -1,0 +1,2 @@
+//! The `nat` command line.
+fn main() {}
