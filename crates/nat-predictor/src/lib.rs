@@ -1,1 +1,40 @@
-//! Accuracy predictors for neural architectures and their rank metrics.
+//! Accuracy predictors for neural architectures, and the metrics that judge them.
+//!
+//! A predictor is fitted on a few dozen genotypes with a measured error and then ranks thousands
+//! that nobody has measured. Genotypes are strings of small integers; [`Scaling`] says how they are
+//! mapped to the unit box. Three models share the [`Predictor`] trait:
+//!
+//! | model | what it is | when |
+//! |---|---|---|
+//! | [`RbfEnsemble`] | 500 cubic RBF models, each on a random subset of the genes | the search's default |
+//! | [`Rbf`] | one cubic RBF model on all genes | a landscape without irrelevant genes |
+//! | [`Ridge`] | linear, shrunk | the baseline that the others have to beat |
+//!
+//! [`metrics`] has RMSE, Pearson's r, Spearman's rho and Kendall's tau.
+
+mod centres;
+mod ensemble;
+mod error;
+mod interpolant;
+pub mod metrics;
+mod parallel;
+mod rbf;
+mod ridge;
+mod scaling;
+
+pub use ensemble::{Aggregate, EnsembleSettings, RbfEnsemble};
+pub use error::FitError;
+pub use rbf::Rbf;
+pub use ridge::Ridge;
+pub use scaling::Scaling;
+
+/// A fitted model that maps genotypes to the quantity it was fitted on.
+pub trait Predictor: Send + Sync {
+    /// One prediction per genotype, in the order given and in the unit of the training labels.
+    ///
+    /// `threads` bounds the threads used and never changes a bit of the result.
+    ///
+    /// # Panics
+    /// If a genotype has another number of genes than those the model was fitted on.
+    fn predict(&self, genotypes: &[Vec<u16>], threads: usize) -> Vec<f64>;
+}
