@@ -1,0 +1,289 @@
+//! Genotypes: a network of a space as a string of integers in canonical form.
+//!
+//! The order is the paper's: resolution index, width index, then one gene per layer slot of the
+//! elastic stages. A layer gene is 0 for a skipped slot, else
+//! `1 + kernels x index(expansion) + index(kernel)` within the stage's lists.
+
+use std::{fmt, ops::Range};
+
+use serde::{Serialize, Serializer};
+use thiserror::Error;
+
+use crate::{
+    architecture::Architecture,
+    space::{Space, Stage},
+};
+
+/// Position of the resolution index.
+const RESOLUTION: usize = 0;
+/// Position of the width index.
+const WIDTH: usize = 1;
+/// Position of the first layer gene.
+const FIRST_LAYER: usize = 2;
+
+/// One network of a space. Only a [`Space`] makes genotypes, so every one is within the space's
+/// bounds and canonical: in each stage the skipped slots come last. Two genotypes of a space are
+/// equal exactly if their networks are.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Genotype(Box<[u16]>);
+
+impl Genotype {
+    /// The genes, in the order of the space.
+    pub fn as_slice(&self) -> &[u16] {
+        &self.0
+    }
+}
+
+/// Comma-separated, without blanks.
+impl fmt::Display for Genotype {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (position, gene) in self.0.iter().enumerate() {
+            let comma = if position == 0 { "" } else { "," };
+            write!(f, "{comma}{gene}")?;
+        }
+        Ok(())
+    }
+}
+
+/// As its text.
+impl Serialize for Genotype {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+/// Why a string is no genotype of a space.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum GenotypeError {
+    /// Something between two commas is no gene.
+    #[error(
+        "gene {position} is `{text}`: expected an integer in 0 to {}",
+        u16::MAX
+    )]
+    Text {
+        /// From 0.
+        position: usize,
+        /// What stands there.
+        text: String,
+    },
+    /// Too few or too many genes.
+    #[error("{found} genes: the space `{space}` has {expected}")]
+    Count {
+        /// Name of the space.
+        space: String,
+        /// How many genes it has.
+        expected: usize,
+        /// How many were given.
+        found: usize,
+    },
+    /// A gene outside its bounds.
+    #[error("gene {position} ({name}) is {value}: the space `{space}` has {lower} to {upper}")]
+    Range {
+        /// Name of the space.
+        space: String,
+        /// From 0.
+        position: usize,
+        /// What the gene stands for.
+        name: String,
+        /// What was given.
+        value: u16,
+        /// The smallest value.
+        lower: u16,
+        /// The largest value.
+        upper: u16,
+    },
+}
+
+/// Reads comma-separated genes, blanks around them allowed, without asking whether a space has them.
+pub fn parse_genes(text: &str) -> Result<Vec<u16>, GenotypeError> {
+    text.split(',')
+        .map(str::trim)
+        .enumerate()
+        .map(|(position, gene)| {
+            gene.parse().map_err(|_| GenotypeError::Text {
+                position,
+                text: gene.to_owned(),
+            })
+        })
+        .collect()
+}
+
+impl Space {
+    /// The number of genes.
+    pub fn genes(&self) -> usize {
+        FIRST_LAYER + self.elastic_stages().map(Stage::max_depth).sum::<usize>()
+    }
+
+    /// The smallest value of every gene: 0, or 1 for the layers that no depth skips.
+    pub fn lower(&self) -> Vec<u16> {
+        let mut lower = vec![0; self.genes()];
+        for (stage, slots) in self.gene_ranges() {
+            lower[slots][..stage.min_depth()].fill(1);
+        }
+        lower
+    }
+
+    /// The largest value of every gene, itself allowed.
+    pub fn upper(&self) -> Vec<u16> {
+        let mut upper = vec![0; self.genes()];
+        upper[RESOLUTION] = (self.resolutions.count() - 1) as u16;
+        upper[WIDTH] = (self.width_multipliers.len() - 1) as u16;
+        for (stage, slots) in self.gene_ranges() {
+            upper[slots].fill(stage.settings() as u16);
+        }
+        upper
+    }
+
+    /// How many values each gene is coded with. The value 0 counts for every layer, also where it
+    /// is out of bounds, as in the paper's predictor.
+    pub fn alphabet_sizes(&self) -> Vec<u16> {
+        self.upper().into_iter().map(|upper| upper + 1).collect()
+    }
+
+    /// What each gene stands for, such as `resolution` or `stage 2 layer 4`. Stages are counted from
+    /// 0 as in the space file, layers from 1.
+    pub fn gene_names(&self) -> Vec<String> {
+        let mut names = vec!["resolution".to_owned(), "width".to_owned()];
+        for (index, stage) in self.stages.iter().enumerate() {
+            if !stage.is_fixed() {
+                names.extend((1..=stage.max_depth()).map(|n| format!("stage {index} layer {n}")));
+            }
+        }
+        names
+    }
+
+    /// Brings genes into canonical form: in each stage the active layers move to the front, in
+    /// their order, and the skipped slots to the end.
+    ///
+    /// # Panics
+    /// If the number of genes is not [`genes`](Self::genes).
+    pub fn canonicalise(&self, genes: &mut [u16]) {
+        assert_eq!(
+            genes.len(),
+            self.genes(),
+            "genes of the space {}",
+            self.name
+        );
+        for (_, slots) in self.gene_ranges() {
+            // A stable sort by "skipped" keeps the order of the active layers.
+            genes[slots].sort_by_key(|&gene| gene == 0);
+        }
+    }
+
+    /// Whether [`canonicalise`](Self::canonicalise) would change nothing.
+    ///
+    /// # Panics
+    /// If the number of genes is not [`genes`](Self::genes).
+    pub fn is_canonical(&self, genes: &[u16]) -> bool {
+        assert_eq!(
+            genes.len(),
+            self.genes(),
+            "genes of the space {}",
+            self.name
+        );
+        self.gene_ranges()
+            .all(|(_, slots)| genes[slots].is_sorted_by_key(|&gene| gene == 0))
+    }
+
+    /// The genotype of genes within the bounds, brought into canonical form. Where that must not
+    /// happen unnoticed, ask [`is_canonical`](Self::is_canonical) first.
+    pub fn genotype(&self, genes: &[u16]) -> Result<Genotype, GenotypeError> {
+        if genes.len() != self.genes() {
+            return Err(GenotypeError::Count {
+                space: self.name.clone(),
+                expected: self.genes(),
+                found: genes.len(),
+            });
+        }
+        let (lower, upper) = (self.lower(), self.upper());
+        for (position, &value) in genes.iter().enumerate() {
+            if value < lower[position] || value > upper[position] {
+                return Err(GenotypeError::Range {
+                    space: self.name.clone(),
+                    position,
+                    name: self.gene_names()[position].clone(),
+                    value,
+                    lower: lower[position],
+                    upper: upper[position],
+                });
+            }
+        }
+        let mut genes = genes.to_vec();
+        self.canonicalise(&mut genes);
+        Ok(Genotype(genes.into()))
+    }
+
+    /// The genotype of a text such as `8,0,1,1,...`: [`parse_genes`], then
+    /// [`genotype`](Self::genotype).
+    pub fn parse(&self, text: &str) -> Result<Genotype, GenotypeError> {
+        self.genotype(&parse_genes(text)?)
+    }
+
+    /// All genes at their lower bounds: the first resolution and width, and in every layer the
+    /// smallest depth, kernel and expansion.
+    pub fn smallest(&self) -> Genotype {
+        Genotype(self.lower().into())
+    }
+
+    /// All genes at their upper bounds.
+    pub fn largest(&self) -> Genotype {
+        Genotype(self.upper().into())
+    }
+
+    /// The middle of every list of choices, the smaller of two: depth 3, kernel 5 and expansion 4 in
+    /// the once-for-all spaces.
+    pub fn middle(&self) -> Genotype {
+        fn middle(choices: &[usize]) -> usize {
+            choices[(choices.len() - 1) / 2]
+        }
+        let mut genes = vec![0; self.genes()];
+        genes[RESOLUTION] = ((self.resolutions.count() - 1) / 2) as u16;
+        genes[WIDTH] = ((self.width_multipliers.len() - 1) / 2) as u16;
+        for (stage, slots) in self.gene_ranges() {
+            let gene = stage.gene(middle(&stage.kernels), middle(&stage.expands));
+            let gene = gene.expect("the choices are the stage's own");
+            genes[slots][..middle(&stage.depths)].fill(gene);
+        }
+        Genotype(genes.into())
+    }
+
+    /// What the genes stand for.
+    ///
+    /// # Panics
+    /// If the genotype is of another space.
+    pub fn architecture(&self, genotype: &Genotype) -> Architecture {
+        let genes = genotype.as_slice();
+        assert_eq!(
+            genes.len(),
+            self.genes(),
+            "genes of the space {}",
+            self.name
+        );
+        let mut architecture = Architecture {
+            resolution: self.resolutions.side(genes[RESOLUTION].into()),
+            width: genes[WIDTH].into(),
+            depths: Vec::new(),
+            kernels: Vec::new(),
+            expands: Vec::new(),
+        };
+        for (stage, slots) in self.gene_ranges() {
+            let active = genes[slots].iter().take_while(|&&gene| gene != 0);
+            let (kernels, expands): (Vec<_>, Vec<_>) =
+                active.map(|&gene| stage.kernel_and_expand(gene)).unzip();
+            architecture.depths.push(kernels.len());
+            architecture.kernels.push(kernels);
+            architecture.expands.push(expands);
+        }
+        architecture
+    }
+
+    /// The elastic stages with the positions of their genes.
+    pub(crate) fn gene_ranges(&self) -> impl Iterator<Item = (&Stage, Range<usize>)> {
+        let mut start = FIRST_LAYER;
+        self.elastic_stages().map(move |stage| {
+            let slots = start..start + stage.max_depth();
+            start = slots.end;
+            (stage, slots)
+        })
+    }
+}

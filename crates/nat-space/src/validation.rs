@@ -1,0 +1,241 @@
+//! What makes a space valid, and what is said when it is not.
+
+use std::{fmt::Display, io, path::PathBuf};
+
+use thiserror::Error;
+
+use crate::space::{Space, Stage};
+
+/// Why there is no such space.
+#[derive(Debug, Error)]
+pub enum SpaceError {
+    /// Neither a built-in name nor a file.
+    #[error(
+        "unknown space `{name}`: expected one of {} or the path of a TOML file",
+        Space::BUILTIN_NAMES.join(", ")
+    )]
+    Unknown {
+        /// What was asked for.
+        name: String,
+    },
+    /// The file cannot be read.
+    #[error("cannot read the space file {}: {source}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// The system's reason.
+        source: io::Error,
+    },
+    /// The file was read, but what it holds is no space.
+    #[error("{}: {error}", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        error: Box<SpaceError>,
+    },
+    /// No TOML, a missing or unknown key, or a value of the wrong type.
+    #[error("line {line}: {message}")]
+    Toml {
+        /// From 1.
+        line: usize,
+        /// The parser's words.
+        message: String,
+    },
+    /// A value that no space can have.
+    #[error("{field} = {found}: expected {expected}")]
+    Invalid {
+        /// The key, as a path from the top of the file; stages are counted from 0.
+        field: String,
+        /// What is allowed.
+        expected: String,
+        /// What was given.
+        found: String,
+    },
+}
+
+// Within these limits the multiply-adds of a network stay below 2^64: a convolution has at most
+// 2^13 x 2^17 x 2^24 of them, and there are at most 256 layers of three.
+const MAX_SIDE: usize = 4096;
+const MAX_WIDTH: usize = 8192;
+const MAX_EXPAND: usize = 16;
+const MAX_KERNEL: usize = 31;
+const MAX_DEPTH: usize = 16;
+const MAX_STAGES: usize = 16;
+
+fn check(
+    holds: bool,
+    field: impl Display,
+    found: impl Display,
+    expected: impl Into<String>,
+) -> Result<(), SpaceError> {
+    if holds {
+        return Ok(());
+    }
+    Err(SpaceError::Invalid {
+        field: field.to_string(),
+        expected: expected.into(),
+        found: found.to_string(),
+    })
+}
+
+/// Not empty, and every value above the one before it.
+fn ascends<T: PartialOrd>(values: &[T]) -> bool {
+    !values.is_empty() && values.is_sorted_by(|a, b| a < b)
+}
+
+impl Space {
+    /// Checks every field; the first one that is wrong is the error.
+    pub fn validate(&self) -> Result<(), SpaceError> {
+        check(
+            !self.name.trim().is_empty(),
+            "name",
+            format!("{:?}", self.name),
+            "a name",
+        )?;
+        check(
+            self.family == "mbconv",
+            "family",
+            format!("{:?}", self.family),
+            "\"mbconv\"",
+        )?;
+
+        let widths = &self.width_multipliers;
+        check(
+            ascends(widths) && widths.iter().all(|w| w.is_finite() && *w > 0.0),
+            "width_multipliers",
+            format!("{widths:?}"),
+            "ascending numbers above 0",
+        )?;
+
+        let sides = self.resolutions;
+        check(
+            (1..=MAX_SIDE).contains(&sides.from),
+            "resolutions.from",
+            sides.from,
+            format!("1 to {MAX_SIDE}"),
+        )?;
+        check(
+            (sides.from..=MAX_SIDE).contains(&sides.to),
+            "resolutions.to",
+            sides.to,
+            format!("{} (resolutions.from) to {MAX_SIDE}", sides.from),
+        )?;
+        check(
+            sides.step > 0 && (sides.to - sides.from).is_multiple_of(sides.step),
+            "resolutions.step",
+            sides.step,
+            format!("a divisor of {} - {}, at least 1", sides.to, sides.from),
+        )?;
+
+        check(
+            self.bn.eps.is_finite() && self.bn.eps > 0.0,
+            "bn.eps",
+            self.bn.eps,
+            "a number above 0",
+        )?;
+        check(
+            (0.0..=1.0).contains(&self.bn.momentum),
+            "bn.momentum",
+            self.bn.momentum,
+            "0 to 1",
+        )?;
+
+        self.check_width("stem.width", self.stem.width)?;
+        check_kernel("stem.kernel", self.stem.kernel, self.stem.kernel)?;
+        check_stride("stem.stride", self.stem.stride)?;
+
+        check(
+            (1..=MAX_STAGES).contains(&self.stages.len()),
+            "stage",
+            format!("{} tables", self.stages.len()),
+            format!("1 to {MAX_STAGES} tables"),
+        )?;
+        for (index, stage) in self.stages.iter().enumerate() {
+            self.check_stage(index, stage)?;
+        }
+
+        self.check_width("head.expand", self.head.expand)?;
+        if let Some(mix) = self.head.mix {
+            self.check_width("head.mix", mix)?;
+        }
+        check(
+            (0.0..1.0).contains(&self.head.dropout),
+            "head.dropout",
+            self.head.dropout,
+            "0 to below 1",
+        )?;
+
+        check(
+            self.checked_size().is_some(),
+            "stage",
+            "more than 2^128 networks",
+            "fewer or smaller choices",
+        )
+    }
+
+    fn check_stage(&self, index: usize, stage: &Stage) -> Result<(), SpaceError> {
+        let field = |key: &str| format!("stage[{index}].{key}");
+        self.check_width(&field("width"), stage.width)?;
+        check_stride(&field("stride"), stage.stride)?;
+
+        let depths = &stage.depths;
+        check(
+            !depths.is_empty()
+                && depths.windows(2).all(|pair| pair[1] == pair[0] + 1)
+                && depths[0] >= 1
+                && stage.max_depth() <= MAX_DEPTH,
+            field("depths"),
+            format!("{depths:?}"),
+            format!("consecutive ascending numbers in 1 to {MAX_DEPTH}"),
+        )?;
+
+        let kernels = format!("{:?}", stage.kernels);
+        check(
+            ascends(&stage.kernels),
+            field("kernels"),
+            &kernels,
+            "ascending odd numbers",
+        )?;
+        for &kernel in &stage.kernels {
+            check_kernel(&field("kernels"), kernel, &kernels)?;
+        }
+
+        let expands = &stage.expands;
+        check(
+            ascends(expands) && expands[0] >= 1 && expands[expands.len() - 1] <= MAX_EXPAND,
+            field("expands"),
+            format!("{expands:?}"),
+            format!("ascending numbers in 1 to {MAX_EXPAND}"),
+        )?;
+        check(
+            expands[0] > 1 || expands.len() == 1,
+            field("expands"),
+            format!("{expands:?}"),
+            "1 only by itself, as it means no expansion convolution",
+        )
+    }
+
+    fn check_width(&self, field: &str, width: usize) -> Result<(), SpaceError> {
+        let widest = self.width_multipliers[self.width_multipliers.len() - 1];
+        check(
+            width >= 1 && width as f64 * widest <= MAX_WIDTH as f64,
+            field,
+            width,
+            format!("at least 1, and at most {MAX_WIDTH} after multiplication by {widest}"),
+        )
+    }
+}
+
+fn check_kernel(field: &str, kernel: usize, found: impl Display) -> Result<(), SpaceError> {
+    check(
+        kernel % 2 == 1 && kernel <= MAX_KERNEL,
+        field,
+        found,
+        format!("odd numbers in 1 to {MAX_KERNEL}"),
+    )
+}
+
+fn check_stride(field: &str, stride: usize) -> Result<(), SpaceError> {
+    check(stride == 1 || stride == 2, field, stride, "1 or 2")
+}
