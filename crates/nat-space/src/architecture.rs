@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::{
-    genotype::Genotype,
+    genotype::{Genotype, RESOLUTION, WIDTH},
     space::{Space, Stage},
 };
 
@@ -101,23 +101,20 @@ impl Space {
         }
 
         let mut genes = vec![0; self.genes()];
-        genes[0] = resolution as u16;
-        genes[1] = architecture.width as u16;
-        for (index, (stage, slots)) in self.gene_ranges().enumerate() {
-            let depth = architecture.depths[index];
+        genes[RESOLUTION] = resolution as u16;
+        genes[WIDTH] = architecture.width as u16;
+        for (at, (index, stage, slots)) in self.gene_ranges().enumerate() {
+            let depth = architecture.depths[at];
             self.check_depth(index, stage, depth)?;
-            let kernels = &architecture.kernels[index];
-            let expands = &architecture.expands[index];
-            check_length(&format!("kernels[{index}]"), kernels.len(), depth)?;
-            check_length(&format!("expands[{index}]"), expands.len(), depth)?;
-            let genes = genes[slots].iter_mut();
-            for (layer, (gene, (&kernel, &expand))) in
-                genes.zip(kernels.iter().zip(expands)).enumerate()
-            {
-                *gene = stage.gene(kernel, expand).ok_or_else(|| {
+            let (kernels, expands) = (&architecture.kernels[at], &architecture.expands[at]);
+            check_length(&format!("kernels[{at}]"), kernels.len(), depth)?;
+            check_length(&format!("expands[{at}]"), expands.len(), depth)?;
+            for layer in 0..depth {
+                let (kernel, expand) = (kernels[layer], expands[layer]);
+                genes[slots.start + layer] = stage.gene(kernel, expand).ok_or_else(|| {
                     self.no_choice(
-                        &format!("(kernel, expansion) of layer {layer} of elastic stage {index}"),
-                        format!("({kernel}, {expand})"),
+                        &format!("stage {index} layer {}", layer + 1),
+                        format!("kernel {kernel} and expansion {expand}"),
                         format!(
                             "kernels {:?}, expansions {:?}",
                             stage.kernels, stage.expands
@@ -145,7 +142,7 @@ impl Space {
         let width = self.width_of(&subnet, width)?;
 
         check_length("d", subnet.d.len(), self.elastic_stages().count())?;
-        for (index, (stage, &depth)) in self.elastic_stages().zip(&subnet.d).enumerate() {
+        for ((index, stage, _), &depth) in self.gene_ranges().zip(&subnet.d) {
             self.check_depth(index, stage, depth)?;
         }
         let slots: Vec<usize> = self.elastic_stages().map(Stage::max_depth).collect();
@@ -209,7 +206,7 @@ impl Space {
             return Ok(());
         }
         Err(self.no_choice(
-            &format!("the depth of elastic stage {index}"),
+            &format!("the depth of stage {index}"),
             depth,
             format!("{:?}", stage.depths),
         ))
@@ -263,4 +260,106 @@ fn by_stage(
         stage[..depth].to_vec()
     });
     Ok(stages.collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn nat() -> Space {
+        Space::builtin("nat").unwrap()
+    }
+
+    const CARS_GENES: &str = "16,0,1,2,0,0,6,4,0,0,3,5,1,0,2,3,0,0,2,4,0,0";
+    const CARS_JSON: &str = r#"{"ks":[3,5,7,3,7,5,3,5,7,5,3],"e":[3,3,4,4,3,4,3,3,3,3,4],"d":[2,2,3,2,2],"r":256,"w":1.0}"#;
+
+    #[test]
+    fn the_published_json_leads_to_the_genes_and_back() {
+        let space = nat();
+        let cars = space.architecture_from_json(CARS_JSON, None).unwrap();
+        assert_eq!(space.genotype_of(&cars).unwrap().to_string(), CARS_GENES);
+        assert_eq!(space.architecture_to_json(&cars), CARS_JSON);
+    }
+
+    #[test]
+    fn padded_lists_give_the_same_architecture() {
+        let space = nat();
+        let padded = r#"{"ks":[3,5,0,0, 7,3,9,9, 7,5,3,0, 5,7,7,7, 5,3,3,3],
+                         "e":[3,3,6,6, 4,4,6,6, 3,4,3,6, 3,3,0,0, 3,4,9,9],
+                         "d":[2,2,3,2,2],"r":256,"w":1}"#;
+        assert_eq!(
+            space.architecture_from_json(padded, None).unwrap(),
+            space.architecture_from_json(CARS_JSON, None).unwrap()
+        );
+    }
+
+    #[test]
+    fn a_missing_width_comes_from_the_caller_or_the_space() {
+        let json = CARS_JSON.replace(",\"w\":1.0", "");
+        let given = nat().architecture_from_json(&json, Some(1)).unwrap();
+        assert_eq!(given.width, 1);
+        let error = nat().architecture_from_json(&json, None).unwrap_err();
+        assert!(
+            matches!(error, ArchitectureError::NoWidth { .. }),
+            "{error}"
+        );
+        let single = Space::builtin("ofa-mbv3-w1.2").unwrap();
+        let only = single.architecture_from_json(&json, None).unwrap();
+        assert!(single.architecture_to_json(&only).ends_with("\"w\":1.2}"));
+    }
+
+    #[test]
+    fn errors_name_what_does_not_fit() {
+        let cases = [
+            ("\"r\":256", "\"r\":230", "the resolution is 230"),
+            ("\"w\":1.0", "\"w\":1.1", "the width multiplier is 1.1"),
+            ("\"d\":[2,", "\"d\":[5,", "the depth of stage 1 is 5"),
+            ("\"d\":[2,", "\"d\":[2,2,", "`d` has 6 entries: expected 5"),
+            (
+                "\"ks\":[3,",
+                "\"ks\":[3,3,",
+                "`ks` has 12 entries: expected 11 (active layers) or 20 (all slots)",
+            ),
+            (
+                "\"ks\":[3,5,7,3,",
+                "\"ks\":[3,5,7,9,",
+                "stage 2 layer 2 is kernel 9 and expansion 4",
+            ),
+            (
+                "\"e\":[3,",
+                "\"e\":[5,",
+                "stage 1 layer 1 is kernel 3 and expansion 5",
+            ),
+            ("\"d\":", "\"depth\":", "missing field `d`"),
+            ("{", "[", "expected a JSON object"),
+        ];
+        for (old, new, part) in cases {
+            assert!(CARS_JSON.contains(old));
+            let json = CARS_JSON.replacen(old, new, 1);
+            let message = nat()
+                .architecture_from_json(&json, None)
+                .unwrap_err()
+                .to_string();
+            assert!(message.contains(part), "{old} -> {new}: {message}");
+        }
+        let given = nat().architecture_from_json(&CARS_JSON.replace(",\"w\":1.0", ""), Some(2));
+        assert!(
+            given
+                .unwrap_err()
+                .to_string()
+                .contains("the width index is 2")
+        );
+    }
+
+    #[test]
+    fn lists_that_contradict_the_depths_are_refused() {
+        let space = nat();
+        let mut architecture = space.architecture_from_json(CARS_JSON, None).unwrap();
+        architecture.kernels[3].push(3);
+        let message = space.genotype_of(&architecture).unwrap_err().to_string();
+        assert_eq!(message, "`kernels[3]` has 3 entries: expected 2");
+        architecture.kernels.pop();
+        let message = space.genotype_of(&architecture).unwrap_err().to_string();
+        assert_eq!(message, "`kernels` has 4 entries: expected 5");
+    }
 }

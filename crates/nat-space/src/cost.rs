@@ -212,3 +212,172 @@ impl Space {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn nat() -> Space {
+        Space::builtin("nat").unwrap()
+    }
+
+    #[test]
+    fn published_subnets_have_their_published_costs() {
+        // search-space.md section 7 of the reference.
+        #[rustfmt::skip]
+        let published = [
+            ("8,0, 1,1,0,0, 1,4,4,0, 5,5,1,0, 5,2,2,0, 8,8,7,7", 1000, 222_557_600, 6_067_408),
+            ("8,1, 2,1,1,0, 5,4,5,1, 5,8,1,1, 8,9,7,5, 9,7,7,1", 1000, 482_413_168, 9_066_368),
+            ("15,1, 1,1,0,0, 1,1,0,0, 5,3,3,2, 8,2,1,0, 4,1,4,4", 100, 384_686_184, 5_100_836),
+            ("16,0, 1,2,0,0, 6,4,0,0, 3,5,1,0, 2,3,0,0, 2,4,0,0", 196, 196_999_680, 2_628_948),
+            ("8,1, 3,3,0,0, 9,6,0,0, 9,4,3,2, 9,6,9,7, 9,9,3,1", 10, 464_108_720, 6_862_186),
+            ("9,0, 7,5,0,0, 3,1,0,0, 7,1,0,0, 8,4,0,0, 5,5,4,0", 47, 208_806_592, 3_076_735),
+            ("15,0, 3,4,2,0, 6,7,4,1, 4,3,1,0, 8,4,3,1, 7,7,7,0", 101, 357_196_440, 4_465_693),
+            ("10,0, 6,3,0,0, 7,1,4,1, 9,9,3,5, 9,9,2,1, 7,9,7,1", 10, 367_675_488, 4_984_018),
+        ];
+        let space = nat();
+        for (genes, classes, madds, params) in published {
+            let count = space.count(&space.parse(genes).unwrap(), classes);
+            assert_eq!((count.madds, count.params), (madds, params), "{genes}");
+        }
+    }
+
+    #[test]
+    fn bounds_of_the_paper_s_space() {
+        // search-space.md section 6: width, largest?, classes, MAdds at 192, 224, 256, parameters.
+        #[rustfmt::skip]
+        let bounds = [
+            (0, false, 1000, [89_841_344, 121_278_672, 157_552_512], 3_410_792),
+            (0, true, 1000, [417_292_160, 566_170_656, 737_953_536], 7_664_760),
+            (1, false, 1000, [142_834_656, 193_078_200, 251_051_520], 4_602_456),
+            (1, true, 1000, [621_268_416, 843_101_040, 1_099_061_760], 10_701_632),
+            (0, false, 10, [88_574_144, 120_011_472, 156_285_312], 2_142_602),
+            (0, true, 10, [416_024_960, 564_903_456, 736_686_336], 6_396_570),
+            (1, false, 10, [141_314_016, 191_557_560, 249_530_880], 3_080_826),
+            (1, true, 10, [619_747_776, 841_580_400, 1_097_541_120], 9_180_002),
+        ];
+        let space = nat();
+        for (width, largest, classes, madds, params) in bounds {
+            let genotype = if largest {
+                space.largest()
+            } else {
+                space.smallest()
+            };
+            let mut architecture = space.architecture(&genotype);
+            architecture.width = width;
+            for (side, madds) in [192, 224, 256].into_iter().zip(madds) {
+                architecture.resolution = side;
+                let network = space.network(&architecture, classes);
+                assert_eq!((network.madds(), network.params()), (madds, params));
+            }
+        }
+    }
+
+    #[test]
+    fn sides_outside_the_space_and_odd_ones() {
+        // The subnets of the supernet's golden values, at their sides.
+        #[rustfmt::skip]
+        let golden = [
+            ("8,0,1,1,0,0,1,1,0,0,1,1,0,0,1,1,0,0,1,1,0,0", 64, 12_457_152, 3_410_792),
+            ("8,0,9,9,9,9,9,9,9,9,9,9,9,9,9,9,9,9,9,9,9,9", 64, 50_822_016, 7_664_760),
+            ("8,0,1,1,0,0,1,4,4,0,5,5,1,0,5,2,2,0,8,8,7,7", 128, 75_578_240, 6_067_408),
+            ("16,0,1,2,0,0,6,4,0,0,3,5,1,0,2,3,0,0,2,4,0,0", 96, 30_322_800, 3_658_872),
+            ("7,0,8,1,3,0,9,2,1,2,2,2,0,0,4,3,8,0,9,5,0,0", 96, 48_592_896, 4_379_712),
+            ("0,0,8,5,7,6,8,5,6,0,5,2,0,0,3,3,5,0,6,3,7,0", 128, 95_886_336, 4_639_888),
+            ("6,0,4,5,0,0,7,4,1,0,9,4,7,1,6,8,2,6,4,6,2,6", 100, 71_662_776, 5_268_064),
+        ];
+        let space = nat();
+        for (genes, side, madds, params) in golden {
+            let mut architecture = space.architecture(&space.parse(genes).unwrap());
+            architecture.resolution = side;
+            let network = space.network(&architecture, 1000);
+            assert_eq!(
+                (network.madds(), network.params()),
+                (madds, params),
+                "{genes}"
+            );
+        }
+    }
+
+    #[test]
+    fn rows_of_nat_m1() {
+        // search-space.md section 7, worked example: side, MAdds, parameters, squeeze width.
+        #[rustfmt::skip]
+        let rows = [
+            ("stem", 112, 5_419_008, 464, None),
+            ("block 0", 112, 5_017_600, 464, None),
+            ("block 1", 56, 14_601_216, 2_592, None),
+            ("block 2", 56, 12_870_144, 4_440, None),
+            ("block 5", 28, 8_188_416, 9_176, Some(24)),
+            ("block 6", 28, 11_176_960, 27_960, Some(40)),
+            ("block 7", 28, 11_176_960, 27_960, Some(40)),
+            ("block 9", 14, 8_310_400, 24_000, None),
+            ("block 10", 14, 11_603_200, 60_640, None),
+            ("block 11", 14, 7_949_760, 41_680, None),
+            ("block 13", 14, 13_661_440, 122_544, Some(80)),
+            ("block 14", 14, 16_457_280, 144_792, Some(88)),
+            ("block 15", 14, 16_457_280, 144_792, Some(88)),
+            ("block 17", 7, 21_069_216, 429_224, Some(168)),
+            ("block 18", 7, 16_689_600, 797_360, Some(240)),
+            ("block 19", 7, 15_936_960, 782_000, Some(240)),
+            ("block 20", 7, 15_936_960, 782_000, Some(240)),
+            ("final expand", 7, 7_526_400, 155_520, None),
+            ("feature mix", 1, 1_228_800, 1_228_800, None),
+            ("classifier", 1, 1_280_000, 1_281_000, None),
+        ];
+        let space = nat();
+        let genotype = space
+            .parse("8,0,1,1,0,0,1,4,4,0,5,5,1,0,5,2,2,0,8,8,7,7")
+            .unwrap();
+        let layers = space.network(&space.architecture(&genotype), 1000).layers();
+        let found: Vec<_> = layers
+            .iter()
+            .map(|l| (l.name.as_str(), l.output_side, l.madds, l.params, l.se))
+            .collect();
+        assert_eq!(found, rows);
+    }
+
+    #[test]
+    fn activations_alive_at_once() {
+        let space = nat();
+        let mut architecture = space.architecture(&space.smallest());
+        architecture.resolution = 224;
+        let network = space.network(&architecture, 1000);
+        let layers = network.layers();
+        // Stem: image and output. Block 0, residual, no expansion: input, depthwise output and
+        // projection. Block 1: the expanded input beside the depthwise output or the input. Block 2,
+        // residual: input, expanded input, depthwise output.
+        assert_eq!(layers[0].activations, 3 * 224 * 224 + 16 * 112 * 112);
+        assert_eq!(layers[1].activations, 3 * 16 * 112 * 112);
+        assert_eq!(layers[2].activations, (16 + 48) * 112 * 112);
+        assert_eq!(layers[3].activations, (24 + 72 + 72) * 56 * 56);
+        assert_eq!(network.peak_activations(), (16 + 48) * 112 * 112);
+    }
+
+    #[test]
+    fn tiny_is_small() {
+        let space = Space::builtin("tiny").unwrap();
+        let cost = |genotype| space.count(&genotype, 10).madds;
+        let (smallest, largest) = (cost(space.smallest()), cost(space.largest()));
+        assert!(smallest < 1_000_000, "{smallest}");
+        assert!((6_000_000..9_000_000).contains(&largest), "{largest}");
+        let network = space.network(&space.architecture(&space.largest()), 10);
+        assert_eq!(
+            (network.resolution, network.final_expand.input_side),
+            (64, 4)
+        );
+    }
+
+    #[test]
+    fn the_count_as_json() {
+        let space = Space::builtin("tiny").unwrap();
+        let json = serde_json::to_string(&space.count(&space.smallest(), 10)).unwrap();
+        assert_eq!(
+            json,
+            concat!(
+                r#"{"genes":"0,0,1,0,1,0,1,0,0","resolution":32,"depths":[1,1,1],"#,
+                r#""kernels":[[3],[3],[3]],"expands":[[2],[2],[2]],"madds":662944,"params":35786}"#
+            )
+        );
+    }
+}

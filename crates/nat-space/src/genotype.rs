@@ -15,9 +15,9 @@ use crate::{
 };
 
 /// Position of the resolution index.
-const RESOLUTION: usize = 0;
+pub(crate) const RESOLUTION: usize = 0;
 /// Position of the width index.
-const WIDTH: usize = 1;
+pub(crate) const WIDTH: usize = 1;
 /// Position of the first layer gene.
 const FIRST_LAYER: usize = 2;
 
@@ -117,7 +117,7 @@ impl Space {
     /// The smallest value of every gene: 0, or 1 for the layers that no depth skips.
     pub fn lower(&self) -> Vec<u16> {
         let mut lower = vec![0; self.genes()];
-        for (stage, slots) in self.gene_ranges() {
+        for (_, stage, slots) in self.gene_ranges() {
             lower[slots][..stage.min_depth()].fill(1);
         }
         lower
@@ -128,7 +128,7 @@ impl Space {
         let mut upper = vec![0; self.genes()];
         upper[RESOLUTION] = (self.resolutions.count() - 1) as u16;
         upper[WIDTH] = (self.width_multipliers.len() - 1) as u16;
-        for (stage, slots) in self.gene_ranges() {
+        for (_, stage, slots) in self.gene_ranges() {
             upper[slots].fill(stage.settings() as u16);
         }
         upper
@@ -144,10 +144,8 @@ impl Space {
     /// 0 as in the space file, layers from 1.
     pub fn gene_names(&self) -> Vec<String> {
         let mut names = vec!["resolution".to_owned(), "width".to_owned()];
-        for (index, stage) in self.stages.iter().enumerate() {
-            if !stage.is_fixed() {
-                names.extend((1..=stage.max_depth()).map(|n| format!("stage {index} layer {n}")));
-            }
+        for (index, stage, _) in self.gene_ranges() {
+            names.extend((1..=stage.max_depth()).map(|n| format!("stage {index} layer {n}")));
         }
         names
     }
@@ -164,7 +162,7 @@ impl Space {
             "genes of the space {}",
             self.name
         );
-        for (_, slots) in self.gene_ranges() {
+        for (_, _, slots) in self.gene_ranges() {
             // A stable sort by "skipped" keeps the order of the active layers.
             genes[slots].sort_by_key(|&gene| gene == 0);
         }
@@ -182,7 +180,7 @@ impl Space {
             self.name
         );
         self.gene_ranges()
-            .all(|(_, slots)| genes[slots].is_sorted_by_key(|&gene| gene == 0))
+            .all(|(_, _, slots)| genes[slots].is_sorted_by_key(|&gene| gene == 0))
     }
 
     /// The genotype of genes within the bounds, brought into canonical form. Where that must not
@@ -239,7 +237,7 @@ impl Space {
         let mut genes = vec![0; self.genes()];
         genes[RESOLUTION] = ((self.resolutions.count() - 1) / 2) as u16;
         genes[WIDTH] = ((self.width_multipliers.len() - 1) / 2) as u16;
-        for (stage, slots) in self.gene_ranges() {
+        for (_, stage, slots) in self.gene_ranges() {
             let gene = stage.gene(middle(&stage.kernels), middle(&stage.expands));
             let gene = gene.expect("the choices are the stage's own");
             genes[slots][..middle(&stage.depths)].fill(gene);
@@ -266,7 +264,7 @@ impl Space {
             kernels: Vec::new(),
             expands: Vec::new(),
         };
-        for (stage, slots) in self.gene_ranges() {
+        for (_, stage, slots) in self.gene_ranges() {
             let active = genes[slots].iter().take_while(|&&gene| gene != 0);
             let (kernels, expands): (Vec<_>, Vec<_>) =
                 active.map(|&gene| stage.kernel_and_expand(gene)).unzip();
@@ -277,13 +275,158 @@ impl Space {
         architecture
     }
 
-    /// The elastic stages with the positions of their genes.
-    pub(crate) fn gene_ranges(&self) -> impl Iterator<Item = (&Stage, Range<usize>)> {
+    /// Index, stage and positions of the genes of every elastic stage.
+    pub(crate) fn gene_ranges(&self) -> impl Iterator<Item = (usize, &Stage, Range<usize>)> {
         let mut start = FIRST_LAYER;
-        self.elastic_stages().map(move |stage| {
+        let stages = self.stages.iter().enumerate();
+        let elastic = stages.filter(|(_, stage)| !stage.is_fixed());
+        elastic.map(move |(index, stage)| {
             let slots = start..start + stage.max_depth();
             start = slots.end;
-            (stage, slots)
+            (index, stage, slots)
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use rand::SeedableRng;
+    use rand_chacha::ChaCha8Rng;
+
+    use super::*;
+
+    fn nat() -> Space {
+        Space::builtin("nat").unwrap()
+    }
+
+    #[test]
+    fn bounds_of_the_paper() {
+        let space = nat();
+        assert_eq!(space.genes(), 22);
+        let lower = [&[0, 0][..], &[1, 1, 0, 0].repeat(5)].concat();
+        assert_eq!(space.lower(), lower);
+        assert_eq!(space.upper(), [&[16, 1][..], &[9; 20]].concat());
+        assert_eq!(space.alphabet_sizes(), [&[17, 2][..], &[10; 20]].concat());
+        let names = space.gene_names();
+        assert_eq!(names.len(), 22);
+        assert_eq!(
+            (names[1].as_str(), names[21].as_str()),
+            ("width", "stage 5 layer 4")
+        );
+    }
+
+    #[test]
+    fn a_space_of_one_width_has_a_width_gene_of_0() {
+        let space = Space::builtin("ofa-mbv3-w1.2").unwrap();
+        assert_eq!((space.genes(), space.upper()[1]), (22, 0));
+    }
+
+    #[test]
+    fn skipped_slots_move_to_the_end() {
+        let space = nat();
+        let genes = "8,0,5,3,0,7,1,1,0,0,1,1,0,0,1,1,0,0,9,8,0,7";
+        assert!(!space.is_canonical(&parse_genes(genes).unwrap()));
+        let genotype = space.parse(genes).unwrap();
+        let moved = "8,0,5,3,7,0,1,1,0,0,1,1,0,0,1,1,0,0,9,8,7,0";
+        assert_eq!(genotype.to_string(), moved);
+        assert_eq!(space.parse(moved).unwrap(), genotype);
+    }
+
+    #[test]
+    fn errors_name_the_gene() {
+        let space = nat();
+        let error = |text: &str| space.parse(text).unwrap_err().to_string();
+        let valid = space.smallest().to_string();
+        assert_eq!(error("8,0,1"), "3 genes: the space `nat` has 22");
+        assert_eq!(
+            error(&format!("{valid},0")),
+            "23 genes: the space `nat` has 22"
+        );
+        assert_eq!(
+            error(&valid.replacen("0,0,1", "17,0,1", 1)),
+            "gene 0 (resolution) is 17: the space `nat` has 0 to 16"
+        );
+        assert_eq!(
+            error(&valid.replacen("0,0,1,1", "0,0,1,0", 1)),
+            "gene 3 (stage 1 layer 2) is 0: the space `nat` has 1 to 9"
+        );
+        assert_eq!(
+            error(&valid.replacen("0,0,1", "0,0,-1", 1)),
+            "gene 2 is `-1`: expected an integer in 0 to 65535"
+        );
+        assert_eq!(error(""), "gene 0 is ``: expected an integer in 0 to 65535");
+    }
+
+    #[test]
+    fn blanks_are_allowed() {
+        assert_eq!(parse_genes(" 8, 0 ,1"), Ok(vec![8, 0, 1]));
+    }
+
+    #[test]
+    fn the_middle_of_the_once_for_all_space() {
+        let space = nat();
+        let architecture = space.architecture(&space.middle());
+        assert_eq!((architecture.resolution, architecture.width), (224, 0));
+        assert_eq!(architecture.depths, [3; 5]);
+        assert_eq!(architecture.kernels.concat(), [5; 15]);
+        assert_eq!(architecture.expands.concat(), [4; 15]);
+    }
+
+    /// Any string within the bounds of a built-in space, canonical or not.
+    fn genes_in_bounds() -> impl Strategy<Value = (Space, Vec<u16>)> {
+        (0..Space::BUILTIN_NAMES.len()).prop_flat_map(|index| {
+            let space = Space::builtin(Space::BUILTIN_NAMES[index]).unwrap();
+            let bounds = space.lower().into_iter().zip(space.upper());
+            let genes: Vec<_> = bounds.map(|(lower, upper)| lower..=upper).collect();
+            (Just(space), genes)
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn the_canonical_form_keeps_the_active_layers_in_order((space, genes) in genes_in_bounds()) {
+            let mut canonical = genes.clone();
+            space.canonicalise(&mut canonical);
+            prop_assert!(space.is_canonical(&canonical));
+            prop_assert_eq!(space.is_canonical(&genes), genes == canonical);
+            for (_, _, slots) in space.gene_ranges() {
+                let active = |genes: &[u16]| -> Vec<u16> {
+                    genes[slots.clone()].iter().copied().filter(|&gene| gene != 0).collect()
+                };
+                prop_assert_eq!(active(&genes), active(&canonical));
+            }
+
+            let mut again = canonical.clone();
+            space.canonicalise(&mut again);
+            prop_assert_eq!(&again, &canonical);
+            let genotype = space.genotype(&genes).unwrap();
+            prop_assert_eq!(genotype.as_slice(), canonical);
+        }
+
+        #[test]
+        fn texts_and_architectures_lead_back((space, genes) in genes_in_bounds()) {
+            let genotype = space.genotype(&genes).unwrap();
+            prop_assert_eq!(&space.parse(&genotype.to_string()).unwrap(), &genotype);
+            let architecture = space.architecture(&genotype);
+            prop_assert_eq!(space.genotype_of(&architecture).unwrap(), genotype);
+        }
+
+        #[test]
+        fn different_genotypes_are_different_networks(seed: u64) {
+            let space = nat();
+            let mut rng = ChaCha8Rng::seed_from_u64(seed);
+            let (a, b) = (space.sample(&mut rng), space.sample(&mut rng));
+            let networks_equal = space.network(&space.architecture(&a), 10)
+                == space.network(&space.architecture(&b), 10);
+            prop_assert_eq!(a == b, networks_equal);
+        }
+
+        #[test]
+        fn no_text_panics(text in "[-0-9, x]{0,60}") {
+            if let Ok(genotype) = nat().parse(&text) {
+                prop_assert_eq!(genotype.as_slice().len(), 22);
+            }
+        }
     }
 }

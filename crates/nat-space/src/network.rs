@@ -214,3 +214,92 @@ impl Space {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn widths_round_to_eights() {
+        // Base widths of once-for-all MobileNetV3 at multiplier 1.2; a value that would lose more
+        // than a tenth; the least width.
+        let base = [16, 24, 40, 80, 112, 160, 960, 1280];
+        let scaled = base.map(|width| make_divisible(f64::from(width) * 1.2));
+        assert_eq!(scaled, [24, 32, 48, 96, 136, 192, 1152, 1536]);
+        assert_eq!([11.0, 1.0, 36.0].map(make_divisible), [16, 8, 40]);
+    }
+
+    #[test]
+    fn the_full_network_of_once_for_all() {
+        let space = Space::builtin("nat").unwrap();
+        let network = space.network(&space.architecture(&space.largest()), 100);
+        assert_eq!(network.width_multiplier, 1.2);
+        assert_eq!(network.blocks.len(), 21);
+        for (index, block) in network.blocks.iter().enumerate() {
+            assert_eq!(block.slot, index);
+            let stage_starts = [1, 5, 9, 13, 17];
+            // Layer 1 of stage 4 has stride 1 and changes the width.
+            assert_eq!(
+                block.residual,
+                !stage_starts.contains(&index),
+                "block {index}"
+            );
+            assert_eq!(block.se.is_some(), matches!(index, 5..=8 | 13..=20));
+        }
+        let first_of_4 = &network.blocks[13];
+        assert_eq!((first_of_4.stride, first_of_4.stage), (1, 4));
+        assert_eq!((first_of_4.in_channels, first_of_4.out_channels), (96, 136));
+        // Widths and squeeze widths of the supernet reference, section 1.
+        let squeezes = network
+            .blocks
+            .iter()
+            .filter_map(|b| Some((b.mid_channels, b.se?)));
+        let mut squeezes: Vec<_> = squeezes.collect();
+        squeezes.dedup();
+        assert_eq!(
+            squeezes,
+            [(192, 48), (288, 72), (576, 144), (816, 208), (1152, 288)]
+        );
+        assert_eq!(network.features(), 1536);
+    }
+
+    #[test]
+    fn skipped_slots_leave_gaps() {
+        let space = Space::builtin("nat").unwrap();
+        let network = space.network(&space.architecture(&space.smallest()), 10);
+        let slots: Vec<_> = network.blocks.iter().map(|block| block.slot).collect();
+        assert_eq!(slots, [0, 1, 2, 5, 6, 9, 10, 13, 14, 17, 18]);
+    }
+
+    #[test]
+    fn odd_sides_round_up() {
+        let space = Space::builtin("nat").unwrap();
+        let mut architecture = space.architecture(&space.smallest());
+        for (side, expected) in [
+            (228, [114, 57, 29, 15, 15, 8]),
+            (100, [50, 25, 13, 7, 7, 4]),
+        ] {
+            architecture.resolution = side;
+            let network = space.network(&architecture, 10);
+            let mut sides = vec![network.stem.output_side];
+            sides.extend(network.blocks[1..].iter().step_by(2).map(|b| b.output_side));
+            assert_eq!(sides, expected);
+            assert_eq!(network.final_expand.input_side, expected[5]);
+        }
+    }
+
+    #[test]
+    fn lite0_has_no_mix_and_a_block_0_that_changes_the_width() {
+        let space = Space::builtin("lite0").unwrap();
+        let network = space.network(&space.architecture(&space.largest()), 1000);
+        let first = &network.blocks[0];
+        assert_eq!(
+            (first.in_channels, first.mid_channels, first.out_channels),
+            (32, 32, 16)
+        );
+        assert!(!first.residual);
+        assert_eq!(network.feature_mix, None);
+        assert_eq!(network.features(), 1280);
+        assert_eq!(network.padding, Padding::Same);
+    }
+}

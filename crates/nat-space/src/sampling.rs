@@ -5,7 +5,10 @@ use std::collections::BTreeSet;
 use rand::{Rng, RngExt};
 use thiserror::Error;
 
-use crate::{genotype::Genotype, space::Space};
+use crate::{
+    genotype::{Genotype, RESOLUTION, WIDTH},
+    space::Space,
+};
 
 /// Why there are no such samples.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -30,14 +33,14 @@ impl Space {
     /// in five.)
     pub fn sample(&self, rng: &mut (impl Rng + ?Sized)) -> Genotype {
         let mut genes = vec![0; self.genes()];
-        for (stage, slots) in self.gene_ranges() {
+        for (_, stage, slots) in self.gene_ranges() {
             let depth = rng.random_range(stage.min_depth()..=stage.max_depth());
             for gene in &mut genes[slots][..depth] {
                 *gene = rng.random_range(1..=stage.settings() as u16);
             }
         }
         let upper = self.upper();
-        for position in [0, 1] {
+        for position in [RESOLUTION, WIDTH] {
             genes[position] = rng.random_range(0..=upper[position]);
         }
         self.genotype(&genes)
@@ -71,5 +74,84 @@ impl Space {
             }
         }
         Ok(samples)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rand::SeedableRng;
+    use rand_chacha::ChaCha8Rng;
+
+    use super::*;
+
+    #[test]
+    fn depths_kernels_and_expansions_are_uniform() {
+        const SAMPLES: usize = 30_000;
+        let space = Space::builtin("nat").unwrap();
+        let mut rng = ChaCha8Rng::seed_from_u64(1);
+        let mut depths = [0; 5];
+        let mut first_layer = [0; 10];
+        let mut sides = [0; 17];
+        let mut widths = [0; 2];
+        for _ in 0..SAMPLES {
+            let genotype = space.sample(&mut rng);
+            let genes = genotype.as_slice();
+            depths[space.architecture(&genotype).depths[2]] += 1;
+            first_layer[genes[2] as usize] += 1;
+            sides[genes[0] as usize] += 1;
+            widths[genes[1] as usize] += 1;
+        }
+        // Five standard deviations of a binomial.
+        let near = |found: usize, share: f64| {
+            let mean = SAMPLES as f64 * share;
+            (found as f64 - mean).abs() < 5.0 * (mean * (1.0 - share)).sqrt()
+        };
+        assert!(
+            depths[2..].iter().all(|&n| near(n, 1.0 / 3.0)),
+            "{depths:?}"
+        );
+        assert!(
+            first_layer[1..].iter().all(|&n| near(n, 1.0 / 9.0)),
+            "{first_layer:?}"
+        );
+        assert!(sides.iter().all(|&n| near(n, 1.0 / 17.0)), "{sides:?}");
+        assert!(widths.iter().all(|&n| near(n, 0.5)), "{widths:?}");
+    }
+
+    #[test]
+    fn distinct_samples_exhaust_a_small_space() {
+        let mut space = Space::builtin("tiny").unwrap();
+        space.stages.truncate(2);
+        let space = space.with_resolutions(32, 40, 8).unwrap();
+        assert_eq!(space.size(), 2 * (6 + 36));
+
+        let mut rng = ChaCha8Rng::seed_from_u64(2);
+        let first = space
+            .sample_distinct(50, &mut rng, &BTreeSet::new())
+            .unwrap();
+        let mut all: BTreeSet<_> = first.into_iter().collect();
+        assert_eq!(all.len(), 50);
+        let rest = space.sample_distinct(34, &mut rng, &all).unwrap();
+        all.extend(rest);
+        assert_eq!(all.len(), 84);
+
+        let error = space.sample_distinct(1, &mut rng, &all).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "1 new networks were asked for: the space `tiny` has 0 left of 84"
+        );
+    }
+
+    #[test]
+    fn equal_streams_give_equal_samples() {
+        let space = Space::builtin("nat").unwrap();
+        let draw = |seed| {
+            let mut rng = ChaCha8Rng::seed_from_u64(seed);
+            space
+                .sample_distinct(20, &mut rng, &BTreeSet::new())
+                .unwrap()
+        };
+        assert_eq!(draw(3), draw(3));
+        assert_ne!(draw(3), draw(4));
     }
 }

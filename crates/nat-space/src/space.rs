@@ -335,3 +335,140 @@ impl Space {
         Some(size)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn built_in_spaces_carry_their_names_and_survive_toml() {
+        for name in Space::BUILTIN_NAMES {
+            let space = Space::builtin(name).unwrap();
+            assert_eq!(space.name, name);
+            assert_eq!(Space::from_toml(&space.to_toml()).unwrap(), space);
+        }
+        assert_eq!(Space::builtin("ofa"), None);
+    }
+
+    #[test]
+    fn the_hash_sees_values_and_no_layout() {
+        let text = BUILTIN_TOML[4];
+        let space = Space::from_toml(text).unwrap();
+        let spread = text.replace('\n', "\n# remark\n").replace(" = ", "  =  ");
+        assert_eq!(Space::from_toml(&spread).unwrap().hash(), space.hash());
+        assert_eq!(space.hash().len(), 16);
+
+        let changed = text.replace("dropout = 0.0", "dropout = 0.1");
+        assert_ne!(Space::from_toml(&changed).unwrap().hash(), space.hash());
+        let mut hashes: Vec<_> = Space::BUILTIN_NAMES
+            .iter()
+            .map(|name| Space::builtin(name).unwrap().hash())
+            .collect();
+        hashes.sort();
+        hashes.dedup();
+        assert_eq!(hashes.len(), Space::BUILTIN_NAMES.len());
+    }
+
+    #[test]
+    fn supernets_are_shared_between_spaces() {
+        let nat = Space::builtin("nat").unwrap();
+        for (width, name) in ["ofa-mbv3-w1.0", "ofa-mbv3-w1.2"].iter().enumerate() {
+            let alone = Space::builtin(name).unwrap();
+            assert_eq!(alone.supernet_hash(0), nat.supernet_hash(width));
+        }
+        assert_ne!(nat.supernet_hash(0), nat.supernet_hash(1));
+        let smaller = nat.with_resolutions(64, 96, 8).unwrap();
+        assert_ne!(smaller.hash(), nat.hash());
+        assert_eq!(smaller.supernet_hash(0), nat.supernet_hash(0));
+    }
+
+    #[test]
+    fn sizes() {
+        let size = |name| Space::builtin(name).unwrap().size();
+        // search-space.md section 3 of the reference.
+        assert_eq!(size("nat"), 739_794_286_747_464_518_934);
+        assert_eq!(size("ofa-mbv3-w1.2") * 2, size("nat"));
+        // Three settings a layer with one kernel, six with two; 13 sides.
+        assert_eq!(
+            size("lite0"),
+            13 * (3 + 9) * (6 + 36) * (3 + 9 + 27) * (6 + 36 + 216) * (6 + 36 + 216 + 1296) * 3
+        );
+    }
+
+    #[test]
+    fn the_size_counts_canonical_strings() {
+        let tiny = Space::builtin("tiny").unwrap();
+        let space = tiny.with_resolutions(32, 32, 1).unwrap();
+        let (lower, upper) = (space.lower(), space.upper());
+        let mut genes = lower.clone();
+        let mut canonical = 0;
+        loop {
+            canonical += u128::from(space.is_canonical(&genes));
+            let Some(position) = (0..genes.len()).find(|&p| genes[p] < upper[p]) else {
+                break;
+            };
+            genes[..position].copy_from_slice(&lower[..position]);
+            genes[position] += 1;
+        }
+        assert_eq!(canonical, space.size());
+    }
+
+    #[test]
+    fn resolutions() {
+        let sides = Space::builtin("nat").unwrap().resolutions;
+        assert_eq!(sides.count(), 17);
+        assert_eq!(sides.side(8), 224);
+        assert_eq!(sides.index_of(256), Some(16));
+        for absent in [188, 225, 260] {
+            assert_eq!(sides.index_of(absent), None);
+        }
+        assert_eq!(sides.sides().last(), Some(256));
+    }
+
+    #[test]
+    fn layer_genes_follow_the_paper() {
+        let space = Space::builtin("nat").unwrap();
+        let stage = &space.stages[1];
+        let table = [
+            (3, 3),
+            (5, 3),
+            (7, 3),
+            (3, 4),
+            (5, 4),
+            (7, 4),
+            (3, 6),
+            (5, 6),
+            (7, 6),
+        ];
+        for (gene, (kernel, expand)) in (1..).zip(table) {
+            assert_eq!(stage.gene(kernel, expand), Some(gene));
+            assert_eq!(stage.kernel_and_expand(gene), (kernel, expand));
+        }
+        assert_eq!(stage.gene(9, 3), None);
+        assert_eq!(stage.gene(3, 5), None);
+    }
+
+    #[test]
+    fn spaces_load_by_name_or_path() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("mine.toml");
+        let nat = Space::builtin("nat").unwrap();
+        fs::write(&path, nat.to_toml()).unwrap();
+        assert_eq!(Space::load(path.to_str().unwrap()).unwrap(), nat);
+        assert_eq!(Space::load("nat").unwrap(), nat);
+
+        let unknown = Space::load("natt").unwrap_err().to_string();
+        assert!(unknown.contains("`natt`"), "{unknown}");
+        for name in Space::BUILTIN_NAMES {
+            assert!(unknown.contains(name), "{unknown}");
+        }
+
+        let missing = folder.path().join("absent.toml");
+        let error = Space::load(missing.to_str().unwrap()).unwrap_err();
+        assert!(matches!(error, SpaceError::Read { .. }), "{error}");
+
+        fs::write(&path, BUILTIN_TOML[2].replace("eps = 1e-5", "eps = 0.0")).unwrap();
+        let error = Space::load(path.to_str().unwrap()).unwrap_err().to_string();
+        assert!(error.contains("mine.toml: bn.eps = 0"), "{error}");
+    }
+}

@@ -57,6 +57,7 @@ pub enum SpaceError {
 // Within these limits the multiply-adds of a network stay below 2^64: a convolution has at most
 // 2^13 x 2^17 x 2^24 of them, and there are at most 256 layers of three.
 const MAX_SIDE: usize = 4096;
+const MAX_WIDTHS: usize = 16;
 const MAX_WIDTH: usize = 8192;
 const MAX_EXPAND: usize = 16;
 const MAX_KERNEL: usize = 31;
@@ -102,10 +103,12 @@ impl Space {
 
         let widths = &self.width_multipliers;
         check(
-            ascends(widths) && widths.iter().all(|w| w.is_finite() && *w > 0.0),
+            ascends(widths)
+                && widths.len() <= MAX_WIDTHS
+                && widths.iter().all(|w| w.is_finite() && *w > 0.0),
             "width_multipliers",
             format!("{widths:?}"),
-            "ascending numbers above 0",
+            format!("1 to {MAX_WIDTHS} ascending numbers above 0"),
         )?;
 
         let sides = self.resolutions;
@@ -232,10 +235,116 @@ fn check_kernel(field: &str, kernel: usize, found: impl Display) -> Result<(), S
         kernel % 2 == 1 && kernel <= MAX_KERNEL,
         field,
         found,
-        format!("odd numbers in 1 to {MAX_KERNEL}"),
+        format!("odd and in 1 to {MAX_KERNEL}"),
     )
 }
 
 fn check_stride(field: &str, stride: usize) -> Result<(), SpaceError> {
     check(stride == 1 || stride == 2, field, stride, "1 or 2")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The message for the `nat` space with one text replaced.
+    fn message(old: &str, new: &str) -> String {
+        let text = include_str!("../spaces/nat.toml");
+        assert!(text.contains(old), "{old}");
+        let error = Space::from_toml(&text.replacen(old, new, 1)).unwrap_err();
+        error.to_string()
+    }
+
+    #[test]
+    fn every_error_names_its_field_and_value() {
+        let cases = [
+            ("\"nat\"", "\" \"", "name = \" \": "),
+            ("\"mbconv\"", "\"resnet\"", "family = \"resnet\": "),
+            ("[1.0, 1.2]", "[]", "width_multipliers = []: "),
+            (
+                "[1.0, 1.2]",
+                "[1.2, 1.0]",
+                "width_multipliers = [1.2, 1.0]: ",
+            ),
+            (
+                "[1.0, 1.2]",
+                "[1.0, 1.0]",
+                "width_multipliers = [1.0, 1.0]: ",
+            ),
+            ("[1.0, 1.2]", "[-1.0]", "width_multipliers = [-1.0]: "),
+            ("[1.0, 1.2]", "[nan]", "width_multipliers = [NaN]: "),
+            (
+                "[1.0, 1.2]",
+                "[1.0, inf]",
+                "width_multipliers = [1.0, inf]: ",
+            ),
+            ("from = 192", "from = 0", "resolutions.from = 0: "),
+            ("to = 256", "to = 188", "resolutions.to = 188: "),
+            ("to = 256", "to = 100000", "resolutions.to = 100000: "),
+            ("step = 4", "step = 0", "resolutions.step = 0: "),
+            ("step = 4", "step = 7", "resolutions.step = 7: "),
+            ("eps = 1e-5", "eps = -1.0", "bn.eps = -1: "),
+            ("momentum = 0.1", "momentum = 1.5", "bn.momentum = 1.5: "),
+            ("width = 16", "width = 0", "stem.width = 0: "),
+            ("kernel = 3", "kernel = 4", "stem.kernel = 4: "),
+            ("stride = 2", "stride = 3", "stem.stride = 3: "),
+            ("width = 160", "width = 7000", "stage[5].width = 7000: "),
+            ("stride = 1", "stride = 0", "stage[0].stride = 0: "),
+            ("depths = [1]", "depths = []", "stage[0].depths = []: "),
+            (
+                "depths = [1]",
+                "depths = [0, 1]",
+                "stage[0].depths = [0, 1]: ",
+            ),
+            ("[2, 3, 4]", "[2, 4]", "stage[1].depths = [2, 4]: "),
+            ("[2, 3, 4]", "[16, 17]", "stage[1].depths = [16, 17]: "),
+            ("[3, 5, 7]", "[]", "stage[1].kernels = []: "),
+            ("[3, 5, 7]", "[0, 3]", "stage[1].kernels = [0, 3]: "),
+            ("[3, 5, 7]", "[3, 4]", "stage[1].kernels = [3, 4]: "),
+            ("[3, 5, 7]", "[5, 3]", "stage[1].kernels = [5, 3]: "),
+            ("[3, 5, 7]", "[31, 33]", "stage[1].kernels = [31, 33]: "),
+            ("expands = [1]", "expands = [0]", "stage[0].expands = [0]: "),
+            ("[3, 4, 6]", "[]", "stage[1].expands = []: "),
+            ("[3, 4, 6]", "[4, 4]", "stage[1].expands = [4, 4]: "),
+            ("[3, 4, 6]", "[1, 3]", "stage[1].expands = [1, 3]: "),
+            ("[3, 4, 6]", "[3, 17]", "stage[1].expands = [3, 17]: "),
+            ("expand = 960", "expand = 0", "head.expand = 0: "),
+            ("mix = 1280", "mix = 0", "head.mix = 0: "),
+            ("dropout = 0.1", "dropout = 1.0", "head.dropout = 1: "),
+        ];
+        for (old, new, start) in cases {
+            let message = message(old, new);
+            assert!(message.starts_with(start), "{old} -> {new}: {message}");
+            assert!(message.contains(": expected "), "{message}");
+            assert!(!message.contains('\n'), "{message}");
+        }
+    }
+
+    #[test]
+    fn errors_of_the_text_name_the_line() {
+        let cases = [
+            ("dropout = 0.1", "dropuot = 0.1", "dropuot"),
+            ("se = false", "", "missing field `se`"),
+            ("\"symmetric\"", "\"valid\"", "unknown variant `valid`"),
+            ("activation = \"h_swish\"", "activation = \"mish\"", "mish"),
+            ("width = 24", "width = -24", "-24"),
+            ("[head]", "[head", "line 69"),
+        ];
+        for (old, new, part) in cases {
+            let message = message(old, new);
+            assert!(message.starts_with("line "), "{message}");
+            assert!(message.contains(part), "{old} -> {new}: {message}");
+            assert!(!message.contains('\n'), "{message}");
+        }
+    }
+
+    #[test]
+    fn a_space_beyond_counting_is_refused() {
+        let mut space = Space::builtin("nat").unwrap();
+        for stage in &mut space.stages {
+            stage.depths = (1..=16).collect();
+        }
+        let error = space.validate().unwrap_err().to_string();
+        assert!(error.contains("more than 2^128 networks"), "{error}");
+    }
 }
