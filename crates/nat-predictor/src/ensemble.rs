@@ -145,13 +145,13 @@ impl RbfEnsemble {
     ) -> Vec<T> {
         let scratch = || (Vec::new(), Vec::with_capacity(self.members.len()));
         ordered_map(genotypes.len(), threads, scratch, |scratch, i| {
-            let (differences, answers) = scratch;
+            let (table, answers) = scratch;
             let point = self.scaling.point(&genotypes[i]);
-            self.centres.squared_differences(&point, differences);
+            self.centres.tabulate(&point, table);
             answers.clear();
             answers.extend(
                 (self.members.iter())
-                    .map(|member| member.value(&self.centres, &point, differences))
+                    .map(|member| member.value(&self.centres, &point, table))
                     .filter(|answer| answer.is_finite()),
             );
             f(answers)

@@ -18,19 +18,19 @@ pub struct TrainingSet<'a> {
     labels: &'a [f64],
     points: Vec<Vec<f64>>,
     centres: Centres,
-    /// Per row, its table of squared differences to all rows.
-    differences: Vec<Vec<Lanes>>,
+    /// Per row, the table of its distances to all rows.
+    tables: Vec<Vec<Lanes>>,
 }
 
 impl<'a> TrainingSet<'a> {
-    /// Scales the genotypes, which have passed [`Scaling::check`], and tabulates their differences.
+    /// Scales the genotypes, which have passed [`Scaling::check`], and tabulates their distances.
     pub fn new(genotypes: &'a [Vec<u16>], labels: &'a [f64], scaling: &Scaling) -> Self {
         let points: Vec<Vec<f64>> = genotypes.iter().map(|row| scaling.point(row)).collect();
         let centres = Centres::new(scaling.genes(), &points);
-        let differences = (points.iter())
+        let tables = (points.iter())
             .map(|point| {
                 let mut table = Vec::new();
-                centres.squared_differences(point, &mut table);
+                centres.tabulate(point, &mut table);
                 table
             })
             .collect();
@@ -39,7 +39,7 @@ impl<'a> TrainingSet<'a> {
             labels,
             points,
             centres,
-            differences,
+            tables,
         }
     }
 
@@ -71,6 +71,8 @@ impl<'a> TrainingSet<'a> {
 #[derive(Debug, Clone)]
 pub struct Interpolant {
     variables: Vec<usize>,
+    /// What the distance over the variables is made of, see [`Centres::terms`].
+    terms: Vec<usize>,
     intercept: f64,
     /// Per variable.
     slope: Vec<f64>,
@@ -100,14 +102,11 @@ impl Interpolant {
     ) -> Option<Self> {
         let (n, k) = (rows.len(), variables.len());
         let mut system = DMatrix::zeros(n + k + 1, n + k + 1);
+        let terms = set.centres.terms(&variables);
         let mut cubes = Vec::with_capacity(set.points.len() + LANES);
         for (i, &row) in rows.iter().enumerate() {
             cubes.clear();
-            cubes.extend(
-                set.centres
-                    .cubes(&set.differences[row], &variables)
-                    .flatten(),
-            );
+            cubes.extend(set.centres.cubes(&set.tables[row], &terms).flatten());
             for (j, &other) in rows.iter().enumerate() {
                 system[(j, i)] = cubes[other];
             }
@@ -140,13 +139,14 @@ impl Interpolant {
             slope: solution.as_slice()[n + 1..].to_vec(),
             weights: set.centres.group(&weights),
             variables,
+            terms,
         })
     }
 
-    /// The value at a point, given its table of squared differences to the centres.
-    pub fn value(&self, centres: &Centres, point: &[f64], differences: &[Lanes]) -> f64 {
+    /// The value at a point, given the table of its distances to the centres.
+    pub fn value(&self, centres: &Centres, point: &[f64], table: &[Lanes]) -> f64 {
         let mut sums = [0.0; LANES];
-        let cubes = centres.cubes(differences, &self.variables);
+        let cubes = centres.cubes(table, &self.terms);
         for (cubes, weights) in cubes.zip(&self.weights) {
             for lane in 0..LANES {
                 sums[lane] += cubes[lane] * weights[lane];

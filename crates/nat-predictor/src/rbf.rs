@@ -58,10 +58,10 @@ impl Rbf {
 
 impl Predictor for Rbf {
     fn predict(&self, genotypes: &[Vec<u16>], threads: usize) -> Vec<f64> {
-        ordered_map(genotypes.len(), threads, Vec::new, |differences, i| {
+        ordered_map(genotypes.len(), threads, Vec::new, |table, i| {
             let point = self.scaling.point(&genotypes[i]);
-            self.centres.squared_differences(&point, differences);
-            self.interpolant.value(&self.centres, &point, differences)
+            self.centres.tabulate(&point, table);
+            self.interpolant.value(&self.centres, &point, table)
         })
     }
 }
@@ -115,6 +115,19 @@ mod tests {
         assert!(worst(&model, &rows, &labels) < 1e-3);
         let smooth = Rbf::fit(&rows, &labels, &scaling(), 1.0).unwrap();
         assert!(worst(&smooth, &rows, &labels) > 0.1);
+    }
+
+    #[test]
+    fn over_one_gene_the_model_is_the_natural_cubic_spline() {
+        let rows = [vec![0], vec![4], vec![8]];
+        let scaling = Scaling::new(vec![0], vec![10]);
+        let model = Rbf::fit(&rows, &[0.0, 1.0, 0.0], &scaling, 0.0).unwrap();
+        // Through (0, 0), (1, 1), (2, 0) it is 1.5 t - 0.5 t^3 on [0, 1], symmetric about t = 1,
+        // and goes on as a line with slope -1.5.
+        for (gene, expected) in [(2, 0.6875), (6, 0.6875), (9, -0.375)] {
+            let predicted = model.predict(&[vec![gene]], 1)[0];
+            assert!((predicted - expected).abs() < 1e-10, "{gene}: {predicted}");
+        }
     }
 
     #[test]

@@ -17,8 +17,9 @@ impl Scaling {
     /// The scaling of a space whose gene `i` takes the values `lower[i]..alphabet[i]`.
     ///
     /// # Panics
-    /// If the two differ in length or a gene has no value.
+    /// If there is no gene, if the two differ in length, or if a gene has no value.
     pub fn new(lower: Vec<u16>, alphabet: Vec<u16>) -> Self {
+        assert!(!lower.is_empty(), "a space has at least one gene");
         assert_eq!(
             lower.len(),
             alphabet.len(),
