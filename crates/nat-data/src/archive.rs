@@ -1,0 +1,186 @@
+//! A data set in a tar, plain or gzip-compressed.
+
+use std::cell::Cell;
+use std::io::{self, BufRead, Read};
+use std::rc::Rc;
+
+use flate2::bufread::MultiGzDecoder;
+use tar::{Archive, EntryType};
+
+use crate::entry::{Encoded, EntryPath, Listing, entry_path, escaped};
+use crate::error::DataError;
+
+const BLOCK: u64 = 512;
+
+/// What the tar reader may take to find the next entry: padding, headers and long names. Beyond
+/// it, a "name" of gigabytes would be read into memory.
+const HEADER_ALLOWANCE: u64 = 1 << 20;
+
+/// Reads all images of the archive `name` into memory, in one pass and in bounded memory: at most
+/// `max_bytes` of tar. Nothing is written anywhere.
+///
+/// The archive must be whole: every entry complete, an end marker, and for gzip a matching
+/// checksum.
+pub(crate) fn read(
+    name: &str,
+    mut stream: impl BufRead,
+    max_bytes: u64,
+) -> Result<Listing, DataError> {
+    let magic = stream.fill_buf().map_err(|source| DataError::Read {
+        path: name.to_owned(),
+        source,
+    })?;
+    let gzip = magic.starts_with(&[0x1F, 0x8B]);
+    let meter = Rc::new(Meter::default());
+    let listing = if gzip {
+        read_tar(
+            Metered {
+                inner: MultiGzDecoder::new(stream),
+                meter: meter.clone(),
+            },
+            &meter,
+            max_bytes,
+        )
+    } else {
+        read_tar(
+            Metered {
+                inner: stream,
+                meter: meter.clone(),
+            },
+            &meter,
+            max_bytes,
+        )
+    };
+    listing.map_err(|fault| {
+        let path = name.to_owned();
+        let bytes = meter.taken.get();
+        if meter.limit.get() == max_bytes && meter.exceeded.get() {
+            DataError::TooLarge {
+                path,
+                limit: max_bytes,
+            }
+        } else if !gzip && bytes <= BLOCK {
+            DataError::NotADataSet { path }
+        } else if meter.ended.get() || fault.kind() == io::ErrorKind::UnexpectedEof {
+            DataError::CutShort { path, bytes }
+        } else if bytes <= BLOCK {
+            DataError::NotADataSet { path }
+        } else {
+            DataError::Damaged {
+                path,
+                bytes,
+                reason: fault.to_string(),
+            }
+        }
+    })
+}
+
+fn read_tar(stream: Metered<impl Read>, meter: &Meter, max_bytes: u64) -> io::Result<Listing> {
+    let mut listing = Listing::default();
+    let mut archive = Archive::new(stream);
+    let mut entries = archive.entries()?;
+    let mut contents_end = 0;
+    loop {
+        meter.allow((contents_end.max(meter.taken.get()) + HEADER_ALLOWANCE).min(max_bytes));
+        let Some(entry) = entries.next() else { break };
+        let mut entry = entry?;
+        meter.allow(max_bytes);
+        contents_end =
+            entry.raw_file_position() + entry.header().entry_size()?.next_multiple_of(BLOCK);
+        if entry.header().entry_type() == EntryType::XGlobalHeader {
+            continue;
+        }
+        let raw = entry.path_bytes().into_owned();
+        let path = match entry_path(&raw) {
+            EntryPath::Inside(path) => path,
+            EntryPath::Hidden => continue,
+            EntryPath::Escapes(path) => {
+                listing.skipped += 1;
+                listing.warn(path, "path leaves the archive");
+                continue;
+            }
+        };
+        match entry.header().entry_type() {
+            EntryType::Directory => listing.add_folder(&path),
+            EntryType::Regular | EntryType::Continuous => {
+                listing.add_parents(&path);
+                let size = entry.size();
+                let copied = if listing.accepts(&path, size) {
+                    let mut bytes = Vec::new();
+                    let copied = entry.read_to_end(&mut bytes)? as u64;
+                    // A later entry of the same name replaces an earlier one, as when unpacking.
+                    if listing
+                        .images
+                        .insert(path.clone(), Encoded::Memory(bytes.into()))
+                        .is_some()
+                    {
+                        listing.warn(path, "more than once in the archive: the last one counts");
+                    }
+                    copied
+                } else {
+                    io::copy(&mut entry, &mut io::sink())?
+                };
+                if copied != size {
+                    return Err(io::ErrorKind::UnexpectedEof.into());
+                }
+            }
+            EntryType::Symlink => {
+                listing.warn(path, link_reason("symbolic", entry.link_name_bytes()))
+            }
+            EntryType::Link => listing.warn(path, link_reason("hard", entry.link_name_bytes())),
+            _ => listing.warn(path, "not a regular file"),
+        }
+    }
+    // The reader also stops quietly where the file ends between two entries. A whole archive has
+    // at least one block of zeros behind the last.
+    if meter.taken.get() < contents_end + BLOCK {
+        return Err(io::ErrorKind::UnexpectedEof.into());
+    }
+    meter.allow(max_bytes);
+    io::copy(&mut archive.into_inner(), &mut io::sink())?;
+    Ok(listing)
+}
+
+fn link_reason(kind: &str, target: Option<std::borrow::Cow<[u8]>>) -> String {
+    let target = target.map_or_else(String::new, |raw| format!(" to {}", escaped(&raw)));
+    format!("{kind} link{target}: not followed")
+}
+
+/// Position in the tar stream and how far it may go.
+#[derive(Default)]
+struct Meter {
+    taken: Cell<u64>,
+    limit: Cell<u64>,
+    exceeded: Cell<bool>,
+    ended: Cell<bool>,
+}
+
+impl Meter {
+    /// Allows reading up to this position.
+    fn allow(&self, limit: u64) {
+        self.limit.set(limit);
+    }
+}
+
+struct Metered<R> {
+    inner: R,
+    meter: Rc<Meter>,
+}
+
+impl<R: Read> Read for Metered<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let meter = &self.meter;
+        if meter.taken.get() >= meter.limit.get() {
+            meter.exceeded.set(true);
+            return Err(io::Error::other("entry header too large"));
+        }
+        let room = meter.limit.get() - meter.taken.get();
+        let wanted = buffer
+            .len()
+            .min(usize::try_from(room).unwrap_or(usize::MAX));
+        let read = self.inner.read(&mut buffer[..wanted])?;
+        meter.ended.set(read == 0 && wanted > 0);
+        meter.taken.set(meter.taken.get() + read as u64);
+        Ok(read)
+    }
+}

@@ -1,0 +1,148 @@
+//! Batches made ahead of their use.
+
+use std::any::Any;
+use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, JoinHandle};
+
+use crate::batch::{Batch, BatchRequest, Transform, batch};
+use crate::error::DataError;
+use crate::set::ImageSet;
+
+/// Iterator over the batches of some requests, in their order, made by threads of its own.
+///
+/// The batches are those of [`batch()`], with any number of threads. After an error the iterator ends.
+/// Dropping it stops the threads after the batch each is at.
+#[derive(Debug)]
+pub struct Loader {
+    shared: Arc<Shared>,
+    workers: Vec<JoinHandle<()>>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    set: Arc<ImageSet>,
+    transform: Transform,
+    requests: Vec<BatchRequest>,
+    prefetch: usize,
+    progress: Mutex<Progress>,
+    changed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct Progress {
+    /// Requests handed to workers.
+    taken: usize,
+    /// Batches handed to the caller.
+    delivered: usize,
+    finished: BTreeMap<usize, Result<Batch, DataError>>,
+    stopped: bool,
+}
+
+impl Loader {
+    /// Starts `threads` workers (at least one) that stay at most `prefetch` batches (at least one) ahead of
+    /// the caller.
+    pub fn new(
+        set: Arc<ImageSet>,
+        transform: Transform,
+        requests: impl IntoIterator<Item = BatchRequest>,
+        threads: usize,
+        prefetch: usize,
+    ) -> Loader {
+        let shared = Arc::new(Shared {
+            set,
+            transform,
+            requests: requests.into_iter().collect(),
+            prefetch: prefetch.max(1),
+            progress: Mutex::default(),
+            changed: Condvar::new(),
+        });
+        let workers = (0..threads.max(1))
+            .map(|_| {
+                let shared = shared.clone();
+                thread::spawn(move || shared.work())
+            })
+            .collect();
+        Loader { shared, workers }
+    }
+}
+
+impl Shared {
+    /// No code panics while it holds the lock, so its data are sound even when poisoned.
+    fn progress(&self) -> MutexGuard<'_, Progress> {
+        self.progress.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn wait<'a>(
+        &self,
+        progress: MutexGuard<'a, Progress>,
+        while_true: impl Fn(&mut Progress) -> bool,
+    ) -> MutexGuard<'a, Progress> {
+        self.changed
+            .wait_while(progress, while_true)
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn work(&self) {
+        loop {
+            let mut progress = self.wait(self.progress(), |p| {
+                !p.stopped
+                    && p.taken < self.requests.len()
+                    && p.taken >= p.delivered + self.prefetch
+            });
+            if progress.stopped || progress.taken == self.requests.len() {
+                return;
+            }
+            let at = progress.taken;
+            progress.taken += 1;
+            drop(progress);
+
+            let attempt =
+                AssertUnwindSafe(|| batch(&self.set, &self.transform, &self.requests[at]));
+            let result = catch_unwind(attempt).unwrap_or_else(|panic| {
+                Err(DataError::Worker {
+                    message: message(&*panic),
+                })
+            });
+            self.progress().finished.insert(at, result);
+            self.changed.notify_all();
+        }
+    }
+}
+
+fn message(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().map(|text| text.to_string());
+    text.or_else(|| panic.downcast_ref::<String>().cloned())
+        .unwrap_or_else(|| "panicked".to_owned())
+}
+
+impl Iterator for Loader {
+    type Item = Result<Batch, DataError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let shared = &self.shared;
+        let mut progress = shared.progress();
+        if progress.stopped || progress.delivered == shared.requests.len() {
+            return None;
+        }
+        let next = progress.delivered;
+        progress = shared.wait(progress, |p| !p.finished.contains_key(&next));
+        let result = progress.finished.remove(&next)?;
+        progress.delivered += 1;
+        progress.stopped = result.is_err();
+        shared.changed.notify_all();
+        Some(result)
+    }
+}
+
+impl Drop for Loader {
+    fn drop(&mut self) {
+        self.shared.progress().stopped = true;
+        self.shared.changed.notify_all();
+        for worker in self.workers.drain(..) {
+            // Panics of the work itself were caught and delivered.
+            let _ = worker.join();
+        }
+    }
+}

@@ -1,0 +1,139 @@
+//! Training, search and test split.
+
+use rand::seq::SliceRandom;
+use serde::Serialize;
+
+use crate::stream::StreamKey;
+
+/// The three parts of a data set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Split {
+    /// Adapts weights.
+    Train,
+    /// The search split: measures candidates while searching.
+    Val,
+    /// Read once, at the end.
+    Test,
+}
+
+impl Split {
+    /// All splits, in order.
+    pub const ALL: [Split; 3] = [Split::Train, Split::Val, Split::Test];
+
+    /// `train`, `val` or `test`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Split::Train => "train",
+            Split::Val => "val",
+            Split::Test => "test",
+        }
+    }
+
+    /// The split a folder name stands for; `valid` and `validation` are `val`, case is ignored.
+    pub(crate) fn from_folder(name: &str) -> Option<Split> {
+        match name.to_ascii_lowercase().as_str() {
+            "train" => Some(Split::Train),
+            "val" | "valid" | "validation" => Some(Split::Val),
+            "test" => Some(Split::Test),
+            _ => None,
+        }
+    }
+}
+
+/// Divides the images of one class among `train` and the splits in `shares`.
+///
+/// `groups` are lists of image numbers that must stay together. A split gets its share of the
+/// images rounded to the nearest, at least one group; larger groups go to `train`. Returns one list of
+/// image numbers per entry of `shares`, then the list of `train`; `None` where there are
+/// fewer groups than splits.
+pub(crate) fn stratify(
+    mut groups: Vec<Vec<usize>>,
+    shares: &[f64],
+    key: &StreamKey,
+    class: u64,
+) -> Option<Vec<Vec<usize>>> {
+    if groups.len() <= shares.len() {
+        return None;
+    }
+    let images: usize = groups.iter().map(Vec::len).sum();
+    groups.shuffle(&mut key.rng(class));
+    groups.sort_by_key(Vec::len);
+    let mut remaining = groups.into_iter();
+    let mut parts = Vec::with_capacity(shares.len() + 1);
+    for (done, share) in shares.iter().enumerate() {
+        let wanted = ((images as f64 * share).round() as usize).max(1);
+        let still_to_serve = shares.len() - done;
+        let mut part = Vec::new();
+        while part.len() < wanted && remaining.len() > still_to_serve {
+            part.extend(remaining.next().unwrap_or_default());
+        }
+        parts.push(part);
+    }
+    parts.push(remaining.flatten().collect());
+    Some(parts)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KEY: StreamKey = StreamKey([7, 1, 0, 0]);
+
+    fn singles(n: usize) -> Vec<Vec<usize>> {
+        (0..n).map(|i| vec![i]).collect()
+    }
+
+    fn sizes(parts: &[Vec<usize>]) -> Vec<usize> {
+        parts.iter().map(Vec::len).collect()
+    }
+
+    #[test]
+    fn shares_are_kept_and_nothing_is_lost() {
+        for n in 3..60 {
+            let parts = stratify(singles(n), &[0.15, 0.15], &KEY, 0).unwrap();
+            let wanted = ((n as f64 * 0.15).round() as usize).max(1);
+            assert_eq!(sizes(&parts), [wanted, wanted, n - 2 * wanted]);
+            let mut all: Vec<usize> = parts.concat();
+            all.sort_unstable();
+            assert_eq!(all, (0..n).collect::<Vec<_>>());
+        }
+    }
+
+    #[test]
+    fn the_seed_decides() {
+        let parts = |seed| stratify(singles(40), &[0.25], &StreamKey([seed, 1, 0, 0]), 0).unwrap();
+        assert_eq!(parts(1), parts(1));
+        assert_ne!(parts(1), parts(2));
+    }
+
+    #[test]
+    fn groups_stay_together() {
+        let mut groups = singles(20);
+        groups.push((20..35).collect());
+        let parts = stratify(groups, &[0.2, 0.2], &KEY, 0).unwrap();
+        assert_eq!(sizes(&parts), [7, 7, 21]);
+        assert!((20..35).all(|image| parts[2].contains(&image)));
+    }
+
+    #[test]
+    fn every_split_gets_one_of_few() {
+        assert_eq!(stratify(singles(2), &[0.15, 0.15], &KEY, 0), None);
+        assert_eq!(
+            sizes(&stratify(singles(3), &[0.9, 0.05], &KEY, 0).unwrap()),
+            [1, 1, 1]
+        );
+        assert_eq!(
+            sizes(
+                &stratify(
+                    vec![vec![0], vec![1], (2..9).collect()],
+                    &[0.5, 0.4],
+                    &KEY,
+                    0
+                )
+                .unwrap()
+            ),
+            [1, 1, 7]
+        );
+    }
+}

@@ -1,0 +1,149 @@
+//! Operations on colours, as Pillow's `ImageOps` and `ImageEnhance` define them.
+
+use crate::picture::RgbImage;
+
+/// Stretches each channel to 0..255.
+pub(crate) fn auto_contrast(picture: &mut RgbImage) {
+    per_channel(picture, |counts| {
+        let low = counts.iter().position(|&n| n > 0)?;
+        let high = counts.iter().rposition(|&n| n > 0)?;
+        if low == high {
+            return None;
+        }
+        let scale = 255.0 / (high - low) as f64;
+        let offset = -(low as f64) * scale;
+        Some(std::array::from_fn(|v| {
+            (v as f64 * scale + offset).clamp(0.0, 255.0) as u8
+        }))
+    });
+}
+
+/// Makes each channel's histogram as flat as whole steps allow.
+pub(crate) fn equalize(picture: &mut RgbImage) {
+    per_channel(picture, |counts| {
+        let last = *counts.iter().rfind(|&&n| n > 0)?;
+        let step = (counts.iter().sum::<usize>() - last) / 255;
+        if step == 0 {
+            return None;
+        }
+        let mut below = step / 2;
+        Some(std::array::from_fn(|v| {
+            let value = below / step;
+            below += counts[v];
+            value.min(255) as u8
+        }))
+    });
+}
+
+/// Turns light into dark.
+pub(crate) fn invert(picture: &mut RgbImage) {
+    picture
+        .data
+        .iter_mut()
+        .for_each(|value| *value = 255 - *value);
+}
+
+/// Keeps the `bits` highest bits of each value, 0 to 8.
+pub(crate) fn posterize(picture: &mut RgbImage, bits: u32) {
+    let mask = !(0xFF_u32 >> bits) as u8;
+    picture.data.iter_mut().for_each(|value| *value &= mask);
+}
+
+/// Inverts values from `threshold` (0 to 256) upwards.
+pub(crate) fn solarize(picture: &mut RgbImage, threshold: u16) {
+    picture
+        .data
+        .iter_mut()
+        .filter(|value| u16::from(**value) >= threshold)
+        .for_each(|value| *value = 255 - *value);
+}
+
+/// Adds to values below 128.
+pub(crate) fn solarize_add(picture: &mut RgbImage, amount: u8) {
+    picture
+        .data
+        .iter_mut()
+        .filter(|value| **value < 128)
+        .for_each(|value| *value = value.saturating_add(amount));
+}
+
+/// Saturation: 0 is grey, 1 changes nothing.
+pub(crate) fn colour(picture: &mut RgbImage, factor: f64) {
+    for pixel in picture.data.chunks_exact_mut(3) {
+        let grey = luma(pixel);
+        pixel
+            .iter_mut()
+            .for_each(|value| *value = blend(grey, *value, factor));
+    }
+}
+
+/// Contrast around the mean luma: 0 is flat grey, 1 changes nothing.
+pub(crate) fn contrast(picture: &mut RgbImage, factor: f64) {
+    let sum: u64 = picture
+        .data
+        .chunks_exact(3)
+        .map(|pixel| u64::from(luma(pixel)))
+        .sum();
+    let mean = sum as f64 / (picture.width * picture.height) as f64;
+    let grey = (mean + 0.5) as u8;
+    picture
+        .data
+        .iter_mut()
+        .for_each(|value| *value = blend(grey, *value, factor));
+}
+
+/// Brightness: 0 is black, 1 changes nothing.
+pub(crate) fn brightness(picture: &mut RgbImage, factor: f64) {
+    picture
+        .data
+        .iter_mut()
+        .for_each(|value| *value = blend(0, *value, factor));
+}
+
+/// Sharpness: 0 is smoothed (3x3, centre 5 of 13), 1 changes nothing; the outermost pixels stay.
+pub(crate) fn sharpness(picture: &mut RgbImage, factor: f64) {
+    let original = picture.data.clone();
+    let row = picture.width * 3;
+    for y in 1..picture.height.saturating_sub(1) {
+        for at in y * row + 3..(y + 1) * row - 3 {
+            let mut sum = 4 * u32::from(original[at]);
+            for line in [at - row, at, at + row] {
+                sum += [line - 3, line, line + 3]
+                    .into_iter()
+                    .map(|near| u32::from(original[near]))
+                    .sum::<u32>();
+            }
+            let smooth = ((2 * sum + 13) / 26) as u8;
+            picture.data[at] = blend(smooth, original[at], factor);
+        }
+    }
+}
+
+/// ITU-R 601 luma in Pillow's fixed-point arithmetic.
+fn luma(pixel: &[u8]) -> u8 {
+    let [red, green, blue] = [pixel[0], pixel[1], pixel[2]].map(u32::from);
+    ((19595 * red + 38470 * green + 7471 * blue + 0x8000) >> 16) as u8
+}
+
+/// `base + factor * (value - base)`, cut to 0..255, rounded down as Pillow does.
+fn blend(base: u8, value: u8, factor: f64) -> u8 {
+    let base = f32::from(base);
+    (base + factor as f32 * (f32::from(value) - base)).clamp(0.0, 255.0) as u8
+}
+
+/// Replaces the values of each channel by a table made from its histogram; `None` leaves it.
+fn per_channel(picture: &mut RgbImage, table: impl Fn(&[usize; 256]) -> Option<[u8; 256]>) {
+    for c in 0..3 {
+        let mut counts = [0; 256];
+        picture.data[c..]
+            .iter()
+            .step_by(3)
+            .for_each(|&value| counts[usize::from(value)] += 1);
+        if let Some(table) = table(&counts) {
+            picture.data[c..]
+                .iter_mut()
+                .step_by(3)
+                .for_each(|value| *value = table[usize::from(*value)]);
+        }
+    }
+}
