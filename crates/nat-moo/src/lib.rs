@@ -1,1 +1,47 @@
-//! Evolutionary many-objective search over integer strings.
+//! Evolutionary many-objective search over strings of small integers.
+//!
+//! Every objective is minimised. A set of objective vectors is a slice of rows (`&[Vec<f64>]`,
+//! `&[&[f64]]`, ...), one row an individual, and functions that choose among rows return row
+//! numbers.
+//!
+//! - [`non_dominated_sort`], [`non_dominated`], [`dominates`]: Pareto dominance.
+//! - [`das_dennis`], [`two_layer`], [`riesz`]: reference directions on the unit simplex.
+//! - [`survive`], [`survive_crowding`]: environmental selection of NSGA-III and NSGA-II, usable on
+//!   their own; [`Normalizer`] and [`TieBreak`] are what the first one carries between calls.
+//! - [`Search`]: the ask-and-tell engine, serialisable between any two calls; [`evolve`] drives it.
+//! - [`hypervolume`], [`contributions`], [`igd`], [`igd_plus`], [`epsilon`]: quality of a front.
+//! - [`high_tradeoff`]: the points of a front that are expensive to leave.
+//!
+//! Randomness comes from ChaCha8 through [`Draws`] alone, so a seed means the same numbers on every
+//! machine and with every later version of the libraries below.
+
+mod crowding;
+mod directions;
+mod dominance;
+mod draws;
+mod error;
+mod hypervolume;
+mod indicators;
+mod normalize;
+mod operators;
+mod riesz;
+mod search;
+mod survival;
+mod tradeoff;
+
+pub use crowding::{crowding_distance, survive_crowding};
+pub use directions::{das_dennis, two_layer};
+pub use dominance::{dominates, non_dominated, non_dominated_sort};
+pub use draws::{Draws, TieBreak};
+pub use error::SearchError;
+pub use hypervolume::{contributions, hypervolume};
+pub use indicators::{epsilon, igd, igd_plus};
+pub use normalize::Normalizer;
+pub use operators::{Crossover, Gene, Variables};
+pub use riesz::riesz;
+pub use search::{Algorithm, Individual, Search, Settings, evolve};
+pub use survival::{Association, associate, survive};
+pub use tradeoff::high_tradeoff;
+
+#[cfg(test)]
+mod golden;

@@ -1,0 +1,130 @@
+//! Structured reference directions on the unit simplex.
+
+use crate::dominance::lexicographic;
+
+/// All points of the unit simplex in `m` dimensions whose coordinates are multiples of
+/// `1 / partitions`, in ascending lexicographic order: `C(m + partitions - 1, partitions)` of them
+/// (Das and Dennis, SIAM J. Optim. 8(3), 1998). With no partitions, the centre of the simplex.
+///
+/// # Panics
+/// If `m` is zero.
+pub fn das_dennis(m: usize, partitions: usize) -> Vec<Vec<f64>> {
+    assert!(m > 0, "reference directions need at least one objective");
+    if partitions == 0 {
+        return vec![vec![1.0 / m as f64; m]];
+    }
+    let mut directions = Vec::new();
+    fill(&mut vec![0; m], 0, partitions, partitions, &mut directions);
+    directions
+}
+
+/// Appends every way to spread `left` of `partitions` parts over the coordinates from `axis` on.
+fn fill(
+    parts: &mut [usize],
+    axis: usize,
+    left: usize,
+    partitions: usize,
+    directions: &mut Vec<Vec<f64>>,
+) {
+    if axis + 1 == parts.len() {
+        parts[axis] = left;
+        directions.push(
+            parts
+                .iter()
+                .map(|&p| p as f64 / partitions as f64)
+                .collect(),
+        );
+        return;
+    }
+    for p in 0..=left {
+        parts[axis] = p;
+        fill(parts, axis + 1, left - p, partitions, directions);
+    }
+}
+
+/// Two Das-Dennis layers without duplicates, in ascending lexicographic order: `outer` partitions
+/// as they are, and `inner` partitions drawn halfway to the centre (`w -> w/2 + 1/(2m)`).
+///
+/// For many objectives, where a single layer with interior points would be huge (Deb and Jain, IEEE
+/// TEVC 18(4), 2014, section IV).
+///
+/// # Panics
+/// If `m` is zero.
+pub fn two_layer(m: usize, outer: usize, inner: usize) -> Vec<Vec<f64>> {
+    let mut directions = das_dennis(m, outer);
+    directions.extend(das_dennis(m, inner).into_iter().map(|direction| {
+        direction
+            .into_iter()
+            .map(|w| 0.5 * w + 0.5 / m as f64)
+            .collect::<Vec<f64>>()
+    }));
+    directions.sort_by(|a, b| lexicographic(a, b));
+    // Two layers can reach one point by different roundings.
+    directions.dedup_by(|a, b| a.iter().zip(b.iter()).all(|(x, y)| (x - y).abs() < 1e-12));
+    directions
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::golden;
+
+    fn sums(directions: &[Vec<f64>]) -> (f64, f64) {
+        let all = || directions.iter().flatten();
+        (all().sum(), all().map(|w| w * w).sum())
+    }
+
+    #[test]
+    fn lattices_of_the_fixture() {
+        let Some(golden) = golden::load("pymoo_nsga3_golden.json") else {
+            return;
+        };
+        let sets = &golden["ref_dirs"];
+        for (key, m, partitions) in [
+            ("dd_m2_p99", 2, 99),
+            ("dd_m3_p12", 3, 12),
+            ("dd_m5_p6", 5, 6),
+            ("dd_m8_p3", 8, 3),
+        ] {
+            let directions = das_dennis(m, partitions);
+            assert_eq!(directions.len() as u64, sets[key]["n"].as_u64().unwrap());
+            for (ours, theirs) in directions
+                .iter()
+                .zip(golden::matrix(&sets[key]["sorted_head"]))
+            {
+                golden::assert_close(ours, &theirs, 1e-9);
+            }
+            let (sum, squares) = sums(&directions);
+            golden::assert_close(
+                &[sum, squares],
+                &[
+                    sets[key]["sum"].as_f64().unwrap(),
+                    sets[key]["sumsq"].as_f64().unwrap(),
+                ],
+                1e-9,
+            );
+        }
+        let two = two_layer(8, 3, 2);
+        assert_eq!(two.len() as u64, sets["ml_m8_3_2"]["n"].as_u64().unwrap());
+        let (sum, squares) = sums(&two);
+        golden::assert_close(
+            &[sum, squares],
+            &[156.0, sets["ml_m8_3_2"]["sumsq"].as_f64().unwrap()],
+            1e-9,
+        );
+    }
+
+    #[test]
+    fn a_point_of_both_layers_occurs_once() {
+        // The inner points of two objectives are (1/4, 3/4), (1/2, 1/2), (3/4, 1/4).
+        assert_eq!(two_layer(2, 4, 2), das_dennis(2, 4));
+        assert_eq!(two_layer(2, 2, 2).len(), 5);
+    }
+
+    #[test]
+    fn small_cases() {
+        assert_eq!(das_dennis(1, 5), [[1.0]]);
+        assert_eq!(das_dennis(4, 0), [[0.25; 4]]);
+        assert_eq!(das_dennis(2, 2), [[0.0, 1.0], [0.5, 0.5], [1.0, 0.0]]);
+    }
+}
