@@ -1,0 +1,92 @@
+//! Activations, as `nat_space` names them.
+
+use burn::backend::autodiff::checkpoint::base::Checkpointer;
+use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
+use burn::backend::autodiff::grads::Gradients;
+use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
+use burn::backend::tensor::FloatTensor;
+use burn::backend::autodiff::NodeId;
+use burn::backend::{Autodiff, Backend, Dispatch, Flex, backend_extension};
+use burn::tensor::Tensor;
+use burn::tensor::activation::{hard_sigmoid, relu};
+use nat_space::Activation;
+
+/// Applies `activation` to every value.
+pub(crate) fn activate(x: Tensor<4>, activation: Activation) -> Tensor<4> {
+    match activation {
+        Activation::Identity => x,
+        Activation::Relu => relu(x),
+        Activation::Relu6 => x.clamp(0.0, 6.0),
+        Activation::HSwish => h_swish(x),
+    }
+}
+
+/// `relu6(x + 3) / 6`.
+pub(crate) fn h_sigmoid(x: Tensor<4>) -> Tensor<4> {
+    hard_sigmoid(x, 1.0 / 6.0, 0.5)
+}
+
+/// `x * relu6(x + 3) / 6`.
+pub(crate) fn h_swish(x: Tensor<4>) -> Tensor<4> {
+    Tensor::from_dispatch(Dispatch::h_swish(x.into_dispatch()))
+}
+
+/// The h-swish kernel of a backend.
+#[backend_extension(Flex, Autodiff)]
+pub trait HSwish: Backend {
+    /// `x * relu6(x + 3) / 6`, value by value.
+    fn h_swish(x: FloatTensor<Self>) -> FloatTensor<Self>;
+}
+
+impl HSwish for Flex {
+    fn h_swish(x: FloatTensor<Self>) -> FloatTensor<Self> {
+        forward::<Self>(x)
+    }
+}
+
+impl<B: HSwish, C: CheckpointStrategy> HSwish for Autodiff<B, C> {
+    fn h_swish(x: FloatTensor<Self>) -> FloatTensor<Self> {
+        match HSwishNode.prepare::<C>([x.node()]).compute_bound().stateful() {
+            OpsKind::Tracked(mut prep) => {
+                let saved = prep.checkpoint(&x);
+                prep.finish(saved, B::h_swish(x.into_primitive()))
+            }
+            OpsKind::UnTracked(prep) => prep.finish(B::h_swish(x.into_primitive())),
+        }
+    }
+}
+
+#[derive(Debug)]
+struct HSwishNode;
+
+impl<B: Backend> Backward<B, 1> for HSwishNode {
+    type State = NodeId;
+
+    fn backward(
+        self,
+        ops: Ops<NodeId, 1>,
+        gradients: &mut Gradients,
+        checkpointer: &mut Checkpointer,
+    ) {
+        let gradient = gradients.consume::<B>(&ops.node);
+        let x = checkpointer.retrieve_node_output::<FloatTensor<B>>(ops.state);
+        if let [Some(parent)] = ops.parents {
+            gradients.register::<B>(parent.id, backward::<B>(x, gradient));
+        }
+    }
+}
+
+fn forward<B: Backend>(x: FloatTensor<B>) -> FloatTensor<B> {
+    let gate = B::hard_sigmoid(x.clone(), (1.0 / 6.0).into(), 0.5.into());
+    B::float_mul(gate, x)
+}
+
+/// With the gate `t = relu6(x + 3) / 6` the derivative is `t`, plus `x / 6` where the gate is neither 0 nor 1.
+fn backward<B: Backend>(x: FloatTensor<B>, gradient: FloatTensor<B>) -> FloatTensor<B> {
+    let gate = B::hard_sigmoid(x.clone(), (1.0 / 6.0).into(), 0.5.into());
+    let open = B::float_add_scalar(B::float_neg(gate.clone()), 1.0.into());
+    // `relu_backward` passes its second argument where the first is positive.
+    let slope = B::relu_backward(open, B::float_mul_scalar(x, (1.0 / 6.0).into()));
+    let slope = B::relu_backward(gate.clone(), slope);
+    B::float_mul(B::float_add(gate, slope), gradient)
+}

@@ -1,0 +1,203 @@
+//! Depthwise convolution.
+
+use burn::backend::autodiff::NodeId;
+use burn::backend::autodiff::checkpoint::base::Checkpointer;
+use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
+use burn::backend::autodiff::grads::Gradients;
+use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
+use burn::backend::ops::ConvOptions;
+use burn::backend::tensor::FloatTensor;
+use burn::backend::{
+    Autodiff, Backend, Dispatch, Flex, TensorMetadata, backend_extension,
+};
+use burn::tensor::{Shape, Slice, Tensor};
+
+/// Each channel of `x` `[batch, channels, height, width]` convolved with its own kernel of `weight`
+/// `[channels, 1, k, k]`, with `padding` zeros on every side.
+pub(crate) fn depthwise(
+    x: Tensor<4>,
+    weight: Tensor<4>,
+    stride: usize,
+    padding: usize,
+) -> Tensor<4> {
+    Tensor::from_dispatch(Dispatch::depthwise(
+        x.into_dispatch(),
+        weight.into_dispatch(),
+        stride,
+        padding,
+    ))
+}
+
+/// The depthwise kernels of a backend.
+#[backend_extension(Flex, Autodiff)]
+pub trait Depthwise: Backend {
+    /// `x` `[batch, channels, height, width]`, `weight` `[channels, 1, k, k]`, the same `stride` and `padding`
+    /// in both directions.
+    fn depthwise(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        stride: usize,
+        padding: usize,
+    ) -> FloatTensor<Self>;
+}
+
+impl Depthwise for Flex {
+    fn depthwise(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        stride: usize,
+        padding: usize,
+    ) -> FloatTensor<Self> {
+        convolve::<Self>(x, weight, stride, padding, 1)
+    }
+}
+
+impl<B: Depthwise, C: CheckpointStrategy> Depthwise for Autodiff<B, C> {
+    fn depthwise(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        stride: usize,
+        padding: usize,
+    ) -> FloatTensor<Self> {
+        let prep = DepthwiseNode
+            .prepare::<C>([x.node(), weight.node()])
+            .compute_bound();
+        match prep.stateful() {
+            OpsKind::Tracked(mut prep) => {
+                let state = Saved {
+                    x: prep.checkpoint(&x),
+                    weight: prep.checkpoint(&weight),
+                    stride,
+                    padding,
+                };
+                let output =
+                    B::depthwise(x.into_primitive(), weight.into_primitive(), stride, padding);
+                prep.finish(state, output)
+            }
+            OpsKind::UnTracked(prep) => prep.finish(B::depthwise(
+                x.into_primitive(),
+                weight.into_primitive(),
+                stride,
+                padding,
+            )),
+        }
+    }
+}
+
+#[derive(Debug)]
+struct DepthwiseNode;
+
+#[derive(Clone, Debug)]
+struct Saved {
+    x: NodeId,
+    weight: NodeId,
+    stride: usize,
+    padding: usize,
+}
+
+impl<B: Depthwise> Backward<B, 2> for DepthwiseNode {
+    type State = Saved;
+
+    fn backward(
+        self,
+        ops: Ops<Saved, 2>,
+        gradients: &mut Gradients,
+        checkpointer: &mut Checkpointer,
+    ) {
+        let gradient = gradients.consume::<B>(&ops.node);
+        let saved = ops.state;
+        let x = checkpointer.retrieve_node_output::<FloatTensor<B>>(saved.x);
+        let weight = checkpointer.retrieve_node_output::<FloatTensor<B>>(saved.weight);
+        let [x_node, weight_node] = ops.parents;
+        if let Some(node) = x_node {
+            let input = input_gradient::<B>(
+                &x.shape(),
+                weight.clone(),
+                gradient.clone(),
+                saved.stride,
+                saved.padding,
+            );
+            gradients.register::<B>(node.id, input);
+        }
+        if let Some(node) = weight_node {
+            let kernel = weight.shape()[2];
+            let weight = weight_gradient::<B>(x, gradient, kernel, saved.stride, saved.padding);
+            gradients.register::<B>(node.id, weight);
+        }
+    }
+}
+
+fn convolve<B: Backend>(
+    x: FloatTensor<B>,
+    weight: FloatTensor<B>,
+    stride: usize,
+    padding: usize,
+    dilation: usize,
+) -> FloatTensor<B> {
+    let channels = weight.shape()[0];
+    let options = ConvOptions::new(
+        [stride, stride],
+        [padding, padding],
+        [dilation, dilation],
+        channels,
+    );
+    B::conv2d(x, weight, None, options)
+}
+
+/// The gradient spread over the output grid of stride 1, convolved with the kernel turned by half a turn.
+fn input_gradient<B: Depthwise>(
+    x: &Shape,
+    weight: FloatTensor<B>,
+    gradient: FloatTensor<B>,
+    stride: usize,
+    padding: usize,
+) -> FloatTensor<B> {
+    let kernel = weight.shape()[2];
+    let turned = B::float_flip(weight, &[2, 3]);
+    let spread = if stride == 1 {
+        gradient
+    } else {
+        let dense = |side: usize| side + 2 * padding + 1 - kernel;
+        let shape = Shape::new([x[0], x[1], dense(x[2]), dense(x[3])]);
+        let steps = |side: usize| Slice::new(0, Some(side as isize), stride as isize);
+        let slices = [
+            Slice::from(0..x[0]),
+            Slice::from(0..x[1]),
+            steps(dense(x[2])),
+            steps(dense(x[3])),
+        ];
+        let zeros = B::float_zeros(shape, &gradient.device(), gradient.dtype().into());
+        B::float_slice_assign(zeros, &slices, gradient)
+    };
+    B::depthwise(spread, turned, 1, kernel - 1 - padding)
+}
+
+/// One convolution with an image and channel a group: the input is the data, the output gradient the kernel, its
+/// points `stride` apart; then the sum over the images in order.
+fn weight_gradient<B: Backend>(
+    x: FloatTensor<B>,
+    gradient: FloatTensor<B>,
+    kernel: usize,
+    stride: usize,
+    padding: usize,
+) -> FloatTensor<B> {
+    let [batch, channels, height, width] = x.shape().dims();
+    let [_, _, out_height, out_width] = gradient.shape().dims();
+    let planes = batch * channels;
+    let data = B::float_reshape(x, Shape::new([1, planes, height, width]));
+    let taps = B::float_reshape(gradient, Shape::new([planes, 1, out_height, out_width]));
+    let products = convolve::<B>(data, taps, 1, padding, stride);
+    // At stride 2 an even side leaves a row and a column that no kernel position reads.
+    let products = B::float_slice(
+        products,
+        &[
+            Slice::from(0..1),
+            Slice::from(0..planes),
+            Slice::from(0..kernel),
+            Slice::from(0..kernel),
+        ],
+    );
+    let products = B::float_reshape(products, Shape::new([batch, channels * kernel * kernel]));
+    let sum = B::float_sum_dim(products, 0);
+    B::float_reshape(sum, Shape::new([channels, 1, kernel, kernel]))
+}

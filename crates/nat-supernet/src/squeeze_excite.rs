@@ -1,0 +1,45 @@
+//! Squeeze-excite: channels weighted by what their means say about the whole image.
+
+use burn::tensor::Tensor;
+use burn::tensor::activation::relu;
+
+use crate::ops::activation::h_sigmoid;
+
+/// The active part of a squeeze-excite.
+#[derive(Clone, Debug)]
+pub(crate) struct SqueezeExcite {
+    /// `[squeezed, channels, 1, 1]`.
+    pub reduce_weight: Tensor<4>,
+    /// `[squeezed]`.
+    pub reduce_bias: Tensor<1>,
+    /// `[channels, squeezed, 1, 1]`.
+    pub expand_weight: Tensor<4>,
+    /// `[channels]`.
+    pub expand_bias: Tensor<1>,
+}
+
+impl SqueezeExcite {
+    /// `x` `[batch, channels, height, width]` times one gate in 0..=1 an image and channel.
+    pub(crate) fn forward(&self, x: Tensor<4>) -> Tensor<4> {
+        let [batch, channels, _, _] = x.dims();
+        let squeezed = global_mean(x.clone());
+        let hidden = relu(linear(squeezed, &self.reduce_weight, &self.reduce_bias));
+        let gate = linear(hidden, &self.expand_weight, &self.expand_bias);
+        x * h_sigmoid(gate.reshape([batch, channels, 1, 1]))
+    }
+}
+
+/// Mean over height and width: `[batch, channels, height, width]` to `[batch, channels]`.
+pub(crate) fn global_mean(x: Tensor<4>) -> Tensor<2> {
+    let [batch, channels, height, width] = x.dims();
+    x.reshape([batch * channels, height * width])
+        .mean_dim(1)
+        .reshape([batch, channels])
+}
+
+/// `x` `[batch, inputs]` through a 1x1 convolution's weight `[outputs, inputs, 1, 1]` and bias.
+fn linear(x: Tensor<2>, weight: &Tensor<4>, bias: &Tensor<1>) -> Tensor<2> {
+    let [outputs, inputs, _, _] = weight.dims();
+    let product = x.matmul(weight.clone().reshape([outputs, inputs]).transpose());
+    product + bias.clone().reshape([1, outputs])
+}
