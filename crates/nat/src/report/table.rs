@@ -1,0 +1,109 @@
+//! The final front in numbers, with the commands that take a network out of the run.
+
+use maud::{Markup, html};
+
+use super::model::{Member, Objective, Run};
+
+/// The front as a table, then commands.
+pub fn front(run: &Run) -> Markup {
+    if run.front.is_empty() {
+        return html! {};
+    }
+    let tested = run.front.iter().any(|member| member.test_error.is_some());
+    html! {
+        section {
+            h2 { "The front" }
+            div.scroll {
+                table {
+                    thead {
+                        tr {
+                            th {}
+                            th { "Error (%)" }
+                            @if tested { th { "Test error (%)" } }
+                            th { (Objective::Madds.title()) }
+                            th { (Objective::Params.title()) }
+                            th { "Input (pixels)" }
+                            @if run.space.width_multipliers.len() > 1 { th { "Width" } }
+                            th { "Depths" }
+                            th.text { "Genes" }
+                        }
+                    }
+                    tbody { @for (position, member) in run.front.iter().enumerate() { (row(run, position, member, tested)) } }
+                }
+            }
+            p.note {
+                "Error: of the search split"
+                @if tested { ", on which the networks were chosen; test error: of images that no decision has seen" }
+                ". Multiply-adds and parameters are in millions, for one image and " (run.classes.len()) " classes."
+                @if run.objectives.len() < 3 { " The front is non-dominated in " (objectives(run)) "." }
+            }
+            (commands(run))
+        }
+    }
+}
+
+fn row(run: &Run, position: usize, member: &Member, tested: bool) -> Markup {
+    let architecture = run.space.architecture(&member.genes);
+    let depths: Vec<String> = architecture.depths.iter().map(usize::to_string).collect();
+    html! {
+        tr {
+            td { @if let Some(letter) = run.letter(position) { span.badge title="high trade-off" { (letter) } } }
+            td { (format!("{:.2}", member.error)) }
+            @if tested { td { @if let Some(error) = member.test_error { (format!("{error:.2}")) } @else { "–" } } }
+            td { (format!("{:.2}", Objective::Madds.of(member))) }
+            td { (format!("{:.3}", Objective::Params.of(member))) }
+            td { (architecture.resolution) }
+            @if run.space.width_multipliers.len() > 1 { td { (run.space.width_multipliers[architecture.width]) } }
+            td { (depths.join("·")) }
+            td.text { code { (member.genes) } }
+        }
+    }
+}
+
+/// The objectives of a run in a sentence.
+pub fn objectives(run: &Run) -> String {
+    let nouns: Vec<&str> = run.objectives.iter().map(|objective| objective.noun()).collect();
+    match nouns.split_last() {
+        Some((last, rest)) if !rest.is_empty() => format!("{} and {last}", rest.join(", ")),
+        _ => nouns.concat(),
+    }
+}
+
+fn commands(run: &Run) -> Markup {
+    let path = quoted(&run.path);
+    let middle = &run.front[run.front.len() / 2];
+    let limit = (middle.madds as f64 / 1e5).ceil() / 10.0;
+    html! {
+        h3 { "Take one" }
+        pre {
+            code { (format!("nat pick {path} --where \"madds<={limit}M\" --best error\n")) }
+            code { (format!("nat export {path} --where \"madds<={limit}M\" --best error --to model.onnx\n")) }
+            @for &position in &run.named {
+                @let name = run.letter(position).map(|letter| letter.to_ascii_lowercase()).unwrap_or('x');
+                code { (format!("nat export {path} --genes {} --to {name}.onnx\n", run.front[position].genes)) }
+            }
+        }
+    }
+}
+
+/// A path as one word of a POSIX shell.
+fn quoted(path: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+,:@%".contains(c);
+    match !path.is_empty() && path.chars().all(plain) {
+        true => path.to_owned(),
+        false => format!("'{}'", path.replace('\'', r"'\''")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_are_one_shell_word() {
+        assert_eq!(quoted("runs/a-1"), "runs/a-1");
+        assert_eq!(quoted("my run"), "'my run'");
+        assert_eq!(quoted("it's; rm"), r"'it'\''s; rm'");
+        assert_eq!(quoted(""), "''");
+    }
+}
