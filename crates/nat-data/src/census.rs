@@ -44,21 +44,20 @@ pub struct SplitCounts {
 }
 
 impl SplitCounts {
-    /// Counts by `count`.
-    pub(crate) fn of(count: impl Fn(Split) -> usize) -> SplitCounts {
-        SplitCounts {
-            train: count(Split::Train),
-            val: count(Split::Val),
-            test: count(Split::Test),
-        }
-    }
-
     /// The number of one split.
     pub fn get(&self, split: Split) -> usize {
         match split {
             Split::Train => self.train,
             Split::Val => self.val,
             Split::Test => self.test,
+        }
+    }
+
+    pub(crate) fn get_mut(&mut self, split: Split) -> &mut usize {
+        match split {
+            Split::Train => &mut self.train,
+            Split::Val => &mut self.val,
+            Split::Test => &mut self.test,
         }
     }
 }

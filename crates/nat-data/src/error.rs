@@ -72,15 +72,13 @@ pub enum DataError {
     },
     /// A class too small to be in every split.
     #[error(
-        "{path}: class '{class}' has {distinct} distinct usable images in {pool}, needs at least {needed} to be in every split: add images or remove the class"
+        "{path}: class '{class}' has {distinct} distinct usable images, needs at least {needed} to be in every split: add images or remove the class"
     )]
     ClassTooSmall {
         /// The data set.
         path: String,
         /// The class.
         class: String,
-        /// Where the images are drawn from.
-        pool: &'static str,
         /// Images of it, exact duplicates counted once.
         distinct: usize,
         /// Smallest number that can be split.

@@ -26,6 +26,13 @@ pub(crate) struct Layout {
     pub warnings: Vec<Warning>,
 }
 
+/// Where one image lies.
+enum Spot<'a> {
+    Class(Option<Split>, &'a str),
+    BesideSplits(&'a str),
+    NoClass,
+}
+
 /// Reads the layout off the paths of all folders and images of the set `name`.
 ///
 /// - `train/CLASS/…` next to optional `val/` and `test/`: the set has splits;
@@ -37,104 +44,114 @@ pub(crate) fn read(
     folders: &BTreeSet<String>,
     images: &[&str],
 ) -> Result<Layout, DataError> {
-    let prefix = enclosing_folder(folders, images);
-    let below = |path: &str| path.strip_prefix(prefix.as_str()).map(str::to_owned);
-    let folders: Vec<String> = folders
-        .iter()
-        .filter_map(|path| below(path))
-        .filter(|p| !p.is_empty())
-        .collect();
-    let paths: Vec<String> = images
-        .iter()
-        .map(|path| below(path).unwrap_or_default())
-        .collect();
-
+    let root = enclosing_folder(folders, images);
+    let below_root = |path: &&str| path.strip_prefix(root.as_str()).unwrap_or(path).to_owned();
+    let paths: Vec<String> = images.iter().map(below_root).collect();
     let with_splits = paths.iter().any(|path| {
         let mut parts = path.split('/');
         parts.next().and_then(Split::from_folder) == Some(Split::Train) && parts.count() >= 2
     });
-    let mut layout = Layout {
-        places: Vec::new(),
-        class_folders: BTreeMap::new(),
-        warnings: Vec::new(),
-    };
+
+    let mut places = Vec::with_capacity(paths.len());
+    let mut warnings = Vec::new();
     let mut beside_splits: BTreeMap<&str, usize> = BTreeMap::new();
     for (path, image) in paths.iter().zip(images) {
-        let parts: Vec<&str> = path.split('/').collect();
-        let place = match parts[..] {
-            [top, ..] if with_splits && parts.len() > 1 && Split::from_folder(top).is_none() => {
-                *beside_splits.entry(top).or_default() += 1;
+        places.push(match spot(path, with_splits) {
+            Spot::Class(split, class) => Some(Place {
+                split,
+                class: class.to_owned(),
+                below_root: path.clone(),
+            }),
+            Spot::BesideSplits(folder) => {
+                *beside_splits.entry(folder).or_default() += 1;
                 None
             }
-            [top, class, _, ..] if with_splits => Some((Split::from_folder(top), class)),
-            [class, _, ..] if !with_splits => Some((None, class)),
-            _ => {
-                layout
-                    .warnings
-                    .push(warning(image, "lies in no class folder"));
+            Spot::NoClass => {
+                warnings.push(warning(image, "lies in no class folder"));
                 None
             }
-        };
-        layout.places.push(place.map(|(split, class)| Place {
-            split,
-            class: class.to_owned(),
-            below_root: path.clone(),
-        }));
+        });
     }
     for (folder, count) in beside_splits {
         let reason =
             format!("lies beside train/ and is neither val/ nor test/: {count} images not used");
-        layout
-            .warnings
-            .push(warning(&format!("{prefix}{folder}"), &reason));
+        warnings.push(warning(&format!("{root}{folder}"), &reason));
     }
-    for folder in &folders {
-        let parts: Vec<&str> = folder.split('/').collect();
-        let class = match parts[..] {
-            [top, class] if with_splits && Split::from_folder(top).is_some() => class,
-            [class] if !with_splits => class,
-            _ => continue,
-        };
-        layout
-            .class_folders
-            .entry(class.to_owned())
-            .or_insert_with(|| format!("{prefix}{folder}"));
-    }
-    refuse_other_layouts(name, &layout)?;
+
+    let layout = Layout {
+        places,
+        class_folders: class_folders(folders, &root, with_splits),
+        warnings,
+    };
+    refuse_masks(name, &layout)?;
+    refuse_bare_splits(name, &layout)?;
     Ok(layout)
+}
+
+fn spot(path: &str, with_splits: bool) -> Spot<'_> {
+    let parts: Vec<&str> = path.split('/').collect();
+    match (with_splits, &parts[..]) {
+        (false, &[class, _, ..]) => Spot::Class(None, class),
+        (true, &[top, ref rest @ ..]) => match (Split::from_folder(top), rest) {
+            (Some(split), &[class, _, ..]) => Spot::Class(Some(split), class),
+            (None, [_, ..]) => Spot::BesideSplits(top),
+            _ => Spot::NoClass,
+        },
+        _ => Spot::NoClass,
+    }
 }
 
 /// Path, with a final `/`, of the only folder on the way to two or more levels; empty if none.
 fn enclosing_folder(folders: &BTreeSet<String>, images: &[&str]) -> String {
-    let mut prefix = String::new();
+    let mut root = String::new();
     loop {
-        let first_level: BTreeSet<&str> = folders
+        let below_root = |path: &str| path.strip_prefix(root.as_str()).map(str::to_owned);
+        let first_level: BTreeSet<String> = folders
             .iter()
-            .filter_map(|path| path.strip_prefix(prefix.as_str()))
-            .filter_map(|path| path.split('/').next())
+            .filter_map(|path| below_root(path))
+            .filter_map(|path| path.split('/').next().map(str::to_owned))
             .collect();
-        let depth_below_two = |path: &&str| {
-            path.strip_prefix(prefix.as_str())
-                .is_none_or(|p| p.matches('/').count() < 2)
-        };
-        let only = match first_level.iter().next() {
-            Some(only) if first_level.len() == 1 && !only.is_empty() => *only,
-            _ => return prefix,
-        };
-        if images.is_empty()
-            || Split::from_folder(only).is_some()
-            || images.iter().any(|path| depth_below_two(path))
-        {
-            return prefix;
+        let [only] = Vec::from_iter(first_level).try_into().unwrap_or_default();
+        let two_levels_below =
+            |image: &&str| below_root(image).is_some_and(|p| p.matches('/').count() >= 2);
+        let steps_in = !only.is_empty()
+            && Split::from_folder(&only).is_none()
+            && !images.is_empty()
+            && images.iter().all(two_levels_below);
+        if !steps_in {
+            return root;
         }
-        prefix = format!("{prefix}{only}/");
+        root = format!("{root}{only}/");
     }
 }
 
-/// Layouts that would pass for classes and are something else.
-fn refuse_other_layouts(name: &str, layout: &Layout) -> Result<(), DataError> {
-    const IMAGES: [&str; 4] = ["images", "image", "imgs", "img"];
-    const MASKS: [&str; 8] = [
+fn class_folders(
+    folders: &BTreeSet<String>,
+    root: &str,
+    with_splits: bool,
+) -> BTreeMap<String, String> {
+    let mut classes = BTreeMap::new();
+    for folder in folders {
+        let parts: Vec<&str> = match folder.strip_prefix(root) {
+            Some(below) => below.split('/').collect(),
+            None => continue,
+        };
+        let class = match (with_splits, &parts[..]) {
+            (false, [class]) => *class,
+            (true, [top, class]) if Split::from_folder(top).is_some() => *class,
+            _ => continue,
+        };
+        classes
+            .entry(class.to_owned())
+            .or_insert_with(|| folder.clone());
+    }
+    classes
+}
+
+/// Pictures and their masks or labels, which would pass for two classes.
+fn refuse_masks(name: &str, layout: &Layout) -> Result<(), DataError> {
+    const IMAGES: &[&str] = &["images", "image", "imgs", "img"];
+    const MASKS: &[&str] = &[
         "masks",
         "mask",
         "labels",
@@ -144,46 +161,37 @@ fn refuse_other_layouts(name: &str, layout: &Layout) -> Result<(), DataError> {
         "segmentation",
         "gt",
     ];
-    let used: BTreeMap<&str, Option<Split>> = layout
-        .places
-        .iter()
-        .flatten()
-        .map(|place| (place.class.as_str(), place.split))
-        .collect();
-    let find = |names: &[&str]| {
-        let lower = |class: &&&str| names.contains(&class.to_ascii_lowercase().as_str());
-        layout
-            .class_folders
-            .keys()
-            .map(String::as_str)
-            .collect::<Vec<_>>()
-            .iter()
-            .find(lower)
-            .map(|c| c.to_string())
+    let folder_named = |names: &[&str]| {
+        let matches = |class: &&String| names.contains(&class.to_ascii_lowercase().as_str());
+        layout.class_folders.keys().find(matches).cloned()
     };
-    if let (Some(images), Some(masks)) = (find(&IMAGES), find(&MASKS)) {
-        return Err(DataError::Segmentation {
+    match (folder_named(IMAGES), folder_named(MASKS)) {
+        (Some(images), Some(masks)) => Err(DataError::Segmentation {
             path: name.to_owned(),
             images,
             masks,
-        });
+        }),
+        _ => Ok(()),
     }
-    let only_splits = !used.is_empty()
-        && used
-            .iter()
-            .all(|(class, split)| split.is_none() && Split::from_folder(class).is_some());
-    if only_splits {
-        let folders = used
-            .keys()
-            .map(|folder| format!("{folder}/"))
-            .collect::<Vec<_>>()
-            .join(", ");
-        return Err(DataError::NoClassFolders {
-            path: name.to_owned(),
-            folders,
-        });
+}
+
+/// `train/` and `test/` full of images, which would pass for two classes.
+fn refuse_bare_splits(name: &str, layout: &Layout) -> Result<(), DataError> {
+    let placed: Vec<&Place> = layout.places.iter().flatten().collect();
+    let is_bare_split =
+        |place: &&Place| place.split.is_none() && Split::from_folder(&place.class).is_some();
+    if placed.is_empty() || !placed.iter().all(is_bare_split) {
+        return Ok(());
     }
-    Ok(())
+    let folders: BTreeSet<&str> = placed.iter().map(|place| place.class.as_str()).collect();
+    let folders: Vec<String> = folders
+        .into_iter()
+        .map(|folder| format!("{folder}/"))
+        .collect();
+    Err(DataError::NoClassFolders {
+        path: name.to_owned(),
+        folders: folders.join(", "),
+    })
 }
 
 fn warning(path: &str, reason: &str) -> Warning {

@@ -8,6 +8,9 @@ use serde::{Deserialize, Serialize};
 use crate::picture::RgbImage;
 
 /// Resampling filter. Both are widened by the scale when shrinking (antialiasing), as in Pillow.
+///
+/// Columns are filtered before rows, in Pillow after them; with 8 bits between the two passes single
+/// pixels differ by up to four grey levels, on average by a fifth of one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Filter {

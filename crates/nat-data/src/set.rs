@@ -1,29 +1,21 @@
 //! An opened data set.
 
-use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::BufReader;
 use std::path::Path;
 use std::sync::Arc;
 
-use sha2::{Digest, Sha256};
-
 use crate::archive;
 use crate::cache::Cache;
-use crate::census::{Census, ClassCounts, SplitCounts, Spread};
-use crate::entry::{Encoded, Listing, MAX_FILE_BYTES, Warning};
+use crate::census::Census;
+use crate::entry::{Listing, Warning};
 use crate::error::DataError;
 use crate::folder;
-use crate::layout::{self, Place};
-use crate::parallel::in_order;
-use crate::picture::{ImageFault, RgbImage};
+use crate::intake::{self, Intake};
+use crate::picture::RgbImage;
+use crate::sample::Sample;
 use crate::scale::Scaler;
-use crate::split::{Split, stratify};
-use crate::stream::StreamKey;
-
-/// Fourth word of the key from which missing splits are drawn; keeps them apart from the caller's
-/// streams of the same seed.
-const SPLIT_STREAM: u64 = u64::from_le_bytes(*b"nat-data");
+use crate::split::Split;
 
 /// How to open a data set.
 #[derive(Debug, Clone)]
@@ -69,22 +61,12 @@ impl Default for OpenOptions {
 #[derive(Debug)]
 pub struct ImageSet {
     classes: Vec<String>,
+    labels: [Vec<usize>; 3],
     samples: [Vec<Sample>; 3],
     census: Census,
     cache: Cache,
     max_pixels: u64,
     max_shorter_side: Option<usize>,
-}
-
-#[derive(Debug)]
-struct Sample {
-    path: String,
-    below_root: String,
-    label: usize,
-    encoded: Encoded,
-    digest: [u8; 32],
-    width: usize,
-    height: usize,
 }
 
 impl ImageSet {
@@ -133,125 +115,17 @@ impl ImageSet {
         listing: Listing,
         options: &OpenOptions,
     ) -> Result<ImageSet, DataError> {
-        let Listing {
-            folders,
-            images,
-            mut warnings,
-            skipped,
-            ignored,
-        } = listing;
-        let files = images.len() + skipped;
-        let paths: Vec<&str> = images.keys().map(String::as_str).collect();
-        let layout = layout::read(&name, &folders, &paths)?;
-        warnings.extend(layout.warnings);
-
-        let placed: Vec<(String, Encoded, Place)> = images
-            .into_iter()
-            .zip(layout.places)
-            .filter_map(|((path, encoded), place)| Some((path, encoded, place?)))
-            .collect();
-        let seen = in_order(&placed, options.threads, |(_, encoded, _)| {
-            inspect(encoded, options.max_pixels)
-        });
-        let mut found = Vec::with_capacity(placed.len());
-        for ((path, encoded, place), seen) in placed.into_iter().zip(seen) {
-            match seen {
-                Ok(Seen {
-                    digest,
-                    width,
-                    height,
-                }) => {
-                    let sample = Sample {
-                        path,
-                        below_root: place.below_root,
-                        label: 0,
-                        encoded,
-                        digest,
-                        width,
-                        height,
-                    };
-                    found.push((sample, place.class, place.split));
-                }
-                Err(reason) => warnings.push(Warning { path, reason }),
-            }
-        }
-        drop_ambiguous(&mut found, &mut warnings);
-
-        let mut classes: Vec<String> = found.iter().map(|(_, class, _)| class.clone()).collect();
-        classes.sort_unstable();
-        classes.dedup();
-        for (class, path) in layout.class_folders {
-            if classes.binary_search(&class).is_err() {
-                warnings.push(Warning {
-                    path,
-                    reason: "class folder without usable images: left out".to_owned(),
-                });
-            }
-        }
-        match &classes[..] {
-            [] => {
-                return Err(DataError::NoImages {
-                    path: name,
-                    skipped: files,
-                });
-            }
-            [class] => {
-                return Err(DataError::OneClass {
-                    path: name,
-                    class: class.clone(),
-                });
-            }
-            _ => {}
-        }
-
-        let mut pools: [Vec<Sample>; 3] = Default::default();
-        for (mut sample, class, split) in found {
-            sample.label = classes.partition_point(|known| *known < class);
-            pools[split.unwrap_or(Split::Train) as usize].push(sample);
-        }
-        check_train_classes(&name, &classes, &pools)?;
-        let drawn: Vec<Split> = [Split::Val, Split::Test]
-            .into_iter()
-            .filter(|&split| pools[split as usize].is_empty())
-            .collect();
-        draw_splits(&name, &classes, &mut pools, &drawn, options)?;
-        warn_of_gaps(&classes, &pools, &mut warnings);
-        warn_of_leaks(&pools, &mut warnings);
-        warnings.sort();
-        warnings.dedup();
-
-        let used = pools.iter().map(Vec::len).sum();
-        let count = |label: usize, split: Split| {
-            pools[split as usize]
-                .iter()
-                .filter(|s| s.label == label)
-                .count()
-        };
-        let census = Census {
-            name,
-            hash: content_hash(&classes, &pools),
-            images: SplitCounts::of(|split| pools[split as usize].len()),
-            classes: classes
-                .iter()
-                .enumerate()
-                .map(|(label, name)| ClassCounts {
-                    name: name.clone(),
-                    images: SplitCounts::of(|split| count(label, split)),
-                })
-                .collect(),
-            drawn,
-            width: Spread::of(pools.iter().flatten().map(|s| s.width).collect()),
-            height: Spread::of(pools.iter().flatten().map(|s| s.height).collect()),
-            files,
-            skipped: files - used,
-            ignored,
-            warnings,
-        };
+        let Intake { samples, census } = intake::take_in(name, listing, options)?;
+        let classes: Vec<String> = census.classes.iter().map(|c| c.name.clone()).collect();
+        let images = samples.iter().map(Vec::len).sum();
+        let label = |sample: &Sample| classes.partition_point(|class| *class < sample.place.class);
+        let labels = [0, 1, 2].map(|split: usize| samples[split].iter().map(label).collect());
         Ok(ImageSet {
             classes,
-            samples: pools,
+            labels,
+            samples,
             census,
-            cache: Cache::new(used, options.cache_bytes),
+            cache: Cache::new(images, options.cache_bytes),
             max_pixels: options.max_pixels,
             max_shorter_side: options.max_shorter_side,
         })
@@ -272,15 +146,12 @@ impl ImageSet {
     /// # Panics
     /// If `i` is not below [`len`](ImageSet::len).
     pub fn label(&self, split: Split, i: usize) -> usize {
-        self.samples[split as usize][i].label
+        self.labels[split as usize][i]
     }
 
     /// Labels of a split, in image order.
-    pub fn labels(&self, split: Split) -> Vec<usize> {
-        self.samples[split as usize]
-            .iter()
-            .map(|sample| sample.label)
-            .collect()
+    pub fn labels(&self, split: Split) -> &[usize] {
+        &self.labels[split as usize]
     }
 
     /// Path of image `i` of a split inside the data set, escaped as in [`Warning::path`].
@@ -333,223 +204,4 @@ impl ImageSet {
         self.cache.keep(slot, &picture);
         Ok(picture)
     }
-}
-
-impl Sample {
-    fn decode(&self, max_pixels: u64) -> Result<RgbImage, DataError> {
-        let changed = |reason: String| DataError::Changed {
-            path: self.path.clone(),
-            reason,
-        };
-        match &self.encoded {
-            Encoded::Memory(bytes) => {
-                RgbImage::decode(bytes, max_pixels).map_err(|fault| changed(fault.to_string()))
-            }
-            Encoded::File(location) => {
-                let bytes = fs::read(location).map_err(|error| changed(error.to_string()))?;
-                if <[u8; 32]>::from(Sha256::digest(&bytes)) != self.digest {
-                    return Err(changed("its content is different".to_owned()));
-                }
-                RgbImage::decode(&bytes, max_pixels).map_err(|fault| changed(fault.to_string()))
-            }
-        }
-    }
-}
-
-struct Seen {
-    digest: [u8; 32],
-    width: usize,
-    height: usize,
-}
-
-/// Reads and decodes one file; the reason if it is not usable.
-fn inspect(encoded: &Encoded, max_pixels: u64) -> Result<Seen, String> {
-    let read;
-    let bytes: &[u8] = match encoded {
-        Encoded::Memory(bytes) => bytes,
-        Encoded::File(location) => {
-            read = fs::read(location).map_err(|error| format!("cannot be read: {error}"))?;
-            &read
-        }
-    };
-    debug_assert!(bytes.len() as u64 <= MAX_FILE_BYTES);
-    let picture =
-        RgbImage::decode(bytes, max_pixels).map_err(|fault: ImageFault| fault.to_string())?;
-    Ok(Seen {
-        digest: Sha256::digest(bytes).into(),
-        width: picture.width,
-        height: picture.height,
-    })
-}
-
-type Found = (Sample, String, Option<Split>);
-
-/// Drops pictures that carry two labels: nobody can say which is right.
-fn drop_ambiguous(found: &mut Vec<Found>, warnings: &mut Vec<Warning>) {
-    let mut by_content: BTreeMap<[u8; 32], Vec<usize>> = BTreeMap::new();
-    for (at, (sample, ..)) in found.iter().enumerate() {
-        by_content.entry(sample.digest).or_default().push(at);
-    }
-    let mut ambiguous = vec![false; found.len()];
-    for copies in by_content.values() {
-        for &at in copies {
-            let other = copies.iter().find(|&&other| found[other].1 != found[at].1);
-            if let Some(&other) = other {
-                ambiguous[at] = true;
-                let reason = format!(
-                    "the same picture as {} in another class: both dropped",
-                    found[other].0.path
-                );
-                warnings.push(Warning {
-                    path: found[at].0.path.clone(),
-                    reason,
-                });
-            }
-        }
-    }
-    let mut ambiguous = ambiguous.into_iter();
-    found.retain(|_| !ambiguous.next().unwrap_or(false));
-}
-
-fn check_train_classes(
-    name: &str,
-    classes: &[String],
-    pools: &[Vec<Sample>; 3],
-) -> Result<(), DataError> {
-    for (label, class) in classes.iter().enumerate() {
-        let holds = |split: &Split| {
-            pools[*split as usize]
-                .iter()
-                .any(|sample| sample.label == label)
-        };
-        if !holds(&Split::Train)
-            && let Some(split) = Split::ALL.into_iter().find(holds)
-        {
-            return Err(DataError::ClassNotInTrain {
-                path: name.to_owned(),
-                class: class.clone(),
-                split: split.name(),
-            });
-        }
-    }
-    Ok(())
-}
-
-/// Moves images from the training pool to the splits that are to be drawn.
-fn draw_splits(
-    name: &str,
-    classes: &[String],
-    pools: &mut [Vec<Sample>; 3],
-    drawn: &[Split],
-    options: &OpenOptions,
-) -> Result<(), DataError> {
-    let shares: Vec<f64> = drawn
-        .iter()
-        .map(|split| {
-            if *split == Split::Val {
-                options.val_fraction
-            } else {
-                options.test_fraction
-            }
-        })
-        .collect();
-    let positive = shares.iter().all(|&share| share > 0.0);
-    if !positive || shares.iter().sum::<f64>() >= 1.0 {
-        return Err(DataError::Fractions {
-            val: options.val_fraction,
-            test: options.test_fraction,
-        });
-    }
-    if drawn.is_empty() {
-        return Ok(());
-    }
-    let pool = std::mem::take(&mut pools[Split::Train as usize]);
-    let mut split_of = vec![Split::Train; pool.len()];
-    for (label, class) in classes.iter().enumerate() {
-        let mut groups: BTreeMap<[u8; 32], Vec<usize>> = BTreeMap::new();
-        for (at, sample) in pool
-            .iter()
-            .enumerate()
-            .filter(|(_, sample)| sample.label == label)
-        {
-            groups.entry(sample.digest).or_default().push(at);
-        }
-        let mut groups: Vec<Vec<usize>> = groups.into_values().collect();
-        groups.sort_unstable();
-        let distinct = groups.len();
-        let key = StreamKey([options.seed, 0, 0, SPLIT_STREAM]);
-        let parts = stratify(groups, &shares, &key, label as u64).ok_or_else(|| {
-            DataError::ClassTooSmall {
-                path: name.to_owned(),
-                class: class.clone(),
-                pool: if drawn.len() == 2 { "all" } else { "train/" },
-                distinct,
-                needed: drawn.len() + 1,
-            }
-        })?;
-        for (split, part) in drawn.iter().zip(parts) {
-            part.into_iter().for_each(|at| split_of[at] = *split);
-        }
-    }
-    for (sample, split) in pool.into_iter().zip(split_of) {
-        pools[split as usize].push(sample);
-    }
-    Ok(())
-}
-
-/// Warns of classes that a split cannot say anything about.
-fn warn_of_gaps(classes: &[String], pools: &[Vec<Sample>; 3], warnings: &mut Vec<Warning>) {
-    for split in [Split::Val, Split::Test] {
-        for (label, class) in classes.iter().enumerate() {
-            if pools[split as usize]
-                .iter()
-                .all(|sample| sample.label != label)
-            {
-                let path = format!("{}/{class}", split.name());
-                warnings.push(Warning {
-                    path,
-                    reason: "class without usable images in this split".to_owned(),
-                });
-            }
-        }
-    }
-}
-
-/// Warns of pictures that are byte for byte in two splits.
-fn warn_of_leaks(pools: &[Vec<Sample>; 3], warnings: &mut Vec<Warning>) {
-    let mut first: BTreeMap<[u8; 32], (Split, &str)> = BTreeMap::new();
-    for split in Split::ALL {
-        for sample in &pools[split as usize] {
-            let (earlier, path) = *first.entry(sample.digest).or_insert((split, &sample.path));
-            if earlier != split {
-                let reason = format!(
-                    "the same picture as {path}: {} is not independent of {}",
-                    split.name(),
-                    earlier.name()
-                );
-                warnings.push(Warning {
-                    path: sample.path.clone(),
-                    reason,
-                });
-            }
-        }
-    }
-}
-
-fn content_hash(classes: &[String], pools: &[Vec<Sample>; 3]) -> String {
-    let mut hash = Sha256::new();
-    for split in Split::ALL {
-        for sample in &pools[split as usize] {
-            for text in [split.name(), &classes[sample.label], &sample.below_root] {
-                hash.update(text);
-                hash.update([0]);
-            }
-            hash.update(sample.digest);
-        }
-    }
-    hash.finalize()
-        .iter()
-        .take(8)
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
 }

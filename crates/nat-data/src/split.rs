@@ -1,9 +1,8 @@
 //! Training, search and test split.
 
 use rand::seq::SliceRandom;
+use rand_chacha::ChaCha8Rng;
 use serde::Serialize;
-
-use crate::stream::StreamKey;
 
 /// The three parts of a data set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -50,14 +49,13 @@ impl Split {
 pub(crate) fn stratify(
     mut groups: Vec<Vec<usize>>,
     shares: &[f64],
-    key: &StreamKey,
-    class: u64,
+    rng: &mut ChaCha8Rng,
 ) -> Option<Vec<Vec<usize>>> {
     if groups.len() <= shares.len() {
         return None;
     }
     let images: usize = groups.iter().map(Vec::len).sum();
-    groups.shuffle(&mut key.rng(class));
+    groups.shuffle(rng);
     groups.sort_by_key(Vec::len);
     let mut remaining = groups.into_iter();
     let mut parts = Vec::with_capacity(shares.len() + 1);
@@ -76,9 +74,13 @@ pub(crate) fn stratify(
 
 #[cfg(test)]
 mod tests {
+    use rand::SeedableRng;
+
     use super::*;
 
-    const KEY: StreamKey = StreamKey([7, 1, 0, 0]);
+    fn rng(seed: u64) -> ChaCha8Rng {
+        ChaCha8Rng::seed_from_u64(seed)
+    }
 
     fn singles(n: usize) -> Vec<Vec<usize>> {
         (0..n).map(|i| vec![i]).collect()
@@ -91,7 +93,7 @@ mod tests {
     #[test]
     fn shares_are_kept_and_nothing_is_lost() {
         for n in 3..60 {
-            let parts = stratify(singles(n), &[0.15, 0.15], &KEY, 0).unwrap();
+            let parts = stratify(singles(n), &[0.15, 0.15], &mut rng(7)).unwrap();
             let wanted = ((n as f64 * 0.15).round() as usize).max(1);
             assert_eq!(sizes(&parts), [wanted, wanted, n - 2 * wanted]);
             let mut all: Vec<usize> = parts.concat();
@@ -102,7 +104,7 @@ mod tests {
 
     #[test]
     fn the_seed_decides() {
-        let parts = |seed| stratify(singles(40), &[0.25], &StreamKey([seed, 1, 0, 0]), 0).unwrap();
+        let parts = |seed| stratify(singles(40), &[0.25], &mut rng(seed)).unwrap();
         assert_eq!(parts(1), parts(1));
         assert_ne!(parts(1), parts(2));
     }
@@ -111,29 +113,17 @@ mod tests {
     fn groups_stay_together() {
         let mut groups = singles(20);
         groups.push((20..35).collect());
-        let parts = stratify(groups, &[0.2, 0.2], &KEY, 0).unwrap();
+        let parts = stratify(groups, &[0.2, 0.2], &mut rng(7)).unwrap();
         assert_eq!(sizes(&parts), [7, 7, 21]);
         assert!((20..35).all(|image| parts[2].contains(&image)));
     }
 
     #[test]
     fn every_split_gets_one_of_few() {
-        assert_eq!(stratify(singles(2), &[0.15, 0.15], &KEY, 0), None);
-        assert_eq!(
-            sizes(&stratify(singles(3), &[0.9, 0.05], &KEY, 0).unwrap()),
-            [1, 1, 1]
-        );
-        assert_eq!(
-            sizes(
-                &stratify(
-                    vec![vec![0], vec![1], (2..9).collect()],
-                    &[0.5, 0.4],
-                    &KEY,
-                    0
-                )
-                .unwrap()
-            ),
-            [1, 1, 7]
-        );
+        let parts = |groups, shares: &[f64]| stratify(groups, shares, &mut rng(7));
+        assert_eq!(parts(singles(2), &[0.15, 0.15]), None);
+        assert_eq!(sizes(&parts(singles(3), &[0.9, 0.05]).unwrap()), [1, 1, 1]);
+        let one_large = vec![vec![0], vec![1], (2..9).collect()];
+        assert_eq!(sizes(&parts(one_large, &[0.5, 0.4]).unwrap()), [1, 1, 7]);
     }
 }

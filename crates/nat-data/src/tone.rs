@@ -147,3 +147,82 @@ fn per_channel(picture: &mut RgbImage, table: impl Fn(&[usize; 256]) -> Option<[
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn picture() -> RgbImage {
+        let data = (0..32 * 32 * 3_u64)
+            .map(|i| (20 + (i * 37 + i * i * 11 / 7) % 190) as u8)
+            .collect();
+        RgbImage {
+            width: 32,
+            height: 32,
+            data,
+        }
+    }
+
+    /// Sum of all values and sum weighted by position, as computed from Pillow 13.0's results.
+    fn assert_as_pillow(name: &str, operation: impl Fn(&mut RgbImage), expected: (u64, u64)) {
+        let mut picture = picture();
+        operation(&mut picture);
+        let values = || picture.data.iter().map(|&v| u64::from(v));
+        let found = (
+            values().sum(),
+            values()
+                .zip(0..)
+                .map(|(v, i): (u64, u64)| v * (i % 101))
+                .sum(),
+        );
+        assert_eq!(found, expected, "{name}");
+    }
+
+    #[test]
+    fn results_are_those_of_pillow() {
+        assert_as_pillow("unchanged", |_| (), (350344, 17358917));
+        assert_as_pillow("auto-contrast", auto_contrast, (392428, 19440158));
+        assert_as_pillow("equalize", equalize, (485851, 24093605));
+        assert_as_pillow("posterize", |p| posterize(p, 3), (303296, 15008704));
+        assert_as_pillow("solarize", |p| solarize(p, 100), (261218, 12967449));
+        assert_as_pillow("solarize-add", |p| solarize_add(p, 99), (526861, 26139326));
+        assert_as_pillow("less colour", |p| colour(p, 0.28), (348493, 17284235));
+        assert_as_pillow("more colour", |p| colour(p, 1.72), (353661, 17536391));
+        assert_as_pillow("less contrast", |p| contrast(p, 0.28), (348739, 17291877));
+        assert_as_pillow("more contrast", |p| contrast(p, 1.72), (357277, 17695862));
+        assert_as_pillow("darker", |p| brightness(p, 0.28), (96670, 4790067));
+        assert_as_pillow("brighter", |p| brightness(p, 1.72), (551324, 27335657));
+        assert_as_pillow("softer", |p| sharpness(p, 0.28), (348893, 17279104));
+        assert_as_pillow("sharper", |p| sharpness(p, 1.72), (351917, 17443307));
+    }
+
+    #[test]
+    fn inverting_twice_changes_nothing() {
+        let mut twice = picture();
+        invert(&mut twice);
+        assert_ne!(twice, picture());
+        invert(&mut twice);
+        assert_eq!(twice, picture());
+    }
+
+    #[test]
+    fn flat_and_tiny_pictures_survive() {
+        for (width, height) in [(1, 1), (2, 1), (1, 2), (3, 3)] {
+            let flat = RgbImage {
+                width,
+                height,
+                data: vec![90; width * height * 3],
+            };
+            for operation in [
+                auto_contrast,
+                equalize,
+                |p: &mut RgbImage| sharpness(p, 1.9),
+                |p: &mut RgbImage| contrast(p, 0.1),
+            ] {
+                let mut picture = flat.clone();
+                operation(&mut picture);
+                assert_eq!(picture, flat);
+            }
+        }
+    }
+}

@@ -1,0 +1,242 @@
+//! From the files of a data set to labelled images in three splits.
+
+use std::collections::BTreeMap;
+
+use sha2::{Digest, Sha256};
+
+use crate::census::{Census, ClassCounts, SplitCounts, Spread};
+use crate::duplicates;
+use crate::entry::{Listing, Warning};
+use crate::error::DataError;
+use crate::layout;
+use crate::parallel::in_order;
+use crate::sample::Sample;
+use crate::set::OpenOptions;
+use crate::split::{Split, stratify};
+use crate::stream::StreamKey;
+
+/// Fourth word of the key from which missing splits are drawn; keeps them apart from the caller's
+/// streams of the same seed.
+const SPLIT_STREAM: u64 = u64::from_le_bytes(*b"nat-data");
+
+/// A data set with everything decided.
+pub(crate) struct Intake {
+    /// By split, each sorted by path.
+    pub samples: [Vec<Sample>; 3],
+    pub census: Census,
+}
+
+/// Inspects every image and decides on classes and splits.
+pub(crate) fn take_in(
+    name: String,
+    listing: Listing,
+    options: &OpenOptions,
+) -> Result<Intake, DataError> {
+    let Listing {
+        folders,
+        images,
+        mut warnings,
+        skipped,
+        ignored,
+    } = listing;
+    let files = images.len() + skipped;
+    let paths: Vec<&str> = images.keys().map(String::as_str).collect();
+    let layout = layout::read(&name, &folders, &paths)?;
+    warnings.extend(layout.warnings);
+
+    let mut samples = Vec::new();
+    let placed = images.into_iter().zip(layout.places);
+    let candidates = placed.filter_map(|((path, encoded), place)| Some((path, encoded, place?)));
+    for inspected in in_order(candidates, options.threads, |(path, encoded, place)| {
+        Sample::inspect(path.clone(), place, encoded, options.max_pixels)
+            .map_err(|reason| Warning { path, reason })
+    }) {
+        match inspected {
+            Ok(sample) => samples.push(sample),
+            Err(warning) => warnings.push(warning),
+        }
+    }
+    duplicates::drop_ambiguous(&mut samples, &mut warnings);
+
+    let mut splits: [Vec<Sample>; 3] = Default::default();
+    for sample in samples {
+        splits[sample.place.split.unwrap_or(Split::Train) as usize].push(sample);
+    }
+    let found = count_classes(&splits);
+    for (class, path) in layout.class_folders {
+        if found
+            .binary_search_by(|known| known.name.cmp(&class))
+            .is_err()
+        {
+            let reason = "class folder without usable images: left out".to_owned();
+            warnings.push(Warning { path, reason });
+        }
+    }
+    check_classes(&name, &found, files)?;
+    let drawn = draw_missing(&name, &mut splits, options)?;
+    let classes = count_classes(&splits);
+    warn_of_gaps(&classes, &mut warnings);
+    duplicates::warn_of_leaks(&splits, &mut warnings);
+    warnings.sort();
+    warnings.dedup();
+
+    let used = splits.iter().map(Vec::len).sum::<usize>();
+    let census = Census {
+        name,
+        hash: content_hash(&splits),
+        images: SplitCounts {
+            train: splits[0].len(),
+            val: splits[1].len(),
+            test: splits[2].len(),
+        },
+        classes,
+        drawn,
+        width: Spread::of(splits.iter().flatten().map(|s| s.width).collect()),
+        height: Spread::of(splits.iter().flatten().map(|s| s.height).collect()),
+        files,
+        skipped: files - used,
+        ignored,
+        warnings,
+    };
+    Ok(Intake {
+        samples: splits,
+        census,
+    })
+}
+
+/// Counts by class, in the order of the names.
+fn count_classes(splits: &[Vec<Sample>; 3]) -> Vec<ClassCounts> {
+    let mut counts: BTreeMap<&str, SplitCounts> = BTreeMap::new();
+    for split in Split::ALL {
+        for sample in &splits[split as usize] {
+            *counts
+                .entry(&sample.place.class)
+                .or_default()
+                .get_mut(split) += 1;
+        }
+    }
+    let named = |(name, images): (&str, SplitCounts)| ClassCounts {
+        name: name.to_owned(),
+        images,
+    };
+    counts.into_iter().map(named).collect()
+}
+
+/// At least two classes, all of them in the training split.
+fn check_classes(name: &str, classes: &[ClassCounts], files: usize) -> Result<(), DataError> {
+    let path = name.to_owned();
+    match classes {
+        [] => {
+            return Err(DataError::NoImages {
+                path,
+                skipped: files,
+            });
+        }
+        [only] => {
+            return Err(DataError::OneClass {
+                path,
+                class: only.name.clone(),
+            });
+        }
+        _ => {}
+    }
+    match classes.iter().find(|class| class.images.train == 0) {
+        None => Ok(()),
+        Some(class) => Err(DataError::ClassNotInTrain {
+            path,
+            class: class.name.clone(),
+            split: if class.images.val > 0 {
+                Split::Val
+            } else {
+                Split::Test
+            }
+            .name(),
+        }),
+    }
+}
+
+/// Moves images of the training split, class by class, to those splits that are empty; returns which.
+fn draw_missing(
+    name: &str,
+    splits: &mut [Vec<Sample>; 3],
+    options: &OpenOptions,
+) -> Result<Vec<Split>, DataError> {
+    let fractions = [
+        (Split::Val, options.val_fraction),
+        (Split::Test, options.test_fraction),
+    ];
+    let (drawn, shares): (Vec<Split>, Vec<f64>) = fractions
+        .into_iter()
+        .filter(|(split, _)| splits[*split as usize].is_empty())
+        .unzip();
+    let positive = shares.iter().all(|&share| share > 0.0);
+    if !positive || shares.iter().sum::<f64>() >= 1.0 {
+        return Err(DataError::Fractions {
+            val: options.val_fraction,
+            test: options.test_fraction,
+        });
+    }
+    if drawn.is_empty() {
+        return Ok(drawn);
+    }
+
+    let pool = std::mem::take(&mut splits[Split::Train as usize]);
+    let mut by_class: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
+    for (number, sample) in pool.iter().enumerate() {
+        by_class
+            .entry(&sample.place.class)
+            .or_default()
+            .push(number);
+    }
+    let mut split_of = vec![Split::Train; pool.len()];
+    let key = StreamKey([options.seed, 0, 0, SPLIT_STREAM]);
+    for ((class, numbers), stream) in by_class.into_iter().zip(0..) {
+        let groups = duplicates::groups(&pool, numbers);
+        let distinct = groups.len();
+        let parts = stratify(groups, &shares, &mut key.rng(stream)).ok_or_else(|| {
+            DataError::ClassTooSmall {
+                path: name.to_owned(),
+                class: class.to_owned(),
+                distinct,
+                needed: drawn.len() + 1,
+            }
+        })?;
+        for (&split, part) in drawn.iter().zip(&parts) {
+            part.iter().for_each(|&image| split_of[image] = split);
+        }
+    }
+    for (sample, split) in pool.into_iter().zip(split_of) {
+        splits[split as usize].push(sample);
+    }
+    Ok(drawn)
+}
+
+/// Warns of classes that a split cannot say anything about.
+fn warn_of_gaps(classes: &[ClassCounts], warnings: &mut Vec<Warning>) {
+    for split in [Split::Val, Split::Test] {
+        for class in classes.iter().filter(|class| class.images.get(split) == 0) {
+            warnings.push(Warning {
+                path: format!("{}/{}", split.name(), class.name),
+                reason: "class without usable images in this split".to_owned(),
+            });
+        }
+    }
+}
+
+fn content_hash(splits: &[Vec<Sample>; 3]) -> String {
+    let mut hash = Sha256::new();
+    for split in Split::ALL {
+        for sample in &splits[split as usize] {
+            for text in [split.name(), &sample.place.class, &sample.place.below_root] {
+                hash.update(text);
+                hash.update([0]);
+            }
+            hash.update(sample.fingerprint);
+        }
+    }
+    hash.finalize()
+        .iter()
+        .take(8)
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
+}
