@@ -1,1 +1,21 @@
-//! Static networks as ONNX and safetensors files, and a runtime that checks them.
+//! Static networks as files that need nothing of this project to run, and a runtime that checks them.
+//!
+//! A [`FoldedNet`](nat_supernet::FoldedNet) becomes an ONNX model ([`write_onnx`]) or a safetensors
+//! file with its layer plan ([`write_safetensors`]). Both carry a [`ModelInfo`]: classes, preprocessing,
+//! genotype and costs. [`Model`] opens either form and runs it with RTen, a runtime that shares no code
+//! with the training side, so that [`verify`] is an independent check of what was written.
+
+mod atomic_file;
+mod check;
+mod error;
+mod info;
+mod layers;
+mod model;
+mod onnx;
+mod weights;
+
+pub use error::ExportError;
+pub use info::{ModelInfo, PRODUCER};
+pub use model::{Model, read_info, verify};
+pub use onnx::write_onnx;
+pub use weights::write_safetensors;

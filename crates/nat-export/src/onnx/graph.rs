@@ -1,0 +1,235 @@
+//! The graph of a network: one ONNX node an operation, named after its layer.
+
+use nat_space::Activation;
+use nat_supernet::{FoldedBlock, FoldedConv, FoldedNet, FoldedSqueezeExcite};
+
+use super::messages::{
+    ATTRIBUTE_FLOAT, ATTRIBUTE_INT, ATTRIBUTE_INTS, Attribute, Dimension, DimensionValue, FLOAT,
+    Graph, Node, Shape, Tensor, TensorType, Type, ValueInfo,
+};
+use super::{INPUT, OUTPUT};
+use crate::layers::{self, BlockNames};
+
+/// Slope of the h-sigmoid `relu6(x + 3) / 6` as HardSigmoid's `alpha`; its `beta` is 1/2.
+const H_SIGMOID_ALPHA: f32 = 1.0 / 6.0;
+
+/// Names of the scalars between which Clip makes a ReLU6.
+const RELU6_BOUNDS: [(&str, f32); 2] = [("relu6.min", 0.0), ("relu6.max", 6.0)];
+
+pub(super) fn build(net: &FoldedNet) -> Graph {
+    let mut builder = Builder::default();
+    let features = builder.features(net);
+    builder.classifier(net, features);
+    let side = Some(net.resolution);
+    Graph {
+        name: "subnet".into(),
+        node: builder.nodes,
+        initializer: builder.initializers,
+        input: vec![value(INPUT, &[None, Some(3), side, side])],
+        output: vec![value(OUTPUT, &[None, Some(net.classes())])],
+    }
+}
+
+#[derive(Default)]
+struct Builder {
+    nodes: Vec<Node>,
+    initializers: Vec<Tensor>,
+}
+
+/// A square feature map: the value that holds it, and its side in pixels.
+struct Map {
+    value: String,
+    side: usize,
+}
+
+impl Builder {
+    /// Everything before the classifier; returns the value `[batch, features, 1, 1]`.
+    fn features(&mut self, net: &FoldedNet) -> String {
+        let image = Map {
+            value: INPUT.into(),
+            side: net.resolution,
+        };
+        let mut map = self.convolution(layers::STEM, &net.stem, image);
+        for block in &net.blocks {
+            map = self.block(block, map);
+        }
+        map = self.convolution(layers::FINAL_EXPAND, &net.final_expand, map);
+        let mut pooled = self.global_mean(layers::FINAL_EXPAND, map.value);
+        if let Some(mix) = &net.feature_mix {
+            pooled = self.convolution(layers::FEATURE_MIX, mix, pooled);
+        }
+        pooled.value
+    }
+
+    fn classifier(&mut self, net: &FoldedNet, features: String) {
+        let name = layers::CLASSIFIER;
+        let flat = self.node(name, "Flatten", vec![features], vec![int("axis", 1)]);
+        let weight = format!("{name}.weight");
+        let bias = format!("{name}.bias");
+        let shape = [net.classes(), net.features()];
+        self.initializer(&weight, &shape, &net.classifier_weight);
+        self.initializer(&bias, &[net.classes()], &net.classifier_bias);
+        self.node(
+            name,
+            "Gemm",
+            vec![flat, weight, bias],
+            vec![int("transB", 1)],
+        );
+        let last = self.nodes.last_mut().expect("a node was just added");
+        last.output = vec![OUTPUT.into()];
+    }
+
+    fn block(&mut self, block: &FoldedBlock, input: Map) -> Map {
+        let names = BlockNames::new(block.slot);
+        let shortcut = input.value.clone();
+        let mut map = input;
+        if let Some(expand) = &block.expand {
+            map = self.convolution(&names.expand, expand, map);
+        }
+        map = self.convolution(&names.depthwise, &block.depthwise, map);
+        if let Some(se) = &block.squeeze_excite {
+            map = self.squeeze_excite(&names, se, map);
+        }
+        map = self.convolution(&names.project, &block.project, map);
+        if block.residual {
+            map.value = self.node(&names.block, "Add", vec![shortcut, map.value], vec![]);
+        }
+        map
+    }
+
+    fn squeeze_excite(&mut self, names: &BlockNames, se: &FoldedSqueezeExcite, input: Map) -> Map {
+        let pooled = self.global_mean(&names.squeeze_excite, input.value.clone());
+        let squeezed = self.convolution(&names.reduce, &se.reduce, pooled);
+        let excited = self.convolution(&names.excite, &se.expand, squeezed);
+        let slope = vec![float("alpha", H_SIGMOID_ALPHA), float("beta", 0.5)];
+        let name = &names.squeeze_excite;
+        let gate = self.node(name, "HardSigmoid", vec![excited.value], slope);
+        Map {
+            value: self.node(name, "Mul", vec![input.value, gate], vec![]),
+            side: input.side,
+        }
+    }
+
+    fn global_mean(&mut self, name: &str, value: String) -> Map {
+        Map {
+            value: self.node(name, "GlobalAveragePool", vec![value], vec![]),
+            side: 1,
+        }
+    }
+
+    fn convolution(&mut self, name: &str, conv: &FoldedConv, input: Map) -> Map {
+        let weight = format!("{name}.weight");
+        let bias = format!("{name}.bias");
+        self.initializer(&weight, &conv.shape, &conv.weight);
+        self.initializer(&bias, &conv.shape[..1], &conv.bias);
+        let (before, after) = layers::borders(conv, input.side);
+        let attributes = vec![
+            ints("dilations", &[1, 1]),
+            int("group", conv.groups),
+            ints("kernel_shape", &conv.shape[2..]),
+            ints("pads", &[before, before, after, after]),
+            ints("strides", &[conv.stride, conv.stride]),
+        ];
+        let value = self.node(name, "Conv", vec![input.value, weight, bias], attributes);
+        Map {
+            value: self.activation(name, conv.activation, value),
+            side: layers::output_side(conv, input.side),
+        }
+    }
+
+    fn activation(&mut self, name: &str, activation: Activation, value: String) -> String {
+        match activation {
+            Activation::Identity => value,
+            Activation::Relu => self.node(name, "Relu", vec![value], vec![]),
+            Activation::HSwish => self.node(name, "HardSwish", vec![value], vec![]),
+            Activation::Relu6 => {
+                let mut inputs = vec![value];
+                for (bound, number) in RELU6_BOUNDS {
+                    if !self.initializers.iter().any(|tensor| tensor.name == bound) {
+                        self.initializer(bound, &[], &[number]);
+                    }
+                    inputs.push(bound.into());
+                }
+                self.node(name, "Clip", inputs, vec![])
+            }
+        }
+    }
+
+    /// Adds an operation of `layer` and returns the name of its output.
+    fn node(
+        &mut self,
+        layer: &str,
+        operator: &str,
+        input: Vec<String>,
+        attribute: Vec<Attribute>,
+    ) -> String {
+        let name = format!("{layer}/{operator}");
+        let output = format!("{name}_output_0");
+        self.nodes.push(Node {
+            input,
+            output: vec![output.clone()],
+            name,
+            op_type: operator.into(),
+            attribute,
+        });
+        output
+    }
+
+    fn initializer(&mut self, name: &str, shape: &[usize], values: &[f32]) {
+        self.initializers.push(Tensor {
+            dims: shape.iter().map(|&d| d as i64).collect(),
+            data_type: FLOAT,
+            name: name.into(),
+            raw_data: values.iter().flat_map(|v| v.to_le_bytes()).collect(),
+        });
+    }
+}
+
+/// A graph's input or output; `None` is the symbolic batch.
+fn value(name: &str, shape: &[Option<usize>]) -> ValueInfo {
+    let dim = shape
+        .iter()
+        .map(|side| Dimension {
+            value: Some(match side {
+                Some(side) => DimensionValue::Fixed(*side as i64),
+                None => DimensionValue::Symbol("batch".into()),
+            }),
+        })
+        .collect();
+    ValueInfo {
+        name: name.into(),
+        r#type: Some(Type {
+            tensor_type: Some(TensorType {
+                elem_type: FLOAT,
+                shape: Some(Shape { dim }),
+            }),
+        }),
+    }
+}
+
+fn float(name: &str, f: f32) -> Attribute {
+    Attribute {
+        name: name.into(),
+        f: Some(f),
+        r#type: ATTRIBUTE_FLOAT,
+        ..Attribute::default()
+    }
+}
+
+fn int(name: &str, i: usize) -> Attribute {
+    Attribute {
+        name: name.into(),
+        i: Some(i as i64),
+        r#type: ATTRIBUTE_INT,
+        ..Attribute::default()
+    }
+}
+
+fn ints(name: &str, ints: &[usize]) -> Attribute {
+    Attribute {
+        name: name.into(),
+        ints: ints.iter().map(|&i| i as i64).collect(),
+        r#type: ATTRIBUTE_INTS,
+        ..Attribute::default()
+    }
+}
