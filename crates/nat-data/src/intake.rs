@@ -240,3 +240,179 @@ fn content_hash(splits: &[Vec<Sample>; 3]) -> String {
         .map(|byte| format!("{byte:02x}"))
         .collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Cursor;
+
+    use super::*;
+    use crate::entry::Encoded;
+
+    /// A picture of one colour as PNG; another `shade`, other bytes.
+    fn png(shade: u8) -> Vec<u8> {
+        let mut bytes = Cursor::new(Vec::new());
+        let picture = image::RgbImage::from_pixel(4, 3, image::Rgb([shade, 0, 255 - shade]));
+        picture
+            .write_to(&mut bytes, image::ImageFormat::Png)
+            .unwrap();
+        bytes.into_inner()
+    }
+
+    fn taken(images: &[(&str, u8)]) -> Result<Intake, DataError> {
+        let mut listing = Listing::default();
+        for (path, shade) in images {
+            listing.add_parents(path);
+            listing
+                .images
+                .insert(path.to_string(), Encoded::Memory(png(*shade).into()));
+        }
+        take_in("set".to_owned(), listing, &OpenOptions::default())
+    }
+
+    fn warnings(intake: &Intake) -> Vec<(&str, &str)> {
+        intake
+            .census
+            .warnings
+            .iter()
+            .map(|w| (w.path.as_str(), w.reason.as_str()))
+            .collect()
+    }
+
+    #[test]
+    fn given_splits_are_kept() {
+        let intake = taken(&[
+            ("train/cat/a.png", 1),
+            ("train/dog/b.png", 2),
+            ("val/cat/c.png", 3),
+            ("val/dog/d.png", 4),
+            ("test/cat/e.png", 5),
+            ("test/dog/f.png", 6),
+        ])
+        .unwrap();
+        assert_eq!(intake.samples.each_ref().map(Vec::len), [2, 2, 2]);
+        assert!(intake.census.drawn.is_empty() && intake.census.warnings.is_empty());
+        assert_eq!(
+            intake.census.width,
+            Spread {
+                min: 4,
+                median: 4,
+                max: 4
+            }
+        );
+    }
+
+    #[test]
+    fn a_picture_in_two_splits_is_told() {
+        let intake = taken(&[
+            ("train/cat/a.png", 1),
+            ("train/dog/b.png", 2),
+            ("val/cat/c.png", 3),
+            ("val/dog/d.png", 4),
+            ("test/cat/e.png", 1),
+            ("test/dog/f.png", 6),
+        ])
+        .unwrap();
+        let reason = "the same picture as train/cat/a.png: used in both splits";
+        assert_eq!(warnings(&intake), [("test/cat/e.png", reason)]);
+    }
+
+    #[test]
+    fn a_class_that_a_given_split_lacks_is_told() {
+        let intake = taken(&[
+            ("train/cat/a.png", 1),
+            ("train/dog/b.png", 2),
+            ("val/cat/c.png", 3),
+            ("test/cat/e.png", 5),
+            ("test/dog/f.png", 6),
+        ])
+        .unwrap();
+        let reason = "class without usable images in this split";
+        assert_eq!(warnings(&intake), [("val/dog", reason)]);
+    }
+
+    #[test]
+    fn a_missing_search_split_needs_two_images_a_class() {
+        let enough = [
+            ("train/cat/a.png", 1),
+            ("train/cat/b.png", 2),
+            ("train/dog/c.png", 3),
+            ("train/dog/d.png", 4),
+            ("test/cat/e.png", 5),
+            ("test/dog/f.png", 6),
+        ];
+        let intake = taken(&enough).unwrap();
+        assert_eq!(intake.census.drawn, [Split::Val]);
+        assert_eq!(intake.samples.each_ref().map(Vec::len), [2, 2, 2]);
+
+        let mut copies = enough;
+        copies[1].1 = 1;
+        let error = taken(&copies).map(|_| ()).unwrap_err();
+        assert!(
+            matches!(&error, DataError::ClassTooSmall { class, distinct: 1, needed: 2, .. } if class == "cat"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn a_class_of_ambiguous_pictures_only_is_left_out() {
+        let mut images = vec![("pets/a.png", 1), ("pets/b.png", 2)];
+        images.extend([
+            ("cat/a.png", 1),
+            ("cat/c.png", 3),
+            ("cat/d.png", 4),
+            ("cat/e.png", 5),
+        ]);
+        images.extend([
+            ("dog/b.png", 2),
+            ("dog/f.png", 6),
+            ("dog/g.png", 7),
+            ("dog/h.png", 8),
+        ]);
+        let intake = taken(&images).unwrap();
+        let names: Vec<&str> = intake
+            .census
+            .classes
+            .iter()
+            .map(|c| c.name.as_str())
+            .collect();
+        assert_eq!(names, ["cat", "dog"]);
+        assert_eq!(intake.census.skipped, 4);
+        assert_eq!(intake.census.warnings.len(), 5);
+    }
+
+    #[test]
+    fn the_hash_covers_split_class_path_and_content() {
+        let hash = |images: &[(&str, u8)]| taken(images).unwrap().census.hash;
+        let base = [
+            ("train/cat/a.png", 1),
+            ("train/dog/b.png", 2),
+            ("train/dog/c.png", 3),
+            ("val/cat/d.png", 4),
+            ("val/dog/e.png", 5),
+            ("test/cat/f.png", 6),
+            ("test/dog/g.png", 7),
+        ];
+        let mut seen = vec![hash(&base)];
+        for other in [
+            ("val/dog/c.png", 3),
+            ("train/cat/c.png", 3),
+            ("train/dog/x.png", 3),
+            ("train/dog/c.png", 9),
+        ] {
+            let mut changed = base;
+            changed[2] = other;
+            seen.push(hash(&changed));
+        }
+        seen.push(hash(
+            &base.map(|(path, shade)| (&*format!("around/{path}").leak(), shade)),
+        ));
+        assert_eq!(
+            seen[0], seen[5],
+            "a folder around everything does not count"
+        );
+        seen.sort();
+        seen.dedup();
+        assert_eq!(seen.len(), 5);
+        assert!(seen.iter().all(|hash| hash.len() == 16));
+    }
+}
