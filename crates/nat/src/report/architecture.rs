@@ -17,7 +17,7 @@ const HEIGHT: f64 = 142.0;
 /// Least width of a block; channels come on top.
 const NARROWEST: f64 = 22.0;
 /// Width of stem and head parts.
-const FIXED: f64 = 30.0;
+const FIXED: f64 = 38.0;
 const GAP: f64 = 3.0;
 const STAGE_GAP: f64 = 9.0;
 
@@ -27,7 +27,7 @@ struct Block {
     sides: (usize, usize),
     width: f64,
     class: String,
-    lines: [String; 2],
+    lines: Vec<String>,
     meaning: String,
     squeeze: bool,
     /// Blocks with the same number share the label below.
@@ -50,7 +50,7 @@ pub fn drawings(run: &Run) -> Markup {
         section {
             h2 { "Architectures of the high-trade-off points" }
             p.note {
-                "A block a layer, from the image to the classes: width grows with output channels, height with the side of the feature map. In a block: kernel and expansion ratio."
+                "A block a layer, from the image to the classes: width grows with output channels, height with the side of the feature map. In a block: kernel and expansion."
             }
             div.note {
                 (kernel::legend(&kernels))
@@ -78,8 +78,10 @@ fn row(run: &Run, rank: usize, member: &Member, network: &Network, kernels: &Ker
                         (left) "," (coordinate(AXIS - from)) " " (right) "," (coordinate(AXIS - to)) " "
                         (right) "," (coordinate(AXIS + to)) " " (left) "," (coordinate(AXIS + from))
                     } {}
-                    text.{ "on-" (block.class) } x=(middle) y=(AXIS - 2.0) text-anchor="middle" { (block.lines[0]) }
-                    text.{ "on-" (block.class) } x=(middle) y=(AXIS + 10.0) text-anchor="middle" { (block.lines[1]) }
+                    @for (line, text) in block.lines.iter().enumerate() {
+                        @let y = AXIS + 4.0 + 12.0 * (line as f64 - (block.lines.len() - 1) as f64 / 2.0);
+                        text.{ "on-" (block.class) } x=(middle) y=(y) text-anchor="middle" { (text) }
+                    }
                     @if block.squeeze { circle.squeeze cx=(middle) cy=(coordinate(AXIS - from.min(to) - 5.0)) r="2.8" {} }
                 }
             }
@@ -133,11 +135,11 @@ fn channel_scale(network: &Network) -> f64 {
 }
 
 fn blocks(network: &Network, kernels: &Kernels, scale: f64) -> Vec<Block> {
-    let plain = |lines: [&str; 2], sides: (usize, usize), channels: usize, meaning: String| Block {
+    let plain = |lines: &[&str], sides: (usize, usize), channels: usize, meaning: String| Block {
         sides,
         width: FIXED,
         class: "k-none".to_owned(),
-        lines: lines.map(str::to_owned),
+        lines: lines.iter().map(|&line| line.to_owned()).collect(),
         meaning,
         squeeze: false,
         stage: None,
@@ -146,7 +148,7 @@ fn blocks(network: &Network, kernels: &Kernels, scale: f64) -> Vec<Block> {
     let stem = &network.stem;
     let head = &network.final_expand;
     let mut blocks = vec![plain(
-        ["stem", &format!("k{}", stem.kernel)],
+        &["stem", &format!("k{}", stem.kernel)],
         (stem.input_side, stem.output_side),
         stem.out_channels,
         format!("stem: kernel {}, {} channels at {} pixels", stem.kernel, stem.out_channels, stem.output_side),
@@ -155,7 +157,7 @@ fn blocks(network: &Network, kernels: &Kernels, scale: f64) -> Vec<Block> {
         sides: (block.input_side, block.output_side),
         width: NARROWEST + scale * block.out_channels as f64,
         class: kernels.class(block.kernel),
-        lines: [format!("k{}", block.kernel), format!("×{}", block.expand)],
+        lines: vec![format!("k{}", block.kernel), format!("×{}", block.expand)],
         meaning: format!(
             "stage {}: kernel {}, expansion {}, {} → {} channels, {} → {} pixels{}",
             block.stage,
@@ -172,16 +174,16 @@ fn blocks(network: &Network, kernels: &Kernels, scale: f64) -> Vec<Block> {
         label: [format!("{} px", block.output_side), format!("{} ch", block.out_channels)],
     }));
     blocks.push(plain(
-        ["1×1", ""],
+        &["1×1"],
         (head.input_side, head.output_side),
         head.out_channels,
         format!("1×1 convolution to {} channels, then the mean over the map", head.out_channels),
     ));
     if let Some(mix) = &network.feature_mix {
-        blocks.push(plain(["mix", ""], (1, 1), mix.out_channels, format!("feature mix to {} channels", mix.out_channels)));
+        blocks.push(plain(&["mix"], (1, 1), mix.out_channels, format!("feature mix to {} channels", mix.out_channels)));
     }
     blocks.push(plain(
-        ["fc", ""],
+        &["fc"],
         (1, 1),
         network.classes,
         format!("linear classifier of {} classes", network.classes),

@@ -36,7 +36,7 @@ fn scatter(run: &Run, x: Objective, y: Objective) -> Markup {
     let body = html! {
         (frame.axes(x.title(), y.title()))
         g.archive {
-            @for member in last.members.iter().filter(|member| !run.front.contains(member)) {
+            @for member in last.members.iter().filter(|member| run.front.iter().all(|best| best.genes != member.genes)) {
                 @let (cx, cy) = place(member);
                 circle cx=(cx) cy=(cy) r="3" { title { (describe(member)) } }
             }
@@ -68,7 +68,7 @@ fn scatter(run: &Run, x: Objective, y: Objective) -> Markup {
     let explanation = html! {
         span.legend { i.dot.front {} " non-dominated" @if !two { " in " (run.objectives.len()) " objectives" } }
         span.legend { i.dot.archive {} " rest of the archive" }
-        span.legend { i.dot.badge {} " high trade-off: leaving it costs most of one objective for a gain in another" }
+        span.legend { i.dot.mark {} " high trade-off: leaving it costs most of one objective for a gain in another" }
     };
     let name = format!("front-{}", x.noun());
     figure(&caption, drawing(&name, WIDE, HEIGHT, &caption, &description, body), explanation)

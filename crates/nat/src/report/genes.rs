@@ -8,11 +8,11 @@ use super::kernel::{self, Kernels};
 use super::model::{Archive, Run};
 use super::plot::drawing;
 
-const HEIGHT: f64 = 96.0;
-/// Height of the bars of a value that all members have.
-const FULL: f64 = 58.0;
+const HEIGHT: f64 = 118.0;
+/// Height of the tallest bar of a gene.
+const FULL: f64 = 76.0;
 /// Where the bars stand.
-const FOOT: f64 = 70.0;
+const FOOT: f64 = 92.0;
 
 /// One value of a gene.
 struct Value {
@@ -44,7 +44,7 @@ pub fn histograms(run: &Run) -> Markup {
         section {
             h2 { "Genes of the archive" }
             p.note {
-                "Share of the archive's networks with each value of each gene"
+                "Share of the archive's networks with each value of each gene, the largest share on top"
                 @if run.archives.len() > 1 {
                     ": outline in generation " (first.generation) ", filled in generation " (last.generation) "."
                 } @else { " in generation " (last.generation) "." }
@@ -69,14 +69,18 @@ fn histogram(gene: &Gene, first: &Archive, last: &Archive) -> Markup {
         gene.values.iter().map(|value| count(value) as f64 / archive.members.len() as f64).collect()
     };
     let (before, after) = (shares(first), shares(last));
+    let most = before.iter().chain(&after).copied().fold(0.0, f64::max);
+    let tall = |share: f64| coordinate(FULL * share / most);
     let slot = if gene.values.len() > 12 { 13.0 } else { 20.0 };
     let width = (gene.values.len() as f64 * slot + 12.0).max(76.0);
     let left = |index: usize| coordinate((width - gene.values.len() as f64 * slot) / 2.0 + index as f64 * slot);
     let bar = slot - 5.0;
     let body = html! {
+        text x="2" y="10" { (percent(most)) }
+        line.grid x1="2" x2=(width - 2.0) y1=(FOOT - FULL) y2=(FOOT - FULL) {}
         line.base x1="2" x2=(width - 2.0) y1=(FOOT) y2=(FOOT) {}
         @for (index, value) in gene.values.iter().enumerate() {
-            @let (height, outline) = (coordinate(FULL * after[index]), coordinate(FULL * before[index]));
+            @let (height, outline) = (tall(after[index]), tall(before[index]));
             g {
                 title { (value.meaning) ": " (percent(before[index])) " before, " (percent(after[index])) " now" }
                 rect.hover x=(left(index)) y=(FOOT - FULL) width=(slot) height=(FULL) {}
@@ -135,7 +139,7 @@ fn resolution(space: &Space) -> Gene {
         gene: index as u16,
         label: if index % every == 0 { side.to_string() } else { String::new() },
         meaning: format!("{side} pixels"),
-        colour: "k-none".to_owned(),
+        colour: "plain".to_owned(),
     });
     Gene { position: 0, name: "input side (pixels)".to_owned(), values: values.collect(), groups: Vec::new() }
 }
@@ -145,7 +149,7 @@ fn width(space: &Space) -> Gene {
         gene: index as u16,
         label: format!("{width:.1}"),
         meaning: format!("width multiplier {width}"),
-        colour: "k-none".to_owned(),
+        colour: "plain".to_owned(),
     });
     Gene { position: 1, name: "width multiplier".to_owned(), values: values.collect(), groups: Vec::new() }
 }

@@ -115,11 +115,15 @@ fn classes(names: &[String]) -> String {
 
 fn space(run: &Run) -> String {
     let resolutions = run.space.resolutions;
+    let networks = match run.space.size() {
+        size @ 0..1_000_000 => size.to_string(),
+        size => format!("{:.1e}", size as f64),
+    };
     format!(
-        "{}, {} genes, {:.1e} networks, images of {} to {} pixels",
+        "{}, {} genes, {} networks, images of {} to {} pixels",
         run.space.name,
         run.space.genes(),
-        run.space.size() as f64,
+        networks,
         resolutions.from,
         resolutions.to
     )

@@ -61,4 +61,114 @@ fn page(run: &Run) -> Markup {
 }
 
 #[cfg(test)]
-mod tests {}
+mod sample;
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::sample::{Sample, check_nesting, torn};
+    use super::*;
+
+    /// What every page must be, whatever it shows.
+    fn check(page: &str) {
+        check_nesting(page);
+        let body = &page[page.find("<body>").unwrap()..];
+        for nonsense in ["NaN", "inf\"", ">inf", "-inf", "=\"\""] {
+            assert!(!body.contains(nonsense), "{nonsense} in the page");
+        }
+        for outside in ["src=", "href=", "<script", "<link", "@import", "url("] {
+            assert!(!page.contains(outside), "{outside} in the page");
+        }
+        let ids: Vec<&str> = page.split(" id=\"").skip(1).map(|rest| rest.split('"').next().unwrap()).collect();
+        assert_eq!(ids.iter().collect::<BTreeSet<_>>().len(), ids.len(), "an id occurs twice");
+        for labels in page.split("aria-labelledby=\"").skip(1) {
+            for id in labels.split('"').next().unwrap().split(' ') {
+                assert!(ids.contains(&id), "{id} labels a drawing and does not exist");
+            }
+        }
+    }
+
+    #[test]
+    fn a_finished_run_is_shown_whole() {
+        let sample = Sample::named("run");
+        let page = render(&sample.finish()).unwrap();
+        check(&page);
+        for genotype in sample.genotypes(sample.generations - 1) {
+            assert!(page.contains(&genotype.to_string()), "{genotype} is missing");
+        }
+        for heading in [
+            "Networks for photos", "Front: error against multiply-adds", "Take one", "Network A", "Movement of the front",
+            "Hypervolume", "Training loss", "Predicted and measured error", "Ranking by the predictor",
+            "Time per generation", "Genes of the archive", "Every generation in numbers", "2025-01-01 00:00 UTC",
+        ] {
+            assert!(page.contains(heading), "{heading} is missing");
+        }
+        assert!(!page.contains("was interrupted"));
+        assert!(!page.contains("error against parameters"));
+        assert_eq!(page, render(&sample.path()).unwrap(), "the same files give another page");
+    }
+
+    #[test]
+    fn every_choice_of_objectives_has_its_plots() {
+        for (objectives, plots) in [
+            (vec!["error", "madds", "params"], vec!["error against multiply-adds", "error against parameters"]),
+            (vec!["error"], vec!["error against multiply-adds"]),
+            (vec!["params", "madds"], vec!["parameters against multiply-adds"]),
+            (vec!["madds"], vec!["multiply-adds against parameters"]),
+        ] {
+            let sample = Sample { objectives, ..Sample::named("run") };
+            let page = render(&sample.finish()).unwrap();
+            check(&page);
+            assert_eq!(page.matches("<figcaption>Front: ").count(), plots.len());
+            for plot in plots {
+                assert!(page.contains(&format!("<figcaption>Front: {plot}")), "{plot} is missing");
+            }
+        }
+    }
+
+    #[test]
+    fn a_run_in_any_state_gives_a_page() {
+        let sample = Sample::named("run");
+        let path = sample.begin();
+        let page = render(&path).unwrap();
+        check(&page);
+        assert!(page.contains("No generation has been measured yet.") && !page.contains("<svg"));
+
+        sample.finish();
+        let (archive, events) = (sample.read("archive.jsonl"), sample.read("events.jsonl"));
+        // While it pretrains.
+        std::fs::remove_file(path.join("archive.jsonl")).unwrap();
+        sample.write("events.jsonl", &events.lines().take(3).map(|line| format!("{line}\n")).collect::<String>());
+        let page = render(&path).unwrap();
+        check(&page);
+        assert!(page.contains("Training loss") && page.contains("No generation has been measured yet."));
+        // After the first generation, the event of which is not written yet.
+        sample.write("archive.jsonl", &archive.lines().take(sample.members).map(|line| format!("{line}\n")).collect::<String>());
+        let page = render(&path).unwrap();
+        check(&page);
+        assert!(page.contains("finished generation 0 of 2 and is going on or was interrupted"));
+        assert!(page.contains("Network A") && !page.contains("Movement of the front"));
+        // Killed while it wrote a line.
+        sample.write("archive.jsonl", torn(&archive));
+        sample.write("events.jsonl", torn(&events));
+        let page = render(&path).unwrap();
+        check(&page);
+        assert!(page.contains("out of 23 in the archive after generation 2"));
+    }
+
+    #[test]
+    fn hostile_names_stay_text() {
+        let hostile = "<script>alert(1)</script>";
+        let sample = Sample {
+            data: format!("{hostile}\"'&"),
+            classes: vec![hostile.into(), "\" onload=\"x".into(), "a&amp;b".into()],
+            ..Sample::named("it's <b>\"& run")
+        };
+        let page = render(&sample.finish()).unwrap();
+        check(&page);
+        assert!(page.contains("&lt;script&gt;alert(1)&lt;/script&gt;") && page.contains("a&amp;amp;b"));
+        assert!(!page.contains("<b>") && !page.contains("\" onload=\"x"));
+        assert!(page.contains("it'\\''s &lt;b&gt;&quot;&amp; run' --genes"));
+    }
+}

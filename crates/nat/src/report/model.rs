@@ -354,6 +354,9 @@ fn read_record(path: &Path) -> Result<Record> {
         Err(error) => return Err(error).with_context(|| path.display().to_string()),
     };
     let record: Record = toml::from_str(&text).with_context(|| path.display().to_string())?;
+    if record.objectives.is_empty() {
+        bail!("{}: objectives is empty, expected some of error, madds, params", path.display());
+    }
     record.space.validate().with_context(|| format!("{}, [space]", path.display()))?;
     Ok(record)
 }
@@ -372,4 +375,75 @@ fn read_lines<T: DeserializeOwned>(path: &Path) -> Result<Vec<(usize, T)>> {
             Ok((number, value))
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::sample::Sample;
+    use super::*;
+
+    #[test]
+    fn the_front_is_what_nobody_dominates() {
+        let sample = Sample { objectives: vec!["error", "madds", "params"], ..Sample::named("run") };
+        let run = Run::read(&sample.finish()).unwrap();
+        let members = &run.archives.last().unwrap().members;
+        let beats = |a: &Member, b: &Member| {
+            let (a, b) = (a.values(&run.objectives), b.values(&run.objectives));
+            a != b && a.iter().zip(&b).all(|(a, b)| a <= b)
+        };
+        let expected: Vec<&Member> =
+            members.iter().filter(|member| !members.iter().any(|other| beats(other, member))).collect();
+        assert_eq!(run.front.len(), expected.len());
+        assert!(run.front.iter().all(|member| expected.contains(&member)));
+        assert!(run.front.is_sorted_by_key(|member| member.error));
+        assert_eq!(run.named.len(), NAMED);
+        assert_eq!(run.letter(run.named[1]), Some('B'));
+    }
+
+    #[test]
+    fn of_an_iteration_logged_twice_the_later_line_counts() {
+        let sample = Sample::named("run");
+        sample.finish();
+        let events = sample.read("events.jsonl");
+        let again: Vec<String> = (events.lines())
+            .filter(|line| line.contains("\"event\":\"generation\"") && line.contains("\"generation\":1"))
+            .map(|line| line.replace("18.5", "17.5"))
+            .collect();
+        let resumed = "{\"event\":\"resume\",\"time\":1735689700,\"generation\":1}";
+        sample.write("events.jsonl", &format!("{events}{resumed}\n{}\n", again.join("\n")));
+        let run = Run::read(&sample.path()).unwrap();
+        let best: Vec<f64> = run.generations.iter().map(|event| event.best_error).collect();
+        assert_eq!(best, [18.5, 17.5, 18.5]);
+    }
+
+    #[test]
+    fn test_errors_join_the_front() {
+        let sample = Sample::named("run");
+        let path = sample.finish();
+        let genes = Run::read(&path).unwrap().front[1].genes.to_string();
+        sample.write("test.jsonl", &format!("{{\"genes\":\"{genes}\",\"test_error\":33.25}}\n"));
+        let tests: Vec<Option<f64>> = Run::read(&path).unwrap().front.iter().map(|member| member.test_error).collect();
+        assert_eq!(tests[1], Some(33.25));
+        assert!(tests.iter().filter(|test| test.is_some()).count() == 1);
+    }
+
+    #[test]
+    fn what_cannot_be_understood_is_named() {
+        let sample = Sample::named("run");
+        let message = || format!("{:#}", Run::read(&sample.path()).unwrap_err());
+        assert!(message().ends_with("run.toml: not found, so this is no run"), "{}", message());
+
+        sample.finish();
+        let archive = sample.read("archive.jsonl");
+        for (text, expected) in [
+            (archive.replacen("\"genes\":\"0,", "\"genes\":\"99,", 1), "archive.jsonl, line 1: gene 0 (resolution) is 99"),
+            (archive.replacen("}", "", 1), "archive.jsonl, line 1: "),
+        ] {
+            sample.write("archive.jsonl", &text);
+            assert!(message().contains(expected), "{}", message());
+        }
+        let record = sample.read("run.toml");
+        sample.write("run.toml", &record.replace("\"madds\"", "\"beauty\""));
+        assert!(message().contains("run.toml") && message().contains("beauty"), "{}", message());
+    }
 }
