@@ -32,26 +32,16 @@ pub(crate) fn read(
     })?;
     let gzip = magic.starts_with(&[0x1F, 0x8B]);
     let meter = Rc::new(Meter::default());
-    let listing = if gzip {
-        read_tar(
-            Metered {
-                inner: MultiGzDecoder::new(stream),
-                meter: meter.clone(),
-            },
-            &meter,
-            max_bytes,
-        )
+    let inner: Box<dyn Read + '_> = if gzip {
+        Box::new(MultiGzDecoder::new(stream))
     } else {
-        read_tar(
-            Metered {
-                inner: stream,
-                meter: meter.clone(),
-            },
-            &meter,
-            max_bytes,
-        )
+        Box::new(stream)
     };
-    listing.map_err(|fault| {
+    let tar = Metered {
+        inner,
+        meter: meter.clone(),
+    };
+    read_tar(tar, &meter, max_bytes).map_err(|fault| {
         let path = name.to_owned();
         let bytes = meter.taken.get();
         if meter.limit.get() == max_bytes && meter.exceeded.get() {
@@ -75,18 +65,23 @@ pub(crate) fn read(
     })
 }
 
-fn read_tar(stream: Metered<impl Read>, meter: &Meter, max_bytes: u64) -> io::Result<Listing> {
+fn read_tar(stream: Metered<'_>, meter: &Meter, max_bytes: u64) -> io::Result<Listing> {
     let mut listing = Listing::default();
     let mut archive = Archive::new(stream);
     let mut entries = archive.entries()?;
     let mut contents_end = 0;
     loop {
-        meter.allow((contents_end.max(meter.taken.get()) + HEADER_ALLOWANCE).min(max_bytes));
+        let position = meter.taken.get().max(contents_end);
+        meter.allow(position.saturating_add(HEADER_ALLOWANCE).min(max_bytes));
         let Some(entry) = entries.next() else { break };
         let mut entry = entry?;
         meter.allow(max_bytes);
-        contents_end =
-            entry.raw_file_position() + entry.header().entry_size()?.next_multiple_of(BLOCK);
+        let stored = match entry.header().entry_type() {
+            // Its own size counts the holes, which are not stored.
+            EntryType::GNUSparse => entry.header().entry_size()?,
+            _ => entry.size(),
+        };
+        contents_end = entry.raw_file_position().saturating_add(stored);
         if entry.header().entry_type() == EntryType::XGlobalHeader {
             continue;
         }
@@ -133,7 +128,7 @@ fn read_tar(stream: Metered<impl Read>, meter: &Meter, max_bytes: u64) -> io::Re
     }
     // The reader also stops quietly where the file ends between two entries. A whole archive has
     // at least one block of zeros behind the last.
-    if meter.taken.get() < contents_end + BLOCK {
+    if meter.taken.get() < contents_end.saturating_add(BLOCK) {
         return Err(io::ErrorKind::UnexpectedEof.into());
     }
     meter.allow(max_bytes);
@@ -162,12 +157,12 @@ impl Meter {
     }
 }
 
-struct Metered<R> {
-    inner: R,
+struct Metered<'a> {
+    inner: Box<dyn Read + 'a>,
     meter: Rc<Meter>,
 }
 
-impl<R: Read> Read for Metered<R> {
+impl Read for Metered<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let meter = &self.meter;
         if meter.taken.get() >= meter.limit.get() {

@@ -258,13 +258,13 @@ mod tests {
         bytes.into_inner()
     }
 
-    fn taken(images: &[(&str, u8)]) -> Result<Intake, DataError> {
+    fn taken<P: AsRef<str>>(images: &[(P, u8)]) -> Result<Intake, DataError> {
         let mut listing = Listing::default();
         for (path, shade) in images {
+            let path = path.as_ref();
             listing.add_parents(path);
-            listing
-                .images
-                .insert(path.to_string(), Encoded::Memory(png(*shade).into()));
+            let encoded = Encoded::Memory(png(*shade).into());
+            listing.images.insert(path.to_owned(), encoded);
         }
         take_in("set".to_owned(), listing, &OpenOptions::default())
     }
@@ -403,9 +403,8 @@ mod tests {
             changed[2] = other;
             seen.push(hash(&changed));
         }
-        seen.push(hash(
-            &base.map(|(path, shade)| (&*format!("around/{path}").leak(), shade)),
-        ));
+        let around = base.map(|(path, shade)| (format!("around/{path}"), shade));
+        seen.push(taken(&around).unwrap().census.hash);
         assert_eq!(
             seen[0], seen[5],
             "a folder around everything does not count"
