@@ -3,7 +3,8 @@
 //! A [`FoldedNet`](nat_supernet::FoldedNet) becomes an ONNX model ([`write_onnx`]) or a safetensors
 //! file with its layer plan ([`write_safetensors`]). Both carry a [`ModelInfo`]: classes, preprocessing,
 //! genotype and costs. [`Model`] opens either form and runs it with RTen, a runtime that shares no code
-//! with the training side, so that [`verify`] is an independent check of what was written.
+//! with the training side, so that [`verify`] is an independent check of what was written. [`write_net_config`] writes
+//! the layers alone, in the form that once-for-all's programs read.
 
 mod atomic_file;
 mod check;
@@ -11,11 +12,13 @@ mod error;
 mod info;
 mod layers;
 mod model;
+mod net_config;
 mod onnx;
 mod weights;
 
 pub use error::ExportError;
 pub use info::{ModelInfo, PRODUCER};
 pub use model::{Model, read_info, verify};
+pub use net_config::write_net_config;
 pub use onnx::write_onnx;
 pub use weights::write_safetensors;
