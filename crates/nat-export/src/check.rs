@@ -16,17 +16,14 @@ pub(crate) fn check(net: &FoldedNet) -> Result<(), ExportError> {
         return Err(wrong(layers::STEM, "the input's resolution is 0"));
     }
     let mut channels = convolution(layers::STEM, &net.stem, 3)?;
-    let mut next_slot = 0;
+    let mut last_slot = None;
     for block in &net.blocks {
         let names = BlockNames::new(block.slot);
-        if block.slot < next_slot {
-            let reason = format!(
-                "slots must increase, expected {next_slot} or more, found {}",
-                block.slot
-            );
+        if last_slot >= Some(block.slot) {
+            let reason = format!("slots must increase, found {} again or late", block.slot);
             return Err(wrong(&names.block, reason));
         }
-        next_slot = block.slot + 1;
+        last_slot = Some(block.slot);
         channels = inverted_residual(&names, block, channels)?;
     }
     channels = convolution(layers::FINAL_EXPAND, &net.final_expand, channels)?;
@@ -69,18 +66,16 @@ fn inverted_residual(
     }
     let output = convolution(&names.project, &block.project, channels)?;
     if block.residual {
-        let strides = [
+        let convolutions = [
             block.expand.as_ref(),
             Some(&block.depthwise),
             Some(&block.project),
-        ]
-        .into_iter()
-        .flatten()
-        .map(|conv| conv.stride)
-        .product::<usize>();
-        if output != input || strides != 1 {
+        ];
+        let keeps_side = convolutions.iter().flatten().all(|conv| conv.stride == 1);
+        if output != input || !keeps_side {
             let reason = format!(
-                "a shortcut needs stride 1 and equal widths, found stride {strides} from {input} to {output} channels"
+                "a shortcut needs stride 1 and equal widths, found stride {} from {input} to {output} channels",
+                block.depthwise.stride
             );
             return Err(wrong(&names.block, reason));
         }

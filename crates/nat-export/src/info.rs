@@ -15,6 +15,9 @@ pub const PRODUCER: &str = concat!("nat ", env!("CARGO_PKG_VERSION"));
 /// Value of the metadata entry `format`, which marks a file as ours; it changes when an entry changes its meaning.
 const FORMAT: &str = "nat-model-1";
 
+/// Far above any classifier's input, and low enough that no shape overflows.
+const MAX_RESOLUTION: usize = 1 << 14;
+
 /// Classes, preprocessing, identity and costs of an exported network.
 ///
 /// In both file forms every field is one metadata entry of its own name: strings as they are, everything else
@@ -80,11 +83,18 @@ impl ModelInfo {
             );
             return wrong("resolution", reason);
         }
-        self.check_preprocessing()
+        self.check_fields()
             .or_else(|(field, reason)| wrong(field, reason))
     }
 
-    fn check_preprocessing(&self) -> Result<(), (&'static str, String)> {
+    fn check_fields(&self) -> Result<(), (&'static str, String)> {
+        if !(1..=MAX_RESOLUTION).contains(&self.resolution) {
+            let reason = format!(
+                "expected a side from 1 to {MAX_RESOLUTION}, found {}",
+                self.resolution
+            );
+            return Err(("resolution", reason));
+        }
         if !self.mean.iter().all(|m| m.is_finite()) {
             return Err((
                 "mean",
@@ -158,7 +168,7 @@ impl ModelInfo {
             error: parsed(properties, source, "error")?,
             producer: text("producer")?,
         };
-        info.check_preprocessing()
+        info.check_fields()
             .map_err(|(key, reason)| ExportError::Metadata {
                 path: source.path.into(),
                 key,
@@ -259,6 +269,8 @@ pub(crate) mod tests {
             ("mean", "[0.5,0.5]"),
             ("std", "[0.5,0.5,0]"),
             ("resolution", "-1"),
+            ("resolution", "0"),
+            ("resolution", "4294967296"),
             ("crop_ratio", "1.5"),
             ("madds", "many"),
         ] {

@@ -21,4 +21,4 @@ pub use info::{ModelInfo, PRODUCER};
 pub use model::{Model, read_info, verify};
 pub use net_config::write_net_config;
 pub use onnx::write_onnx;
-pub use weights::write_safetensors;
+pub use weights::{read_safetensors, write_safetensors};

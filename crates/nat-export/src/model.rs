@@ -33,7 +33,7 @@ impl Model {
         let bytes = read(path)?;
         let info = info_of(path, &bytes)?;
         let graph = if weights::recognises(&bytes) {
-            let net = weights::read_net(path, &bytes)?;
+            let net = weights::decode(path, &bytes)?;
             agree(path, &info, &net)?;
             onnx::encode(&net, &info)
         } else {

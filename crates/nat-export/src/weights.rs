@@ -105,6 +105,26 @@ pub fn write_safetensors(
     atomic_file::replace(path, &encode(net, info))
 }
 
+/// Rebuilds the network of a file that [`write_safetensors`] wrote, equal to the bit.
+///
+/// # Errors
+///
+/// [`ExportError::Read`], [`ExportError::UnknownForm`] for anything but safetensors, [`ExportError::Damaged`],
+/// [`ExportError::Foreign`] and [`ExportError::Metadata`] where the layer plan is missing or not understood,
+/// [`ExportError::Tensor`] where a tensor is missing, superfluous or of the wrong type, [`ExportError::Layer`] where
+/// the layers do not fit together.
+pub fn read_safetensors(path: &Path) -> Result<FoldedNet, ExportError> {
+    let bytes = std::fs::read(path).map_err(|source| ExportError::Read {
+        path: path.into(),
+        source,
+    })?;
+    if recognises(&bytes) {
+        decode(path, &bytes)
+    } else {
+        Err(ExportError::UnknownForm { path: path.into() })
+    }
+}
+
 /// The bytes of the file. The safetensors crate would write the metadata in the random order of a `HashMap`,
 /// so the header is put together here: its length, a JSON object of entries in a fixed order, the arrays.
 fn encode(net: &FoldedNet, info: &ModelInfo) -> Vec<u8> {
@@ -169,13 +189,8 @@ pub(crate) fn read_info(path: &Path, bytes: &[u8]) -> Result<ModelInfo, ExportEr
     ModelInfo::from_properties(&properties(path, bytes)?, Source { path, form: FORM })
 }
 
-/// Rebuilds the network.
-///
-/// # Errors
-///
-/// [`ExportError::Damaged`], those of the metadata, [`ExportError::Tensor`] where a tensor is missing, superfluous
-/// or of the wrong type, [`ExportError::Layer`] where the layers do not fit together.
-pub(crate) fn read_net(path: &Path, bytes: &[u8]) -> Result<FoldedNet, ExportError> {
+/// The network in the bytes of a file; errors as [`read_safetensors`].
+pub(crate) fn decode(path: &Path, bytes: &[u8]) -> Result<FoldedNet, ExportError> {
     let properties = properties(path, bytes)?;
     let plan: NetPlan = info::parsed(&properties, Source { path, form: FORM }, "plan")?;
     let mut tensors = Tensors {

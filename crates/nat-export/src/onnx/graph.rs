@@ -233,3 +233,133 @@ fn ints(name: &str, ints: &[usize]) -> Attribute {
         ..Attribute::default()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+    use nat_space::Padding;
+
+    fn conv(input: usize, output: usize, groups: usize, activation: Activation) -> FoldedConv {
+        let kernel = if groups > 1 { 5 } else { 1 };
+        let shape = [output, input / groups, kernel, kernel];
+        FoldedConv {
+            weight: vec![0.5; shape.iter().product()],
+            shape,
+            bias: vec![0.25; output],
+            stride: groups.min(2),
+            groups,
+            padding: Padding::Same,
+            activation,
+        }
+    }
+
+    fn net() -> FoldedNet {
+        FoldedNet {
+            resolution: 10,
+            stem: conv(3, 8, 1, Activation::Relu6),
+            blocks: vec![
+                FoldedBlock {
+                    slot: 0,
+                    expand: None,
+                    depthwise: conv(8, 8, 8, Activation::Relu6),
+                    squeeze_excite: None,
+                    project: conv(8, 4, 1, Activation::Identity),
+                    residual: false,
+                },
+                FoldedBlock {
+                    slot: 3,
+                    expand: Some(conv(4, 8, 1, Activation::HSwish)),
+                    depthwise: FoldedConv {
+                        stride: 1,
+                        ..conv(8, 8, 8, Activation::HSwish)
+                    },
+                    squeeze_excite: Some(FoldedSqueezeExcite {
+                        reduce: conv(8, 2, 1, Activation::Relu),
+                        expand: conv(2, 8, 1, Activation::Identity),
+                    }),
+                    project: conv(8, 4, 1, Activation::Identity),
+                    residual: true,
+                },
+            ],
+            final_expand: conv(4, 16, 1, Activation::HSwish),
+            feature_mix: Some(conv(16, 6, 1, Activation::HSwish)),
+            classifier_weight: vec![0.125; 12],
+            classifier_bias: vec![0.0; 2],
+        }
+    }
+
+    #[test]
+    fn every_operation_is_its_own_operator_named_after_its_layer() {
+        let graph = build(&net());
+        let names: Vec<&str> = graph.node.iter().map(|node| node.name.as_str()).collect();
+        let expected = [
+            "first_conv/Conv",
+            "first_conv/Clip",
+            "blocks.0.depth_conv/Conv",
+            "blocks.0.depth_conv/Clip",
+            "blocks.0.point_linear/Conv",
+            "blocks.3.inverted_bottleneck/Conv",
+            "blocks.3.inverted_bottleneck/HardSwish",
+            "blocks.3.depth_conv/Conv",
+            "blocks.3.depth_conv/HardSwish",
+            "blocks.3.depth_conv.se/GlobalAveragePool",
+            "blocks.3.depth_conv.se.reduce/Conv",
+            "blocks.3.depth_conv.se.reduce/Relu",
+            "blocks.3.depth_conv.se.expand/Conv",
+            "blocks.3.depth_conv.se/HardSigmoid",
+            "blocks.3.depth_conv.se/Mul",
+            "blocks.3.point_linear/Conv",
+            "blocks.3/Add",
+            "final_expand_layer/Conv",
+            "final_expand_layer/HardSwish",
+            "final_expand_layer/GlobalAveragePool",
+            "feature_mix_layer/Conv",
+            "feature_mix_layer/HardSwish",
+            "classifier/Flatten",
+            "classifier/Gemm",
+        ];
+        assert_eq!(names, expected);
+        for node in &graph.node {
+            assert!(node.name.ends_with(&format!("/{}", node.op_type)));
+        }
+    }
+
+    #[test]
+    fn every_value_has_one_origin_and_is_used() {
+        let graph = build(&net());
+        let mut known = BTreeSet::from([INPUT]);
+        let initializers = graph.initializer.iter().map(|tensor| tensor.name.as_str());
+        for name in initializers {
+            assert!(known.insert(name), "{name} is stored twice");
+        }
+        let mut unused = known.clone();
+        for node in &graph.node {
+            for input in &node.input {
+                assert!(known.contains(input.as_str()), "{input} comes from nowhere");
+                unused.remove(input.as_str());
+            }
+            for output in &node.output {
+                assert!(known.insert(output), "{output} is computed twice");
+                unused.insert(output);
+            }
+        }
+        assert_eq!(Vec::from_iter(unused), [OUTPUT]);
+    }
+
+    #[test]
+    fn borders_are_written_out_for_the_side_at_hand() {
+        let graph = build(&net());
+        let pads = |name: &str| {
+            let mut nodes = graph.node.iter();
+            let node = nodes.find(|node| node.name == name).unwrap();
+            let mut attributes = node.attribute.iter();
+            attributes.find(|a| a.name == "pads").unwrap().ints.clone()
+        };
+        // 5x5 windows: stride 2 over 10 pixels needs 3 rows more, stride 1 over 5 pixels needs 4.
+        assert_eq!(pads("blocks.0.depth_conv/Conv"), [1, 1, 2, 2]);
+        assert_eq!(pads("blocks.3.depth_conv/Conv"), [2, 2, 2, 2]);
+        assert_eq!(pads("first_conv/Conv"), [0, 0, 0, 0]);
+    }
+}

@@ -3,7 +3,9 @@
 use std::fs;
 
 use crate::reference::{forward, info_of, random_images, random_net, sketches, subnet};
-use nat_export::{Model, ModelInfo, read_info, verify, write_onnx, write_safetensors};
+use nat_export::{
+    Model, ModelInfo, read_info, read_safetensors, verify, write_onnx, write_safetensors,
+};
 use nat_space::Space;
 use nat_supernet::FoldedNet;
 use tempfile::tempdir;
@@ -58,6 +60,17 @@ fn both_forms_hold_the_same_network_and_description() {
             logits.push(model.run(&images, 1).unwrap());
         }
         assert_eq!(logits[0], logits[1], "{name}");
+    }
+}
+
+#[test]
+fn a_safetensors_file_gives_the_same_network_to_the_bit() {
+    let directory = tempdir().unwrap();
+    let path = directory.path().join("net.safetensors");
+    for (name, sketch) in sketches() {
+        let net = random_net(&sketch, 13);
+        write_safetensors(&path, &net, &info_of(&net)).unwrap();
+        assert!(read_safetensors(&path).unwrap() == net, "{name}");
     }
 }
 
