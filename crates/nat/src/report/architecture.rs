@@ -41,11 +41,21 @@ pub fn drawings(run: &Run) -> Markup {
         return html! {};
     }
     let kernels = Kernels::of(&run.space);
-    let networks: Vec<(&Member, Network)> =
-        run.named.iter().map(|&position| (&run.front[position], run.network(&run.front[position]))).collect();
+    let networks: Vec<(&Member, Network)> = run
+        .named
+        .iter()
+        .map(|&position| (&run.front[position], run.network(&run.front[position])))
+        .collect();
     // All drawings share their scales, so that sizes can be compared between them.
-    let room = networks.iter().map(|(_, network)| channel_scale(network)).fold(f64::INFINITY, f64::min);
-    let tallest = networks.iter().map(|(_, network)| network.resolution).max().unwrap_or(1);
+    let room = networks
+        .iter()
+        .map(|(_, network)| channel_scale(network, &kernels))
+        .fold(f64::INFINITY, f64::min);
+    let tallest = networks
+        .iter()
+        .map(|(_, network)| network.resolution)
+        .max()
+        .unwrap_or(1);
     html! {
         section {
             h2 { "Architectures of the high-trade-off points" }
@@ -63,7 +73,15 @@ pub fn drawings(run: &Run) -> Markup {
     }
 }
 
-fn row(run: &Run, rank: usize, member: &Member, network: &Network, kernels: &Kernels, room: f64, tallest: usize) -> Markup {
+fn row(
+    run: &Run,
+    rank: usize,
+    member: &Member,
+    network: &Network,
+    kernels: &Kernels,
+    room: f64,
+    tallest: usize,
+) -> Markup {
     let blocks = blocks(network, kernels, room);
     let height = |side: usize| LEAST + (TALLEST - LEAST) * (side as f64 / tallest as f64).sqrt();
     let places = places(&blocks);
@@ -94,7 +112,10 @@ fn row(run: &Run, rank: usize, member: &Member, network: &Network, kernels: &Ker
             }
         }
     };
-    let letter = run.letter(run.named[rank]).map(String::from).unwrap_or_default();
+    let letter = run
+        .letter(run.named[rank])
+        .map(String::from)
+        .unwrap_or_default();
     let title = format!("Network {letter}");
     let description = describe(network);
     html! {
@@ -103,7 +124,7 @@ fn row(run: &Run, rank: usize, member: &Member, network: &Network, kernels: &Ker
                 span.badge { (letter) }
                 " " (format!("{:.2}", member.error)) " % error · " (format!("{:.2}", Objective::Madds.of(member))) " M multiply-adds · "
                 (format!("{:.2}", Objective::Params.of(member))) " M parameters · " (network.resolution) " pixels"
-                @if run.space.width_multipliers.len() > 1 { " · width ×" (network.width_multiplier) }
+                @if run.space.width_multipliers.len() > 1 { " · width ×" (format!("{:.1}", network.width_multiplier)) }
             }
             div.plot { (drawing(&format!("network-{rank}"), WIDE, HEIGHT, &title, &description, body)) }
         }
@@ -116,20 +137,30 @@ fn describe(network: &Network) -> String {
         .blocks
         .iter()
         .map(|block| {
-            let squeeze = if block.se.is_some() { ", squeeze-excite" } else { "" };
+            let squeeze = if block.se.is_some() {
+                ", squeeze-excite"
+            } else {
+                ""
+            };
             format!(
                 "kernel {}, expansion {}, {} channels at {} pixels{squeeze}",
                 block.kernel, block.expand, block.out_channels, block.output_side
             )
         })
         .collect();
-    format!("{} blocks on an image of {} pixels: {}.", layers.len(), network.resolution, layers.join("; "))
+    format!(
+        "{} blocks on an image of {} pixels: {}.",
+        layers.len(),
+        network.resolution,
+        layers.join("; ")
+    )
 }
 
 /// Width per channel that lets the network fill the drawing.
-fn channel_scale(network: &Network) -> f64 {
-    let blocks = blocks(network, &Kernels::none(), 0.0);
-    let ends = places(&blocks).last().copied().unwrap_or(0.0) + blocks.last().map_or(0.0, |block| block.width);
+fn channel_scale(network: &Network, kernels: &Kernels) -> f64 {
+    let blocks = blocks(network, kernels, 0.0);
+    let ends = places(&blocks).last().copied().unwrap_or(0.0)
+        + blocks.last().map_or(0.0, |block| block.width);
     let channels: usize = network.blocks.iter().map(|block| block.out_channels).sum();
     ((WIDE - ends - 2.0) / channels as f64).max(0.0)
 }
@@ -151,7 +182,10 @@ fn blocks(network: &Network, kernels: &Kernels, scale: f64) -> Vec<Block> {
         &["stem", &format!("k{}", stem.kernel)],
         (stem.input_side, stem.output_side),
         stem.out_channels,
-        format!("stem: kernel {}, {} channels at {} pixels", stem.kernel, stem.out_channels, stem.output_side),
+        format!(
+            "stem: kernel {}, {} channels at {} pixels",
+            stem.kernel, stem.out_channels, stem.output_side
+        ),
     )];
     blocks.extend(network.blocks.iter().map(|block| Block {
         sides: (block.input_side, block.output_side),
@@ -167,20 +201,33 @@ fn blocks(network: &Network, kernels: &Kernels, scale: f64) -> Vec<Block> {
             block.out_channels,
             block.input_side,
             block.output_side,
-            block.se.map_or(String::new(), |squeeze| format!(", squeeze-excite {squeeze}"))
+            block.se.map_or(String::new(), |squeeze| format!(
+                ", squeeze-excite {squeeze}"
+            ))
         ),
         squeeze: block.se.is_some(),
         stage: Some(block.stage),
-        label: [format!("{} px", block.output_side), format!("{} ch", block.out_channels)],
+        label: [
+            format!("{} px", block.output_side),
+            format!("{} ch", block.out_channels),
+        ],
     }));
     blocks.push(plain(
         &["1×1"],
         (head.input_side, head.output_side),
         head.out_channels,
-        format!("1×1 convolution to {} channels, then the mean over the map", head.out_channels),
+        format!(
+            "1×1 convolution to {} channels, then the mean over the map",
+            head.out_channels
+        ),
     ));
     if let Some(mix) = &network.feature_mix {
-        blocks.push(plain(&["mix"], (1, 1), mix.out_channels, format!("feature mix to {} channels", mix.out_channels)));
+        blocks.push(plain(
+            &["mix"],
+            (1, 1),
+            mix.out_channels,
+            format!("feature mix to {} channels", mix.out_channels),
+        ));
     }
     blocks.push(plain(
         &["fc"],
@@ -197,7 +244,11 @@ fn places(blocks: &[Block]) -> Vec<f64> {
     let mut places = Vec::with_capacity(blocks.len());
     for (index, block) in blocks.iter().enumerate() {
         if index > 0 {
-            x += if joined(&blocks[index - 1], block) { GAP } else { STAGE_GAP };
+            x += if joined(&blocks[index - 1], block) {
+                GAP
+            } else {
+                STAGE_GAP
+            };
         }
         places.push(x);
         x += block.width;
@@ -233,9 +284,10 @@ mod tests {
         for name in Space::BUILTIN_NAMES {
             let space = Space::builtin(name).unwrap();
             let largest = space.network(&space.architecture(&space.largest()), 1000);
-            let scale = channel_scale(&largest);
+            let kernels = Kernels::of(&space);
+            let scale = channel_scale(&largest, &kernels);
             assert!(scale > 0.0, "{name}");
-            let blocks = blocks(&largest, &Kernels::of(&space), scale);
+            let blocks = blocks(&largest, &kernels, scale);
             let end = places(&blocks).last().unwrap() + blocks.last().unwrap().width;
             assert!((WIDE - 3.0..=WIDE).contains(&end), "{name}: {end}");
         }
@@ -246,7 +298,10 @@ mod tests {
         let space = Space::builtin("tiny").unwrap();
         let network = space.network(&space.architecture(&space.largest()), 10);
         let blocks = blocks(&network, &Kernels::of(&space), 0.1);
-        assert_eq!(stages(&blocks), [(0, 0), (1, 1), (2, 3), (4, 5), (6, 8), (9, 9), (10, 10)]);
+        assert_eq!(
+            stages(&blocks),
+            [(0, 0), (1, 1), (2, 3), (4, 5), (6, 8), (9, 9), (10, 10)]
+        );
         assert_eq!(blocks[8].label, ["4 px", "64 ch"]);
     }
 }

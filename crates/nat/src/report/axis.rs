@@ -13,13 +13,15 @@ pub struct Axis {
 }
 
 impl Axis {
-    /// The axis that covers finite values with about `ticks` ticks. Equal values get some room around
-    /// them; no value at all gives the axis from 0 to 1.
+    /// The axis that covers finite values with about `ticks` ticks. Equal values get some room
+    /// around them; no value at all gives the axis from 0 to 1.
     pub fn covering(values: impl IntoIterator<Item = f64>, ticks: usize) -> Axis {
         let (low, high) = values
             .into_iter()
             .filter(|value| value.is_finite())
-            .fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), value| (low.min(value), high.max(value)));
+            .fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), value| {
+                (low.min(value), high.max(value))
+            });
         if low > high {
             return Axis::between(0.0, 1.0, ticks);
         }
@@ -32,21 +34,34 @@ impl Axis {
 
     /// The axis from 0 that covers values which are not negative.
     pub fn from_zero(values: impl IntoIterator<Item = f64>, ticks: usize) -> Axis {
-        let high = values.into_iter().filter(|value| value.is_finite()).fold(0.0, f64::max);
+        let high = values
+            .into_iter()
+            .filter(|value| value.is_finite())
+            .fold(0.0, f64::max);
         Axis::between(0.0, if high > 0.0 { high } else { 1.0 }, ticks)
     }
 
-    /// The axis of whole numbers that ends exactly where they do, with half a unit of room on either side.
+    /// The axis of a range of whole numbers, with half a unit of room on either side.
     pub fn counting(range: RangeInclusive<usize>, ticks: usize) -> Axis {
         let (low, high) = (*range.start() as f64, *range.end() as f64);
         let step = round_step(high - low, ticks).max(1.0);
-        Axis { low: low - 0.5, high: high + 0.5, step, decimals: 0 }
+        Axis {
+            low: low - 0.5,
+            high: high + 0.5,
+            step,
+            decimals: 0,
+        }
     }
 
     fn between(low: f64, high: f64, ticks: usize) -> Axis {
         let step = round_step(high - low, ticks);
         let decimals = (-step.log10().floor()).clamp(0.0, 12.0) as usize;
-        Axis { low: (low / step).floor() * step, high: (high / step).ceil() * step, step, decimals }
+        Axis {
+            low: (low / step).floor() * step,
+            high: (high / step).ceil() * step,
+            step,
+            decimals,
+        }
     }
 
     /// Where a value lies, 0 at the low end and 1 at the high end.
@@ -58,7 +73,9 @@ impl Axis {
     pub fn ticks(&self) -> Vec<f64> {
         // A little slack, as multiples of a step like 0.1 miss the ends by an ulp.
         let (first, last) = (self.low / self.step - 1e-9, self.high / self.step + 1e-9);
-        (first.ceil() as i64..=last.floor() as i64).map(|i| i as f64 * self.step).collect()
+        (first.ceil() as i64..=last.floor() as i64)
+            .map(|i| i as f64 * self.step)
+            .collect()
     }
 
     /// A tick as text, with the decimals that the step needs.
@@ -75,7 +92,9 @@ fn round_step(span: f64, ticks: usize) -> f64 {
         return 1.0;
     }
     let power = 10_f64.powf(rough.log10().floor());
-    let factor = [1.0, 2.0, 5.0].into_iter().find(|factor| factor * power >= rough * (1.0 - 1e-9));
+    let factor = [1.0, 2.0, 5.0]
+        .into_iter()
+        .find(|factor| factor * power >= rough * (1.0 - 1e-9));
     factor.unwrap_or(10.0) * power
 }
 
@@ -100,24 +119,48 @@ mod tests {
     use super::*;
 
     fn labels(axis: &Axis) -> Vec<String> {
-        axis.ticks().into_iter().map(|tick| axis.label(tick)).collect()
+        axis.ticks()
+            .into_iter()
+            .map(|tick| axis.label(tick))
+            .collect()
     }
 
     #[test]
     fn ticks_are_round_and_cover_the_values() {
         let axis = Axis::covering([23.4, 61.7], 5);
         assert_eq!(labels(&axis), ["20", "30", "40", "50", "60", "70"]);
-        assert_eq!(labels(&Axis::covering([0.61, 0.734], 4)), ["0.60", "0.65", "0.70", "0.75"]);
-        assert_eq!(labels(&Axis::covering([-0.3, 0.3], 3)), ["-0.4", "-0.2", "0.0", "0.2", "0.4"]);
-        assert_eq!(labels(&Axis::from_zero([1234.0, 9.0], 4)), ["0", "500", "1000", "1500"]);
-        assert_eq!(labels(&Axis::covering([0.0, 1.0], 5)), ["0.0", "0.2", "0.4", "0.6", "0.8", "1.0"]);
+        assert_eq!(
+            labels(&Axis::covering([0.61, 0.734], 4)),
+            ["0.60", "0.65", "0.70", "0.75"]
+        );
+        assert_eq!(
+            labels(&Axis::covering([-0.3, 0.3], 3)),
+            ["-0.4", "-0.2", "0.0", "0.2", "0.4"]
+        );
+        assert_eq!(
+            labels(&Axis::from_zero([1234.0, 9.0], 4)),
+            ["0", "500", "1000", "1500"]
+        );
+        assert_eq!(
+            labels(&Axis::covering([0.0, 1.0], 5)),
+            ["0.0", "0.2", "0.4", "0.6", "0.8", "1.0"]
+        );
     }
 
     #[test]
     fn degenerate_values_still_give_an_axis() {
-        for values in [vec![], vec![f64::NAN], vec![0.0], vec![7.0, 7.0], vec![-3.0]] {
+        for values in [
+            vec![],
+            vec![f64::NAN],
+            vec![0.0],
+            vec![7.0, 7.0],
+            vec![-3.0],
+        ] {
             let axis = Axis::covering(values.clone(), 5);
-            assert!(axis.low < axis.high && axis.ticks().len() >= 2, "{values:?}: {axis:?}");
+            assert!(
+                axis.low < axis.high && axis.ticks().len() >= 2,
+                "{values:?}: {axis:?}"
+            );
             for value in values.into_iter().filter(|value| value.is_finite()) {
                 assert!((0.0..=1.0).contains(&axis.share(value)));
             }
@@ -129,7 +172,10 @@ mod tests {
     fn counts_have_whole_ticks() {
         assert_eq!(labels(&Axis::counting(0..=0, 8)), ["0"]);
         assert_eq!(labels(&Axis::counting(0..=3, 8)), ["0", "1", "2", "3"]);
-        assert_eq!(labels(&Axis::counting(0..=30, 8)), ["0", "5", "10", "15", "20", "25", "30"]);
+        assert_eq!(
+            labels(&Axis::counting(0..=30, 8)),
+            ["0", "5", "10", "15", "20", "25", "30"]
+        );
         assert_eq!(Axis::counting(2..=4, 8).share(3.0), 0.5);
     }
 

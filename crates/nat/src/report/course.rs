@@ -19,8 +19,11 @@ pub fn hypervolume(run: &Run) -> Markup {
         x: Axis::counting(first.generation..=last.generation, 8),
         y: Axis::covering(run.generations.iter().map(|event| event.hypervolume), 5),
     };
-    let places: Vec<(f64, f64)> =
-        run.generations.iter().map(|event| (frame.x(event.generation as f64), frame.y(event.hypervolume))).collect();
+    let places: Vec<(f64, f64)> = run
+        .generations
+        .iter()
+        .map(|event| (frame.x(event.generation as f64), frame.y(event.hypervolume)))
+        .collect();
     let body = html! {
         (frame.axes("Generation", "Hypervolume"))
         polyline.line points=(points(places.iter().copied())) {}
@@ -38,7 +41,11 @@ pub fn hypervolume(run: &Run) -> Markup {
     let explanation = html! {
         span.legend { "share of the box up to a fixed reference point that the front dominates; more is better" }
     };
-    figure(caption, drawing("hypervolume", HALF, HEIGHT, caption, &description, body), explanation)
+    figure(
+        caption,
+        drawing("hypervolume", HALF, HEIGHT, caption, &description, body),
+        explanation,
+    )
 }
 
 /// Mean loss of every pass over the training images, adaptation after pretraining.
@@ -54,7 +61,8 @@ pub fn loss(run: &Run) -> Markup {
     };
     // One line a phase and generation: each starts with another mix of subnets.
     let numbered: Vec<(usize, &Epoch)> = (1..).zip(&run.epochs).collect();
-    let stretches = numbered.chunk_by(|(_, a), (_, b)| (a.generation, &a.phase) == (b.generation, &b.phase));
+    let stretches =
+        numbered.chunk_by(|(_, a), (_, b)| (a.generation, &a.phase) == (b.generation, &b.phase));
     let body = html! {
         (frame.axes("Pass over the training images", "Loss"))
         @for stretch in stretches {
@@ -83,7 +91,11 @@ pub fn loss(run: &Run) -> Markup {
         @if pretrained { span.legend { i.swatch.phase-pretrain {} " pretraining, of the largest subnet" } }
         @if adapted { span.legend { i.swatch.phase-adapt {} " adaptation, of the subnets drawn" } }
     };
-    figure(caption, drawing("loss", HALF, HEIGHT, caption, &description, body), explanation)
+    figure(
+        caption,
+        drawing("loss", HALF, HEIGHT, caption, &description, body),
+        explanation,
+    )
 }
 
 /// Seconds per generation, stacked by phase.
@@ -91,8 +103,16 @@ pub fn time(run: &Run) -> Markup {
     let (Some(first), Some(last)) = (run.generations.first(), run.generations.last()) else {
         return html! {};
     };
-    let longest = run.generations.iter().map(|event| event.seconds.total()).fold(0.0, f64::max);
-    let (unit, per_unit) = if longest > 600.0 { ("Minutes", 60.0) } else { ("Seconds", 1.0) };
+    let longest = run
+        .generations
+        .iter()
+        .map(|event| event.seconds.total())
+        .fold(0.0, f64::max);
+    let (unit, per_unit) = if longest > 600.0 {
+        ("Minutes", 60.0)
+    } else {
+        ("Seconds", 1.0)
+    };
     let frame = Frame {
         width: WIDE,
         height: HEIGHT,
@@ -120,15 +140,29 @@ pub fn time(run: &Run) -> Markup {
             *sum += seconds;
         }
     }
-    let spent: Vec<(&str, f64)> = Seconds::NAMES.into_iter().zip(sums).filter(|(_, seconds)| *seconds > 0.0).collect();
-    let parts: Vec<String> = spent.iter().map(|(name, seconds)| format!("{name} {}", duration(*seconds))).collect();
-    let description = format!("Stacked bars, one a generation. In all: {}.", parts.join(", "));
+    let spent: Vec<(&str, f64)> = Seconds::NAMES
+        .into_iter()
+        .zip(sums)
+        .filter(|(_, seconds)| *seconds > 0.0)
+        .collect();
+    let parts: Vec<String> = spent
+        .iter()
+        .map(|(name, seconds)| format!("{name} {}", duration(*seconds)))
+        .collect();
+    let description = format!(
+        "Stacked bars, one a generation. In all: {}.",
+        parts.join(", ")
+    );
     let explanation = html! {
         @for (name, seconds) in &spent {
             span.legend { i.swatch.{ "phase-" (name) } {} " " (name) " " (duration(*seconds)) }
         }
     };
-    figure(caption, drawing("time", WIDE, HEIGHT, caption, &description, body), explanation)
+    figure(
+        caption,
+        drawing("time", WIDE, HEIGHT, caption, &description, body),
+        explanation,
+    )
 }
 
 /// A part of a bar, in seconds from its foot.
@@ -143,7 +177,11 @@ fn stacked(seconds: &Seconds) -> Vec<Part> {
     let mut parts = Vec::new();
     for (name, length) in Seconds::NAMES.into_iter().zip(seconds.parts()) {
         if length > 0.0 {
-            parts.push(Part { name, from, to: from + length });
+            parts.push(Part {
+                name,
+                from,
+                to: from + length,
+            });
             from += length;
         }
     }
@@ -152,7 +190,10 @@ fn stacked(seconds: &Seconds) -> Vec<Part> {
 
 /// The colour class of a phase; only known names become part of the page's structure.
 fn phase_class(phase: &str) -> String {
-    let name = Seconds::NAMES.into_iter().find(|name| *name == phase).unwrap_or("adapt");
+    let name = Seconds::NAMES
+        .into_iter()
+        .find(|name| *name == phase)
+        .unwrap_or("adapt");
     format!("phase-{name}")
 }
 
@@ -161,7 +202,9 @@ pub fn table(run: &Run) -> Markup {
     if run.generations.is_empty() {
         return html! {};
     }
-    let number = |value: Option<f64>, decimals: usize| value.map_or("–".to_owned(), |value| format!("{value:.decimals$}"));
+    let number = |value: Option<f64>, decimals: usize| {
+        value.map_or("–".to_owned(), |value| format!("{value:.decimals$}"))
+    };
     html! {
         section {
             h2 { "Every generation in numbers" }

@@ -28,15 +28,19 @@ fn scatter(run: &Run, x: Objective, y: Objective) -> Markup {
     let place = |member: &Member| (frame.x(x.of(member)), frame.y(y.of(member)));
     let front: Vec<(f64, f64)> = run.front.iter().map(place).collect();
     let labels = label::place(
-        &run.named.iter().map(|&position| front[position]).collect::<Vec<_>>(),
+        &run.named
+            .iter()
+            .map(|&position| front[position])
+            .collect::<Vec<_>>(),
         &front,
         (frame.left(), frame.top(), frame.right(), frame.bottom()),
     );
+    let on_front = |member: &Member| run.front.iter().any(|best| best.genes == member.genes);
     let two = run.objectives.len() == 2;
     let body = html! {
         (frame.axes(x.title(), y.title()))
         g.archive {
-            @for member in last.members.iter().filter(|member| run.front.iter().all(|best| best.genes != member.genes)) {
+            @for member in last.members.iter().filter(|member| !on_front(member)) {
                 @let (cx, cy) = place(member);
                 circle cx=(cx) cy=(cy) r="3" { title { (describe(member)) } }
             }
@@ -71,7 +75,11 @@ fn scatter(run: &Run, x: Objective, y: Objective) -> Markup {
         span.legend { i.dot.mark {} " high trade-off: leaving it costs most of one objective for a gain in another" }
     };
     let name = format!("front-{}", x.noun());
-    figure(&caption, drawing(&name, WIDE, HEIGHT, &caption, &description, body), explanation)
+    figure(
+        &caption,
+        drawing(&name, WIDE, HEIGHT, &caption, &description, body),
+        explanation,
+    )
 }
 
 /// The fronts of all generations over each other.
@@ -83,8 +91,11 @@ pub fn movement(run: &Run) -> Markup {
         return html! {};
     }
     let (x, y) = (run.rightward()[0], run.upward());
-    let fronts: Vec<Vec<&Member>> =
-        run.archives.iter().map(|archive| projected_front(&archive.members, x, y)).collect();
+    let fronts: Vec<Vec<&Member>> = run
+        .archives
+        .iter()
+        .map(|archive| projected_front(&archive.members, x, y))
+        .collect();
     let all = || fronts.iter().flatten();
     let frame = Frame {
         width: WIDE,
@@ -116,18 +127,32 @@ pub fn movement(run: &Run) -> Markup {
         (ramp_legend(first.generation, last.generation))
         span.legend { "every generation measures its whole archive again, because the weights have moved" }
     };
-    figure(&caption, drawing("movement", WIDE, HEIGHT, &caption, &description, body), explanation)
+    figure(
+        &caption,
+        drawing("movement", WIDE, HEIGHT, &caption, &description, body),
+        explanation,
+    )
 }
 
 /// The members that are non-dominated in two objectives alone, by ascending `x`.
 fn projected_front(members: &[Member], x: Objective, y: Objective) -> Vec<&Member> {
-    let rows: Vec<Vec<f64>> = members.iter().map(|member| member.values(&[x, y])).collect();
-    let mut front: Vec<&Member> = nat_moo::non_dominated(&rows).into_iter().map(|position| &members[position]).collect();
-    front.sort_by(|a, b| x.of(a).total_cmp(&x.of(b)).then(y.of(a).total_cmp(&y.of(b))));
+    let rows: Vec<Vec<f64>> = members
+        .iter()
+        .map(|member| member.values(&[x, y]))
+        .collect();
+    let mut front: Vec<&Member> = nat_moo::non_dominated(&rows)
+        .into_iter()
+        .map(|position| &members[position])
+        .collect();
+    front.sort_by(|a, b| {
+        x.of(a)
+            .total_cmp(&x.of(b))
+            .then(y.of(a).total_cmp(&y.of(b)))
+    });
     front
 }
 
-/// The border of what points dominate, given in the order of either coordinate: a step at each point.
+/// The border of what points dominate, given in any order: a step at each point.
 fn staircase(places: &[(f64, f64)]) -> String {
     let mut sorted = places.to_vec();
     sorted.sort_by(|a, b| a.0.total_cmp(&b.0).then(b.1.total_cmp(&a.1)));
@@ -153,16 +178,26 @@ fn describe(member: &Member) -> String {
 }
 
 /// The ranges of two objectives in a sentence.
-fn extent<'a>(members: impl IntoIterator<Item = &'a Member> + Clone, x: Objective, y: Objective) -> String {
+fn extent<'a>(
+    members: impl IntoIterator<Item = &'a Member> + Clone,
+    x: Objective,
+    y: Objective,
+) -> String {
     let range = |objective: Objective| {
         members
             .clone()
             .into_iter()
             .map(|member| objective.of(member))
-            .fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), value| (low.min(value), high.max(value)))
+            .fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), value| {
+                (low.min(value), high.max(value))
+            })
     };
     let ((x_low, x_high), (y_low, y_high)) = (range(x), range(y));
-    format!("{} from {y_low:.2} to {y_high:.2}, {} from {x_low:.2} to {x_high:.2}.", y.title(), x.title())
+    format!(
+        "{} from {y_low:.2} to {y_high:.2}, {} from {x_low:.2} to {x_high:.2}.",
+        y.title(),
+        x.title()
+    )
 }
 
 #[cfg(test)]
@@ -172,7 +207,10 @@ mod tests {
     #[test]
     fn a_staircase_goes_over_and_then_down() {
         // Vertical coordinates grow downwards, so a front falls from left to right as they grow.
-        assert_eq!(staircase(&[(30.0, 40.0), (10.0, 5.0), (20.0, 20.0)]), "10,5 20,5 20,20 30,20 30,40");
+        assert_eq!(
+            staircase(&[(30.0, 40.0), (10.0, 5.0), (20.0, 20.0)]),
+            "10,5 20,5 20,20 30,20 30,40"
+        );
         assert_eq!(staircase(&[]), "");
     }
 }

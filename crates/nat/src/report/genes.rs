@@ -64,16 +64,25 @@ pub fn histograms(run: &Run) -> Markup {
 fn histogram(gene: &Gene, first: &Archive, last: &Archive) -> Markup {
     let shares = |archive: &Archive| -> Vec<f64> {
         let count = |value: &Value| {
-            archive.members.iter().filter(|member| member.genes.as_slice()[gene.position] == value.gene).count()
+            archive
+                .members
+                .iter()
+                .filter(|member| member.genes.as_slice()[gene.position] == value.gene)
+                .count()
         };
-        gene.values.iter().map(|value| count(value) as f64 / archive.members.len() as f64).collect()
+        gene.values
+            .iter()
+            .map(|value| count(value) as f64 / archive.members.len() as f64)
+            .collect()
     };
     let (before, after) = (shares(first), shares(last));
     let most = before.iter().chain(&after).copied().fold(0.0, f64::max);
     let tall = |share: f64| coordinate(FULL * share / most);
-    let slot = if gene.values.len() > 12 { 13.0 } else { 20.0 };
+    let slot = if gene.values.len() > 12 { 13.0 } else { 23.0 };
     let width = (gene.values.len() as f64 * slot + 12.0).max(76.0);
-    let left = |index: usize| coordinate((width - gene.values.len() as f64 * slot) / 2.0 + index as f64 * slot);
+    let left = |index: usize| {
+        coordinate((width - gene.values.len() as f64 * slot) / 2.0 + index as f64 * slot)
+    };
     let bar = slot - 5.0;
     let body = html! {
         text x="2" y="10" { (percent(most)) }
@@ -98,7 +107,11 @@ fn histogram(gene: &Gene, first: &Archive, last: &Archive) -> Markup {
     };
     let modal = (after.iter().zip(&gene.values)).max_by(|(a, _), (b, _)| a.total_cmp(b));
     let description = modal.map_or(String::new(), |(share, value)| {
-        format!("Most frequent now: {} with {}.", value.meaning, percent(*share))
+        format!(
+            "Most frequent now: {} with {}.",
+            value.meaning,
+            percent(*share)
+        )
     });
     let name = format!("gene-{}", gene.position);
     html! {
@@ -115,7 +128,10 @@ fn percent(share: f64) -> String {
 
 /// The genes in rows with a heading, in the order of the genotype.
 fn rows(space: &Space, kernels: &Kernels) -> Vec<(String, Vec<Gene>)> {
-    let mut rows = vec![("Input and width".to_owned(), vec![resolution(space), width(space)])];
+    let mut rows = vec![(
+        "Input and width".to_owned(),
+        vec![resolution(space), width(space)],
+    )];
     let mut position = 2;
     let mut previous_side = 1;
     for (index, stage) in space.stages.iter().enumerate() {
@@ -123,8 +139,14 @@ fn rows(space: &Space, kernels: &Kernels) -> Vec<(String, Vec<Gene>)> {
         if stage.is_fixed() {
             continue;
         }
-        let genes = (0..stage.max_depth()).map(|layer| layer_gene(stage, layer, position + layer, kernels)).collect();
-        let title = format!("Stage {index}: {} channels, 1/{} of the side", stage.width, previous_side * space.stem.stride);
+        let genes = (0..stage.max_depth())
+            .map(|layer| layer_gene(stage, layer, position + layer, kernels))
+            .collect();
+        let title = format!(
+            "Stage {index}: {} channels, 1/{} of the side",
+            stage.width,
+            previous_side * space.stem.stride
+        );
         rows.push((title, genes));
         position += stage.max_depth();
     }
@@ -137,21 +159,39 @@ fn resolution(space: &Space) -> Gene {
     let every = if sides.len() > 12 { 4 } else { 2 };
     let values = sides.iter().enumerate().map(|(index, side)| Value {
         gene: index as u16,
-        label: if index % every == 0 { side.to_string() } else { String::new() },
+        label: if index % every == 0 {
+            side.to_string()
+        } else {
+            String::new()
+        },
         meaning: format!("{side} pixels"),
         colour: "plain".to_owned(),
     });
-    Gene { position: 0, name: "input side (pixels)".to_owned(), values: values.collect(), groups: Vec::new() }
+    Gene {
+        position: 0,
+        name: "input side (pixels)".to_owned(),
+        values: values.collect(),
+        groups: Vec::new(),
+    }
 }
 
 fn width(space: &Space) -> Gene {
-    let values = space.width_multipliers.iter().enumerate().map(|(index, width)| Value {
-        gene: index as u16,
-        label: format!("{width:.1}"),
-        meaning: format!("width multiplier {width}"),
-        colour: "plain".to_owned(),
-    });
-    Gene { position: 1, name: "width multiplier".to_owned(), values: values.collect(), groups: Vec::new() }
+    let values = space
+        .width_multipliers
+        .iter()
+        .enumerate()
+        .map(|(index, width)| Value {
+            gene: index as u16,
+            label: format!("{width:.1}"),
+            meaning: format!("width multiplier {width}"),
+            colour: "plain".to_owned(),
+        });
+    Gene {
+        position: 1,
+        name: "width multiplier".to_owned(),
+        values: values.collect(),
+        groups: Vec::new(),
+    }
 }
 
 fn layer_gene(stage: &Stage, layer: usize, position: usize, kernels: &Kernels) -> Gene {
@@ -179,5 +219,10 @@ fn layer_gene(stage: &Stage, layer: usize, position: usize, kernels: &Kernels) -
         let from = first + index * stage.kernels.len();
         groups.push((from, from + stage.kernels.len() - 1, format!("×{expand}")));
     }
-    Gene { position, name: format!("layer {}", layer + 1), values, groups }
+    Gene {
+        position,
+        name: format!("layer {}", layer + 1),
+        values,
+        groups,
+    }
 }

@@ -24,7 +24,11 @@ pub fn headline(run: &Run) -> Markup {
 /// The last part of a path.
 fn short_name(path: &str) -> &str {
     let trimmed = path.trim_end_matches('/');
-    trimmed.rsplit('/').next().filter(|name| !name.is_empty()).unwrap_or(path)
+    trimmed
+        .rsplit('/')
+        .next()
+        .filter(|name| !name.is_empty())
+        .unwrap_or(path)
 }
 
 fn summary(run: &Run) -> String {
@@ -46,16 +50,24 @@ fn unfinished(run: &Run) -> Option<String> {
         return None;
     }
     let reached = run.archives.last().map(|last| last.generation);
-    let of = run.last_generation.map_or(String::new(), |last| format!(" of {last}"));
+    let of = run
+        .last_generation
+        .map_or(String::new(), |last| format!(" of {last}"));
     Some(match reached {
-        Some(generation) => format!("The run has finished generation {generation}{of} and is going on or was interrupted; this page shows it so far."),
-        None => format!("The run is in its first generation{of} or was interrupted there; this page shows it so far."),
+        Some(generation) => format!(
+            "The run has finished generation {generation}{of} and is going on or was interrupted; this page shows it so far."
+        ),
+        None => format!(
+            "The run is in its first generation{of} or was interrupted there; this page shows it so far."
+        ),
     })
 }
 
 fn tiles(run: &Run) -> Markup {
     let least = |objective: Objective| {
-        run.front.iter().min_by(|a, b| objective.of(a).total_cmp(&objective.of(b)))
+        run.front
+            .iter()
+            .min_by(|a, b| objective.of(a).total_cmp(&objective.of(b)))
     };
     let tile = |title: &str, member: &Member| {
         html! {
@@ -78,7 +90,11 @@ fn tiles(run: &Run) -> Markup {
 }
 
 fn facts(run: &Run) -> Markup {
-    let spent: f64 = run.generations.iter().map(|event| event.seconds.total()).sum();
+    let spent: f64 = run
+        .generations
+        .iter()
+        .map(|event| event.seconds.total())
+        .sum();
     let mut facts: Vec<(&str, String)> = vec![
         ("Data", run.data.clone()),
         ("Classes", classes(&run.classes)),
@@ -134,13 +150,22 @@ fn space(run: &Run) -> String {
 fn utc(seconds: u64) -> String {
     let (days, time) = (seconds / 86_400 + 719_468, seconds % 86_400);
     let (era, day_of_era) = (days / 146_097, days % 146_097);
-    let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let year_of_era =
+        (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
     let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
     let month_from_march = (5 * day_of_year + 2) / 153;
     let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
-    let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
+    let month = if month_from_march < 10 {
+        month_from_march + 3
+    } else {
+        month_from_march - 9
+    };
     let year = 400 * era + year_of_era + u64::from(month <= 2);
-    format!("{year}-{month:02}-{day:02} {:02}:{:02} UTC", time / 3600, time % 3600 / 60)
+    format!(
+        "{year}-{month:02}-{day:02} {:02}:{:02} UTC",
+        time / 3600,
+        time % 3600 / 60
+    )
 }
 
 #[cfg(test)]

@@ -11,20 +11,23 @@ pub struct Kernels(Vec<usize>);
 
 impl Kernels {
     pub fn of(space: &Space) -> Kernels {
-        let mut kernels: Vec<usize> = space.stages.iter().flat_map(|stage| stage.kernels.iter().copied()).collect();
+        let mut kernels: Vec<usize> = space
+            .stages
+            .iter()
+            .flat_map(|stage| stage.kernels.iter().copied())
+            .collect();
         kernels.sort_unstable();
         kernels.dedup();
         Kernels(kernels)
     }
 
-    /// No kernel at all, for measuring where colours do not matter.
-    pub fn none() -> Kernels {
-        Kernels(Vec::new())
-    }
-
     /// The colour class of a kernel of the space: light for the smallest, dark for the largest.
     pub fn class(&self, kernel: usize) -> String {
-        let index = self.0.iter().position(|&other| other == kernel).unwrap_or(0);
+        let index = self
+            .0
+            .iter()
+            .position(|&other| other == kernel)
+            .unwrap_or(0);
         let shade = match self.0.len() {
             0 | 1 => 1,
             count => index * (SHADES - 1) / (count - 1),
@@ -49,7 +52,11 @@ mod tests {
     fn shades_span_the_ramp() {
         let classes = |kernels: &[usize]| -> Vec<String> {
             let kernels = Kernels(kernels.to_vec());
-            kernels.0.iter().map(|&kernel| kernels.class(kernel)).collect()
+            kernels
+                .0
+                .iter()
+                .map(|&kernel| kernels.class(kernel))
+                .collect()
         };
         assert_eq!(classes(&[3]), ["k1"]);
         assert_eq!(classes(&[3, 5]), ["k0", "k3"]);

@@ -12,26 +12,45 @@ pub struct Label {
     pub y: f64,
 }
 
-/// Finds a place near each of `anchors` in turn, inside the box `(left, top, right, bottom)`, clear of the
-/// `obstacles` and of the letters placed before.
+/// Finds a place near each of `anchors` in turn, inside the box `(left, top, right, bottom)`, clear
+/// of the `obstacles` and of the letters placed before.
 ///
-/// Tried are eight directions at growing distances, up and right first, where a front of minimised objectives has
-/// nothing but dominated networks. Where everything is taken the least crowded place wins.
-pub fn place(anchors: &[(f64, f64)], obstacles: &[(f64, f64)], bounds: (f64, f64, f64, f64)) -> Vec<Label> {
-    const DIRECTIONS: [(f64, f64); 8] =
-        [(0.7, -0.7), (-0.7, 0.7), (1.0, 0.0), (0.0, -1.0), (0.7, 0.7), (-0.7, -0.7), (-1.0, 0.0), (0.0, 1.0)];
+/// Tried are eight directions at growing distances, up and right first, where a front of minimised
+/// objectives has nothing but dominated networks. Where everything is taken the least crowded place
+/// wins.
+pub fn place(
+    anchors: &[(f64, f64)],
+    obstacles: &[(f64, f64)],
+    bounds: (f64, f64, f64, f64),
+) -> Vec<Label> {
+    const DIRECTIONS: [(f64, f64); 8] = [
+        (0.7, -0.7),
+        (-0.7, 0.7),
+        (1.0, 0.0),
+        (0.0, -1.0),
+        (0.7, 0.7),
+        (-0.7, -0.7),
+        (-1.0, 0.0),
+        (0.0, 1.0),
+    ];
     const DISTANCES: [f64; 4] = [22.0, 32.0, 44.0, 60.0];
     let (left, top, right, bottom) = bounds;
     let mut labels: Vec<Label> = Vec::new();
     for (x, y) in anchors {
         let candidates = DISTANCES.iter().flat_map(|distance| {
-            DIRECTIONS.iter().map(move |(dx, dy)| Label { x: x + dx * distance, y: y + dy * distance })
+            DIRECTIONS.iter().map(move |(dx, dy)| Label {
+                x: x + dx * distance,
+                y: y + dy * distance,
+            })
         });
         let inside = |label: &Label| {
-            (left + RADIUS..=right - RADIUS).contains(&label.x) && (top + RADIUS..=bottom - RADIUS).contains(&label.y)
+            (left + RADIUS..=right - RADIUS).contains(&label.x)
+                && (top + RADIUS..=bottom - RADIUS).contains(&label.y)
         };
         let clearance = |label: &Label| {
-            let to = |(x, y): (f64, f64), radius: f64| (label.x - x).hypot(label.y - y) - RADIUS - radius;
+            let to = |(x, y): (f64, f64), radius: f64| {
+                (label.x - x).hypot(label.y - y) - RADIUS - radius
+            };
             let points = obstacles.iter().map(|&obstacle| to(obstacle, 6.0));
             let others = labels.iter().map(|other| to((other.x, other.y), RADIUS));
             points.chain(others).fold(f64::INFINITY, f64::min)
@@ -44,7 +63,10 @@ pub fn place(anchors: &[(f64, f64)], obstacles: &[(f64, f64)], bounds: (f64, f64
             }
         }
         let Label { x, y } = best.map_or(Label { x: *x, y: *y }, |(_, label)| label);
-        labels.push(Label { x: coordinate(x), y: coordinate(y) });
+        labels.push(Label {
+            x: coordinate(x),
+            y: coordinate(y),
+        });
     }
     labels
 }
@@ -61,7 +83,12 @@ mod tests {
 
     #[test]
     fn close_points_get_letters_apart() {
-        let anchors = [(100.0, 100.0), (104.0, 106.0), (109.0, 111.0), (112.0, 118.0)];
+        let anchors = [
+            (100.0, 100.0),
+            (104.0, 106.0),
+            (109.0, 111.0),
+            (112.0, 118.0),
+        ];
         let labels = place(&anchors, &anchors, BOUNDS);
         for (i, a) in labels.iter().enumerate() {
             for b in &labels[..i] {

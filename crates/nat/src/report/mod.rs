@@ -1,8 +1,8 @@
 //! `nat report`: a run as one self-contained page, with plots and drawings as SVG inside it.
 //!
-//! [`model`] reads the run directory into plain data; every other module turns a part of it into markup. The page
-//! depends on nothing but the files, so the same files give the same bytes, and a run that is going on or was
-//! killed shows what there is.
+//! [`model`] reads the run directory into plain data; every other module turns a part of it into
+//! markup. The page depends on nothing but the files, so the same files give the same bytes, and a
+//! run that is going on or was killed shows what there is.
 
 mod architecture;
 mod axis;
@@ -80,11 +80,22 @@ mod tests {
         for outside in ["src=", "href=", "<script", "<link", "@import", "url("] {
             assert!(!page.contains(outside), "{outside} in the page");
         }
-        let ids: Vec<&str> = page.split(" id=\"").skip(1).map(|rest| rest.split('"').next().unwrap()).collect();
-        assert_eq!(ids.iter().collect::<BTreeSet<_>>().len(), ids.len(), "an id occurs twice");
+        let ids: Vec<&str> = page
+            .split(" id=\"")
+            .skip(1)
+            .map(|rest| rest.split('"').next().unwrap())
+            .collect();
+        assert_eq!(
+            ids.iter().collect::<BTreeSet<_>>().len(),
+            ids.len(),
+            "an id occurs twice"
+        );
         for labels in page.split("aria-labelledby=\"").skip(1) {
             for id in labels.split('"').next().unwrap().split(' ') {
-                assert!(ids.contains(&id), "{id} labels a drawing and does not exist");
+                assert!(
+                    ids.contains(&id),
+                    "{id} labels a drawing and does not exist"
+                );
             }
         }
     }
@@ -95,34 +106,63 @@ mod tests {
         let page = render(&sample.finish()).unwrap();
         check(&page);
         for genotype in sample.genotypes(sample.generations - 1) {
-            assert!(page.contains(&genotype.to_string()), "{genotype} is missing");
+            assert!(
+                page.contains(&genotype.to_string()),
+                "{genotype} is missing"
+            );
         }
         for heading in [
-            "Networks for photos", "Front: error against multiply-adds", "Take one", "Network A", "Movement of the front",
-            "Hypervolume", "Training loss", "Predicted and measured error", "Ranking by the predictor",
-            "Time per generation", "Genes of the archive", "Every generation in numbers", "2025-01-01 00:00 UTC",
+            "Networks for photos",
+            "Front: error against multiply-adds",
+            "Take one",
+            "Network A",
+            "Movement of the front",
+            "Hypervolume",
+            "Training loss",
+            "Predicted and measured error",
+            "Ranking by the predictor",
+            "Time per generation",
+            "Genes of the archive",
+            "Every generation in numbers",
+            "2025-01-01 00:00 UTC",
         ] {
             assert!(page.contains(heading), "{heading} is missing");
         }
         assert!(!page.contains("was interrupted"));
         assert!(!page.contains("error against parameters"));
-        assert_eq!(page, render(&sample.path()).unwrap(), "the same files give another page");
+        assert_eq!(
+            page,
+            render(&sample.path()).unwrap(),
+            "the same files give another page"
+        );
     }
 
     #[test]
     fn every_choice_of_objectives_has_its_plots() {
         for (objectives, plots) in [
-            (vec!["error", "madds", "params"], vec!["error against multiply-adds", "error against parameters"]),
+            (
+                vec!["error", "madds", "params"],
+                vec!["error against multiply-adds", "error against parameters"],
+            ),
             (vec!["error"], vec!["error against multiply-adds"]),
-            (vec!["params", "madds"], vec!["parameters against multiply-adds"]),
+            (
+                vec!["params", "madds"],
+                vec!["parameters against multiply-adds"],
+            ),
             (vec!["madds"], vec!["multiply-adds against parameters"]),
         ] {
-            let sample = Sample { objectives, ..Sample::named("run") };
+            let sample = Sample {
+                objectives,
+                ..Sample::named("run")
+            };
             let page = render(&sample.finish()).unwrap();
             check(&page);
             assert_eq!(page.matches("<figcaption>Front: ").count(), plots.len());
             for plot in plots {
-                assert!(page.contains(&format!("<figcaption>Front: {plot}")), "{plot} is missing");
+                assert!(
+                    page.contains(&format!("<figcaption>Front: {plot}")),
+                    "{plot} is missing"
+                );
             }
         }
     }
@@ -139,12 +179,28 @@ mod tests {
         let (archive, events) = (sample.read("archive.jsonl"), sample.read("events.jsonl"));
         // While it pretrains.
         std::fs::remove_file(path.join("archive.jsonl")).unwrap();
-        sample.write("events.jsonl", &events.lines().take(3).map(|line| format!("{line}\n")).collect::<String>());
+        sample.write(
+            "events.jsonl",
+            &events
+                .lines()
+                .take(3)
+                .map(|line| format!("{line}\n"))
+                .collect::<String>(),
+        );
         let page = render(&path).unwrap();
         check(&page);
-        assert!(page.contains("Training loss") && page.contains("No generation has been measured yet."));
+        assert!(
+            page.contains("Training loss") && page.contains("No generation has been measured yet.")
+        );
         // After the first generation, the event of which is not written yet.
-        sample.write("archive.jsonl", &archive.lines().take(sample.members).map(|line| format!("{line}\n")).collect::<String>());
+        sample.write(
+            "archive.jsonl",
+            &archive
+                .lines()
+                .take(sample.members)
+                .map(|line| format!("{line}\n"))
+                .collect::<String>(),
+        );
         let page = render(&path).unwrap();
         check(&page);
         assert!(page.contains("finished generation 0 of 2 and is going on or was interrupted"));
@@ -167,7 +223,9 @@ mod tests {
         };
         let page = render(&sample.finish()).unwrap();
         check(&page);
-        assert!(page.contains("&lt;script&gt;alert(1)&lt;/script&gt;") && page.contains("a&amp;amp;b"));
+        assert!(
+            page.contains("&lt;script&gt;alert(1)&lt;/script&gt;") && page.contains("a&amp;amp;b")
+        );
         assert!(!page.contains("<b>") && !page.contains("\" onload=\"x"));
         assert!(page.contains("it'\\''s &lt;b&gt;&quot;&amp; run' --genes"));
     }

@@ -1,8 +1,8 @@
 //! What a run directory tells, as plain data: the only place that knows the files.
 //!
 //! Read are `run.toml`, which must be there, and as far as they exist `archive.jsonl`,
-//! `events.jsonl` and `test.jsonl`. A last line without its line end is one that is being written, or that a
-//! crash cut short, and does not count.
+//! `events.jsonl` and `test.jsonl`. A last line without its line end is one that is being written,
+//! or that a crash cut short, and does not count.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -70,7 +70,10 @@ pub struct Member {
 impl Member {
     /// The values of some objectives, in their order.
     pub fn values(&self, objectives: &[Objective]) -> Vec<f64> {
-        objectives.iter().map(|objective| objective.of(self)).collect()
+        objectives
+            .iter()
+            .map(|objective| objective.of(self))
+            .collect()
     }
 }
 
@@ -119,7 +122,13 @@ impl Seconds {
     pub const NAMES: [&str; 5] = ["pretrain", "adapt", "evaluate", "fit", "search"];
 
     pub fn parts(&self) -> [f64; 5] {
-        [self.pretrain, self.adapt, self.evaluate, self.fit, self.search]
+        [
+            self.pretrain,
+            self.adapt,
+            self.evaluate,
+            self.fit,
+            self.search,
+        ]
     }
 
     pub fn total(&self) -> f64 {
@@ -169,7 +178,7 @@ pub struct Run {
     pub generations: Vec<Generation>,
     pub epochs: Vec<Epoch>,
     pub finish: Option<Finish>,
-    /// The non-dominated members of the last archive by ascending first objective; of equal ones the first.
+    /// The non-dominated members of the last archive by ascending first objective.
     pub front: Vec<Member>,
     /// Positions in the front of its high-trade-off points, highest first.
     pub named: Vec<usize>,
@@ -217,7 +226,9 @@ struct TestLine {
 #[derive(Deserialize)]
 #[serde(tag = "event", rename_all = "lowercase")]
 enum Event {
-    Start { time: u64 },
+    Start {
+        time: u64,
+    },
     Epoch(Epoch),
     Generation(Generation),
     Finish(Finish),
@@ -229,7 +240,8 @@ impl Run {
     /// Reads a run directory.
     ///
     /// # Errors
-    /// `run.toml` is missing, or a file cannot be read or understood; the message names it and the line.
+    /// `run.toml` is missing, or a file cannot be read or understood; the message names it and
+    /// the line.
     pub fn read(directory: &Path) -> Result<Run> {
         let record = read_record(&directory.join("run.toml"))?;
         let space = record.space;
@@ -238,21 +250,32 @@ impl Run {
         for (number, line) in read_lines::<ArchiveLine>(&archive_file)? {
             let genes = (space.parse(&line.genes))
                 .with_context(|| format!("{}, line {number}", archive_file.display()))?;
-            by_generation.entry(line.generation).or_default().push(Member {
-                genes,
-                error: line.error,
-                madds: line.madds,
-                params: line.params,
-                test_error: None,
-            });
+            by_generation
+                .entry(line.generation)
+                .or_default()
+                .push(Member {
+                    genes,
+                    error: line.error,
+                    madds: line.madds,
+                    params: line.params,
+                    test_error: None,
+                });
         }
         let archives: Vec<Archive> = by_generation
             .into_iter()
-            .map(|(generation, members)| Archive { generation, members })
+            .map(|(generation, members)| Archive {
+                generation,
+                members,
+            })
             .collect();
-        let mut front = archives.last().map_or_else(Vec::new, |last| front(&last.members, &record.objectives));
+        let mut front = archives
+            .last()
+            .map_or_else(Vec::new, |last| front(&last.members, &record.objectives));
         for (_, line) in read_lines::<TestLine>(&directory.join("test.jsonl"))? {
-            for member in front.iter_mut().filter(|member| member.genes.to_string() == line.genes) {
+            for member in front
+                .iter_mut()
+                .filter(|member| member.genes.to_string() == line.genes)
+            {
                 member.test_error = Some(line.test_error);
             }
         }
@@ -305,20 +328,30 @@ impl Run {
 
     /// The layers of a member.
     pub fn network(&self, member: &Member) -> Network {
-        self.space.network(&self.space.architecture(&member.genes), self.classes.len())
+        self.space
+            .network(&self.space.architecture(&member.genes), self.classes.len())
     }
 
     /// The objective that plots show upwards: the error where the run minimises it.
     pub fn upward(&self) -> Objective {
-        let error = self.objectives.iter().find(|&&objective| objective == Objective::Error);
-        *error.or(self.objectives.first()).unwrap_or(&Objective::Error)
+        let error = self
+            .objectives
+            .iter()
+            .find(|&&objective| objective == Objective::Error);
+        *error
+            .or(self.objectives.first())
+            .unwrap_or(&Objective::Error)
     }
 
     /// The objectives that plots show to the right, one plot each.
     pub fn rightward(&self) -> Vec<Objective> {
         let upward = self.upward();
-        let others: Vec<Objective> =
-            self.objectives.iter().copied().filter(|&objective| objective != upward).collect();
+        let others: Vec<Objective> = self
+            .objectives
+            .iter()
+            .copied()
+            .filter(|&objective| objective != upward)
+            .collect();
         match others.is_empty() {
             false => others,
             true if upward == Objective::Madds => vec![Objective::Params],
@@ -327,14 +360,23 @@ impl Run {
     }
 }
 
-/// The non-dominated members by ascending first objective; of equal ones the first.
+/// The non-dominated members by ascending first objective.
 fn front(members: &[Member], objectives: &[Objective]) -> Vec<Member> {
-    let rows: Vec<Vec<f64>> = members.iter().map(|member| member.values(objectives)).collect();
-    let mut front: Vec<Member> =
-        nat_moo::non_dominated(&rows).into_iter().map(|position| members[position].clone()).collect();
+    let rows: Vec<Vec<f64>> = members
+        .iter()
+        .map(|member| member.values(objectives))
+        .collect();
+    let mut front: Vec<Member> = nat_moo::non_dominated(&rows)
+        .into_iter()
+        .map(|position| members[position].clone())
+        .collect();
     front.sort_by(|a, b| {
         let (x, y) = (a.values(objectives), b.values(objectives));
-        x.iter().zip(&y).map(|(x, y)| x.total_cmp(y)).find(|order| order.is_ne()).unwrap_or(a.genes.cmp(&b.genes))
+        x.iter()
+            .zip(&y)
+            .map(|(x, y)| x.total_cmp(y))
+            .find(|order| order.is_ne())
+            .unwrap_or(a.genes.cmp(&b.genes))
     });
     front
 }
@@ -343,21 +385,32 @@ fn named(front: &[Member], objectives: &[Objective]) -> Vec<usize> {
     if objectives.len() < 2 || front.len() <= NAMED {
         return (0..front.len().min(NAMED)).collect();
     }
-    let rows: Vec<Vec<f64>> = front.iter().map(|member| member.values(objectives)).collect();
+    let rows: Vec<Vec<f64>> = front
+        .iter()
+        .map(|member| member.values(objectives))
+        .collect();
     nat_moo::high_tradeoff(&rows, NAMED)
 }
 
 fn read_record(path: &Path) -> Result<Record> {
     let text = match fs::read_to_string(path) {
         Ok(text) => text,
-        Err(error) if error.kind() == ErrorKind::NotFound => bail!("{}: not found, so this is no run", path.display()),
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            bail!("{}: not found, so this is no run", path.display())
+        }
         Err(error) => return Err(error).with_context(|| path.display().to_string()),
     };
     let record: Record = toml::from_str(&text).with_context(|| path.display().to_string())?;
     if record.objectives.is_empty() {
-        bail!("{}: objectives is empty, expected some of error, madds, params", path.display());
+        bail!(
+            "{}: objectives is empty, expected some of error, madds, params",
+            path.display()
+        );
     }
-    record.space.validate().with_context(|| format!("{}, [space]", path.display()))?;
+    record
+        .space
+        .validate()
+        .with_context(|| format!("{}, [space]", path.display()))?;
     Ok(record)
 }
 
@@ -371,7 +424,8 @@ fn read_lines<T: DeserializeOwned>(path: &Path) -> Result<Vec<(usize, T)>> {
     let complete = text.rfind('\n').map_or("", |end| &text[..end]);
     (complete.lines().zip(1..))
         .map(|(line, number)| {
-            let value = serde_json::from_str(line).with_context(|| format!("{}, line {number}", path.display()))?;
+            let value = serde_json::from_str(line)
+                .with_context(|| format!("{}, line {number}", path.display()))?;
             Ok((number, value))
         })
         .collect()
@@ -384,15 +438,20 @@ mod tests {
 
     #[test]
     fn the_front_is_what_nobody_dominates() {
-        let sample = Sample { objectives: vec!["error", "madds", "params"], ..Sample::named("run") };
+        let sample = Sample {
+            objectives: vec!["error", "madds", "params"],
+            ..Sample::named("run")
+        };
         let run = Run::read(&sample.finish()).unwrap();
         let members = &run.archives.last().unwrap().members;
         let beats = |a: &Member, b: &Member| {
             let (a, b) = (a.values(&run.objectives), b.values(&run.objectives));
             a != b && a.iter().zip(&b).all(|(a, b)| a <= b)
         };
-        let expected: Vec<&Member> =
-            members.iter().filter(|member| !members.iter().any(|other| beats(other, member))).collect();
+        let expected: Vec<&Member> = members
+            .iter()
+            .filter(|member| !members.iter().any(|other| beats(other, member)))
+            .collect();
         assert_eq!(run.front.len(), expected.len());
         assert!(run.front.iter().all(|member| expected.contains(&member)));
         assert!(run.front.is_sorted_by_key(|member| member.error));
@@ -406,13 +465,22 @@ mod tests {
         sample.finish();
         let events = sample.read("events.jsonl");
         let again: Vec<String> = (events.lines())
-            .filter(|line| line.contains("\"event\":\"generation\"") && line.contains("\"generation\":1"))
+            .filter(|line| {
+                line.contains("\"event\":\"generation\"") && line.contains("\"generation\":1")
+            })
             .map(|line| line.replace("18.5", "17.5"))
             .collect();
         let resumed = "{\"event\":\"resume\",\"time\":1735689700,\"generation\":1}";
-        sample.write("events.jsonl", &format!("{events}{resumed}\n{}\n", again.join("\n")));
+        sample.write(
+            "events.jsonl",
+            &format!("{events}{resumed}\n{}\n", again.join("\n")),
+        );
         let run = Run::read(&sample.path()).unwrap();
-        let best: Vec<f64> = run.generations.iter().map(|event| event.best_error).collect();
+        let best: Vec<f64> = run
+            .generations
+            .iter()
+            .map(|event| event.best_error)
+            .collect();
         assert_eq!(best, [18.5, 17.5, 18.5]);
     }
 
@@ -421,8 +489,16 @@ mod tests {
         let sample = Sample::named("run");
         let path = sample.finish();
         let genes = Run::read(&path).unwrap().front[1].genes.to_string();
-        sample.write("test.jsonl", &format!("{{\"genes\":\"{genes}\",\"test_error\":33.25}}\n"));
-        let tests: Vec<Option<f64>> = Run::read(&path).unwrap().front.iter().map(|member| member.test_error).collect();
+        sample.write(
+            "test.jsonl",
+            &format!("{{\"genes\":\"{genes}\",\"test_error\":33.25}}\n"),
+        );
+        let tests: Vec<Option<f64>> = Run::read(&path)
+            .unwrap()
+            .front
+            .iter()
+            .map(|member| member.test_error)
+            .collect();
         assert_eq!(tests[1], Some(33.25));
         assert!(tests.iter().filter(|test| test.is_some()).count() == 1);
     }
@@ -431,12 +507,19 @@ mod tests {
     fn what_cannot_be_understood_is_named() {
         let sample = Sample::named("run");
         let message = || format!("{:#}", Run::read(&sample.path()).unwrap_err());
-        assert!(message().ends_with("run.toml: not found, so this is no run"), "{}", message());
+        assert!(
+            message().ends_with("run.toml: not found, so this is no run"),
+            "{}",
+            message()
+        );
 
         sample.finish();
         let archive = sample.read("archive.jsonl");
         for (text, expected) in [
-            (archive.replacen("\"genes\":\"0,", "\"genes\":\"99,", 1), "archive.jsonl, line 1: gene 0 (resolution) is 99"),
+            (
+                archive.replacen("\"genes\":\"0,", "\"genes\":\"99,", 1),
+                "archive.jsonl, line 1: gene 0 (resolution) is 99",
+            ),
             (archive.replacen("}", "", 1), "archive.jsonl, line 1: "),
         ] {
             sample.write("archive.jsonl", &text);
@@ -444,6 +527,10 @@ mod tests {
         }
         let record = sample.read("run.toml");
         sample.write("run.toml", &record.replace("\"madds\"", "\"beauty\""));
-        assert!(message().contains("run.toml") && message().contains("beauty"), "{}", message());
+        assert!(
+            message().contains("run.toml") && message().contains("beauty"),
+            "{}",
+            message()
+        );
     }
 }

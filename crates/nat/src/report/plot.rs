@@ -72,13 +72,23 @@ impl Frame {
 
 /// Points as the `points` of a polyline.
 pub fn points(places: impl IntoIterator<Item = (f64, f64)>) -> String {
-    let places: Vec<String> = places.into_iter().map(|(x, y)| format!("{x},{y}")).collect();
+    let places: Vec<String> = places
+        .into_iter()
+        .map(|(x, y)| format!("{x},{y}"))
+        .collect();
     places.join(" ")
 }
 
 /// A drawing of the given size. `name` is unique on the page; title and description are what a
 /// screen reader says.
-pub fn drawing(name: &str, width: f64, height: f64, title: &str, description: &str, body: Markup) -> Markup {
+pub fn drawing(
+    name: &str,
+    width: f64,
+    height: f64,
+    title: &str,
+    description: &str,
+    body: Markup,
+) -> Markup {
     html! {
         svg xmlns="http://www.w3.org/2000/svg" viewBox={ "0 0 " (width) " " (height) } role="img"
             aria-labelledby={ (name) "-title " (name) "-desc" } style={ "min-width:" (coordinate(width * 0.72)) "px" } {
@@ -102,7 +112,11 @@ pub fn figure(caption: &str, drawing: Markup, explanation: Markup) -> Markup {
 
 /// Where generation `index` of `count` lies on the colour ramp from old to new, as a style.
 pub fn ramp(index: usize, count: usize) -> String {
-    let share = if count > 1 { 100 * index / (count - 1) } else { 100 };
+    let share = if count > 1 {
+        100 * index / (count - 1)
+    } else {
+        100
+    };
     format!("--new:{share}%")
 }
 

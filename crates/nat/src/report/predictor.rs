@@ -10,7 +10,11 @@ const HEIGHT: f64 = 360.0;
 
 /// Scatter of predicted against measured errors, and rank correlations over the generations.
 pub fn plots(run: &Run) -> Markup {
-    let predicted: Vec<&Generation> = run.generations.iter().filter(|event| !event.predicted.is_empty()).collect();
+    let predicted: Vec<&Generation> = run
+        .generations
+        .iter()
+        .filter(|event| !event.predicted.is_empty())
+        .collect();
     let (Some(first), Some(last)) = (predicted.first(), predicted.last()) else {
         return html! {};
     };
@@ -21,10 +25,22 @@ pub fn plots(run: &Run) -> Markup {
 }
 
 fn scatter(predicted: &[&Generation], first: usize, last: usize) -> Markup {
-    let pairs = || predicted.iter().flat_map(|event| event.predicted.iter().copied());
+    let pairs = || {
+        predicted
+            .iter()
+            .flat_map(|event| event.predicted.iter().copied())
+    };
     // One scale for both axes, so that the diagonal is one.
-    let axis = Axis::covering(pairs().flat_map(|(predicted, measured)| [predicted, measured]), 6);
-    let frame = Frame { width: HALF, height: HEIGHT, x: axis.clone(), y: axis.clone() };
+    let axis = Axis::covering(
+        pairs().flat_map(|(predicted, measured)| [predicted, measured]),
+        6,
+    );
+    let frame = Frame {
+        width: HALF,
+        height: HEIGHT,
+        x: axis.clone(),
+        y: axis.clone(),
+    };
     let body = html! {
         (frame.axes("Predicted error (%)", "Measured error (%)"))
         line.diagonal x1=(frame.x(axis.low)) y1=(frame.y(axis.low)) x2=(frame.x(axis.high)) y2=(frame.y(axis.high)) {}
@@ -47,14 +63,22 @@ fn scatter(predicted: &[&Generation], first: usize, last: usize) -> Markup {
         (ramp_legend(first, last))
         span.legend { "networks measured for the first time; predicted before, measured after the adaptation" }
     };
-    figure(caption, drawing("predicted", HALF, HEIGHT, caption, &description, body), explanation)
+    figure(
+        caption,
+        drawing("predicted", HALF, HEIGHT, caption, &description, body),
+        explanation,
+    )
 }
 
 fn correlations(predicted: &[&Generation], first: usize, last: usize) -> Markup {
     type Metric = fn(&Generation) -> Option<f64>;
-    let metrics: [(&str, &str, Metric); 2] =
-        [("tau", "Kendall's τ", |event| event.tau), ("rho", "Spearman's ρ", |event| event.rho)];
-    let values = metrics.iter().flat_map(|(_, _, metric)| predicted.iter().filter_map(|event| metric(event)));
+    let metrics: [(&str, &str, Metric); 2] = [
+        ("tau", "Kendall's τ", |event| event.tau),
+        ("rho", "Spearman's ρ", |event| event.rho),
+    ];
+    let values = metrics
+        .iter()
+        .flat_map(|(_, _, metric)| predicted.iter().filter_map(|event| metric(event)));
     let frame = Frame {
         width: HALF,
         height: HEIGHT,
@@ -82,7 +106,10 @@ fn correlations(predicted: &[&Generation], first: usize, last: usize) -> Markup 
         .iter()
         .filter_map(|(_, name, metric)| Some(format!("{name} {:.3}", latest(*metric)?)))
         .collect();
-    let description = format!("Lines over generations {first} to {last}. At last: {}.", spoken.join(", "));
+    let description = format!(
+        "Lines over generations {first} to {last}. At last: {}.",
+        spoken.join(", ")
+    );
     let explanation = html! {
         @for (class, name, metric) in metrics {
             span.legend {
@@ -92,5 +119,9 @@ fn correlations(predicted: &[&Generation], first: usize, last: usize) -> Markup 
         }
         @if let Some(rmse) = latest(|event| event.rmse) { span.legend { "RMSE at last " (format!("{rmse:.2}")) " points" } }
     };
-    figure(caption, drawing("correlations", HALF, HEIGHT, caption, &description, body), explanation)
+    figure(
+        caption,
+        drawing("correlations", HALF, HEIGHT, caption, &description, body),
+        explanation,
+    )
 }

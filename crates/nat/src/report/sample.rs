@@ -75,44 +75,75 @@ impl Sample {
     pub fn finish(&self) -> PathBuf {
         let path = self.begin();
         let (mut archive, mut events) = (String::new(), String::new());
-        writeln!(events, "{}", json!({"event": "start", "time": 1_735_689_600, "version": "0.1.0", "seed": 7})).unwrap();
+        writeln!(
+            events,
+            "{}",
+            json!({"event": "start", "time": 1_735_689_600, "version": "0.1.0", "seed": 7})
+        )
+        .unwrap();
         for epoch in 1..=4 {
             let loss = 1.5 / epoch as f64;
-            writeln!(events, "{}", json!({"event": "epoch", "generation": 0, "phase": "pretrain", "epoch": epoch,
-                "loss": loss, "images_per_s": 812.5, "lr": 0.01})).unwrap();
+            writeln!(
+                events,
+                "{}",
+                json!({"event": "epoch", "generation": 0, "phase": "pretrain", "epoch": epoch,
+                "loss": loss, "images_per_s": 812.5, "lr": 0.01})
+            )
+            .unwrap();
         }
         for generation in 0..self.generations {
             let genotypes = self.genotypes(generation);
             for (index, genes) in genotypes.iter().enumerate() {
-                let network = self.space.network(&self.space.architecture(genes), self.classes.len());
-                let error = 60.0 - 2.0 * (network.madds() as f64).log2() + ((index * 7 + generation) % 5) as f64;
-                writeln!(archive, "{}", json!({"generation": generation, "genes": genes, "error": error,
-                    "madds": network.madds(), "params": network.params()})).unwrap();
+                let network = self
+                    .space
+                    .network(&self.space.architecture(genes), self.classes.len());
+                let error = 60.0 - 2.0 * (network.madds() as f64).log2()
+                    + ((index * 7 + generation) % 5) as f64;
+                writeln!(
+                    archive,
+                    "{}",
+                    json!({"generation": generation, "genes": genes, "error": error,
+                    "madds": network.madds(), "params": network.params()})
+                )
+                .unwrap();
             }
             let first = generation == 0;
-            let predicted: Vec<(f64, f64)> =
-                (0..if first { 0 } else { 6 }).map(|i| (20.0 + i as f64, 21.0 + 0.9 * i as f64)).collect();
+            let predicted: Vec<(f64, f64)> = (0..if first { 0 } else { 6 })
+                .map(|i| (20.0 + i as f64, 21.0 + 0.9 * i as f64))
+                .collect();
             let metric = |value: f64| if first { None } else { Some(value) };
-            writeln!(events, "{}", json!({"event": "epoch", "generation": generation, "phase": "adapt", "epoch": 1,
-                "loss": 0.9, "images_per_s": 700.0, "lr": 0.005})).unwrap();
+            writeln!(
+                events,
+                "{}",
+                json!({"event": "epoch", "generation": generation, "phase": "adapt", "epoch": 1,
+                "loss": 0.9, "images_per_s": 700.0, "lr": 0.005})
+            )
+            .unwrap();
             writeln!(events, "{}", json!({"event": "generation", "generation": generation, "archive": genotypes.len(),
                 "front": 5, "hypervolume": 0.5 + 0.03 * generation as f64, "best_error": 18.5, "tau": metric(0.71),
                 "rho": metric(0.85), "rmse": metric(1.25), "predicted": predicted,
                 "seconds": {"pretrain": 0.0, "adapt": 12.0, "evaluate": 7.5, "fit": 0.1, "search": 0.4}})).unwrap();
         }
-        writeln!(events, "{}", json!({"event": "finish", "seconds": 61.0, "peak_rss_mb": 512.0})).unwrap();
+        writeln!(
+            events,
+            "{}",
+            json!({"event": "finish", "seconds": 61.0, "peak_rss_mb": 512.0})
+        )
+        .unwrap();
         self.write("archive.jsonl", &archive);
         self.write("events.jsonl", &events);
         path
     }
 
-    /// The archive of a generation: the smallest, the largest and others, different in each generation.
+    /// The archive of a generation: the smallest, the largest, and others that change with it.
     pub fn genotypes(&self, generation: usize) -> Vec<Genotype> {
         let (lower, upper) = (self.space.lower(), self.space.upper());
         let mut genotypes = vec![self.space.smallest(), self.space.largest()];
         for step in generation.. {
             let genes: Vec<u16> = (lower.iter().zip(&upper).enumerate())
-                .map(|(gene, (low, high))| low + ((step * (gene + 2) + gene * gene) % (high - low + 1) as usize) as u16)
+                .map(|(gene, (low, high))| {
+                    low + ((step * (gene + 2) + gene * gene) % (high - low + 1) as usize) as u16
+                })
                 .collect();
             let genotype = self.space.genotype(&genes).unwrap();
             if !genotypes.contains(&genotype) {

@@ -53,7 +53,7 @@ fn row(run: &Run, position: usize, member: &Member, tested: bool) -> Markup {
             td { (format!("{:.2}", Objective::Madds.of(member))) }
             td { (format!("{:.3}", Objective::Params.of(member))) }
             td { (architecture.resolution) }
-            @if run.space.width_multipliers.len() > 1 { td { (run.space.width_multipliers[architecture.width]) } }
+            @if run.space.width_multipliers.len() > 1 { td { (format!("{:.1}", run.space.width_multipliers[architecture.width])) } }
             td { (depths.join("·")) }
             td.text { code { (member.genes) } }
         }
@@ -62,7 +62,11 @@ fn row(run: &Run, position: usize, member: &Member, tested: bool) -> Markup {
 
 /// The objectives of a run in a sentence.
 pub fn objectives(run: &Run) -> String {
-    let nouns: Vec<&str> = run.objectives.iter().map(|objective| objective.noun()).collect();
+    let nouns: Vec<&str> = run
+        .objectives
+        .iter()
+        .map(|objective| objective.noun())
+        .collect();
     match nouns.split_last() {
         Some((last, rest)) if !rest.is_empty() => format!("{} and {last}", rest.join(", ")),
         _ => nouns.concat(),
