@@ -46,7 +46,7 @@ pub fn crowding_distance<R: AsRef<[f64]>>(front: &[R]) -> Vec<f64> {
 /// # Panics
 /// If an objective is NaN.
 pub fn survive_crowding<R: AsRef<[f64]>>(f: &[R], n: usize) -> Vec<usize> {
-    let mut survivors = Vec::with_capacity(n);
+    let mut survivors = Vec::with_capacity(n.min(f.len()));
     for front in non_dominated_sort(f) {
         let places = n - survivors.len();
         if front.len() <= places {

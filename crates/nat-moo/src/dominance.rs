@@ -24,45 +24,70 @@ pub fn dominates(a: &[f64], b: &[f64]) -> bool {
 /// by a member of some front is dominated by a member of every earlier front as well.
 ///
 /// # Panics
-/// If an objective is NaN.
+/// If an objective is NaN, or rows have none.
 pub fn non_dominated_sort<R: AsRef<[f64]>>(f: &[R]) -> Vec<Vec<usize>> {
-    let row = |i: usize| f[i].as_ref();
-    let mut order: Vec<usize> = (0..f.len()).collect();
-    order.sort_by(|&a, &b| lexicographic(row(a), row(b)));
-
-    let mut fronts: Vec<Vec<usize>> = Vec::new();
-    for i in order {
-        // The latest members are the most likely to dominate: they are nearest in the order.
-        let home =
-            fronts.partition_point(|front| front.iter().rev().any(|&j| dominates(row(j), row(i))));
+    let (order, sorted) = lexicographically(f);
+    let mut fronts: Vec<Front> = Vec::new();
+    for (row, &i) in order.iter().zip(&sorted) {
+        let home = fronts.partition_point(|front| front.dominates(i));
         if home == fronts.len() {
-            fronts.push(Vec::new());
+            fronts.push(Front::default());
         }
-        fronts[home].push(i);
+        fronts[home].push(*row, i);
     }
-    for front in &mut fronts {
-        front.sort_unstable();
-    }
-    fronts
+    fronts.into_iter().map(Front::ascending).collect()
 }
 
 /// Row numbers, ascending, of the rows of `f` that no row dominates.
 ///
 /// # Panics
-/// If an objective is NaN.
+/// If an objective is NaN, or rows have none.
 pub fn non_dominated<R: AsRef<[f64]>>(f: &[R]) -> Vec<usize> {
-    let row = |i: usize| f[i].as_ref();
-    let mut order: Vec<usize> = (0..f.len()).collect();
-    order.sort_by(|&a, &b| lexicographic(row(a), row(b)));
-
-    let mut front: Vec<usize> = Vec::new();
-    for i in order {
-        if !front.iter().rev().any(|&j| dominates(row(j), row(i))) {
-            front.push(i);
+    let (order, sorted) = lexicographically(f);
+    let mut front = Front::default();
+    for (row, &i) in order.iter().zip(&sorted) {
+        if !front.dominates(i) {
+            front.push(*row, i);
         }
     }
-    front.sort_unstable();
-    front
+    front.ascending()
+}
+
+/// Row numbers in lexicographic order of the rows, and the rows in that order.
+fn lexicographically<R: AsRef<[f64]>>(f: &[R]) -> (Vec<usize>, Vec<&[f64]>) {
+    let mut order: Vec<usize> = (0..f.len()).collect();
+    order.sort_by(|&a, &b| lexicographic(f[a].as_ref(), f[b].as_ref()));
+    let sorted = order.iter().map(|&i| f[i].as_ref()).collect();
+    (order, sorted)
+}
+
+/// A front under construction, with the objectives of its members side by side: the scan over them
+/// is what sorting spends its time on.
+#[derive(Default)]
+struct Front {
+    members: Vec<usize>,
+    objectives: Vec<f64>,
+}
+
+impl Front {
+    fn push(&mut self, member: usize, row: &[f64]) {
+        self.members.push(member);
+        self.objectives.extend_from_slice(row);
+    }
+
+    /// Whether a member dominates `row`. The latest come first: nearest in the order, they are the
+    /// most likely to.
+    fn dominates(&self, row: &[f64]) -> bool {
+        self.objectives
+            .chunks_exact(row.len())
+            .rev()
+            .any(|member| dominates(member, row))
+    }
+
+    fn ascending(mut self) -> Vec<usize> {
+        self.members.sort_unstable();
+        self.members
+    }
 }
 
 /// Lexicographic order of two objective vectors, under which 0 and -0 are equal as they are for

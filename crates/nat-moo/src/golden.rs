@@ -1,4 +1,7 @@
-//! Reads the reference numbers of the shared fixtures for the unit tests.
+//! Reads the reference numbers of the shared fixtures for the unit tests, and holds the tests of
+//! whole runs.
+
+mod runs;
 
 use serde_json::Value;
 

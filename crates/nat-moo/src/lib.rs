@@ -22,12 +22,16 @@ mod draws;
 mod error;
 mod hypervolume;
 mod indicators;
+mod individual;
 mod normalize;
 mod operators;
 mod riesz;
 mod search;
+mod settings;
 mod survival;
+mod tournament;
 mod tradeoff;
+mod variables;
 
 pub use crowding::{crowding_distance, survive_crowding};
 pub use directions::{das_dennis, two_layer};
@@ -36,12 +40,15 @@ pub use draws::{Draws, TieBreak};
 pub use error::SearchError;
 pub use hypervolume::{contributions, hypervolume};
 pub use indicators::{epsilon, igd, igd_plus};
+pub use individual::Individual;
 pub use normalize::Normalizer;
-pub use operators::{Crossover, Gene, Variables};
+pub use operators::Crossover;
 pub use riesz::riesz;
-pub use search::{Algorithm, Individual, Search, Settings, evolve};
+pub use search::{Search, evolve};
+pub use settings::{Algorithm, Settings};
 pub use survival::{Association, associate, survive};
 pub use tradeoff::high_tradeoff;
+pub use variables::{Gene, Variables};
 
 #[cfg(test)]
 mod golden;

@@ -2,19 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::Draws;
-
-/// One decision variable: a small integer.
-pub type Gene = u16;
-
-/// The search space: bounds of every gene, both inclusive.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Variables {
-    /// Smallest value of each gene.
-    pub lower: Vec<Gene>,
-    /// Largest value of each gene.
-    pub upper: Vec<Gene>,
-}
+use crate::{Draws, Gene, Variables};
 
 /// How two parents exchange genes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -86,7 +74,7 @@ pub(crate) fn mutate(
 /// Moves `x` inside `[low, high]` by the bounded polynomial distribution of index `eta` (larger is
 /// nearer), of which `u` in `[0, 1)` is the quantile (Deb and Agrawal, "A niched-penalty approach
 /// for constraint handling in genetic algorithms", ICANNGA 1999).
-fn polynomial_step(x: f64, low: f64, high: f64, eta: f64, u: f64) -> f64 {
+pub(crate) fn polynomial_step(x: f64, low: f64, high: f64, eta: f64, u: f64) -> f64 {
     let range = high - low;
     let power = eta + 1.0;
     let step = if u <= 0.5 {

@@ -8,9 +8,12 @@ use crate::dominance::lexicographic;
 const SAMPLES: usize = 10_000;
 /// Longest descent, in steps.
 const STEPS: usize = 1000;
-/// First step length of Adam, in units of a coordinate. Six times that of pymoo: over eight seeds at
-/// n = 100 and m = 3, 5, 12 it ended lowest, and 0.05 is too far.
-const RATE: f64 = 0.02;
+/// Descents from different starts, of which the lowest counts. Single ones end in local minima: one
+/// in twenty misses the quality of the test below, by the best of eight none of 120 does.
+const STARTS: usize = 8;
+/// First step length of Adam, in units of a coordinate: of 0.005 to 0.05 the one that ended lowest
+/// over forty seeds at n = 100 and m = 3, 5, 12.
+const RATE: f64 = 0.03;
 /// Steps without a new best after which the step length is halved.
 const PATIENCE: usize = 30;
 /// Mean movement of a coordinate below which the descent has arrived.
@@ -23,10 +26,11 @@ const ARRIVED: f64 = 1e-5;
 /// Bandaru and Seada, IEEE TEVC 25(1), 2021. The start is the boundary of the largest Das-Dennis set
 /// of at most `n` points, filled up with the samples farthest from everything chosen; the descent is
 /// Adam on the logarithm of the energy with the gradient kept in the plane of the simplex, both as in
-/// anyoptimization/pymoo 0.6.2, `pymoo/util/ref_dirs/energy.py`. A step ends with the exact projection
-/// onto the simplex: scaling to sum 1, as pymoo does, drags points along the boundary and ends at
-/// higher energies. For two objectives the even grid is returned, of no higher energy than what the
-/// descent reaches.
+/// anyoptimization/pymoo 0.6.2, `pymoo/util/ref_dirs/energy.py`. Other than there, a step ends with
+/// the exact projection onto the simplex (scaling to sum 1 drags points along the boundary and ends
+/// at higher energies), and the best of several starts counts.
+///
+/// For two objectives the result is the even grid, whose energy the descent does not undercut.
 ///
 /// The same arguments give the same directions. One objective has a single direction, repeated.
 ///
@@ -41,7 +45,11 @@ pub fn riesz(m: usize, n: usize, seed: u64) -> Vec<Vec<f64>> {
         (2, _) => return das_dennis(2, n - 1),
         _ => {}
     }
-    let points = descend(start(m, n, &mut Draws::new(seed)), m);
+    let mut draws = Draws::new(seed);
+    let (_, points) = (0..STARTS)
+        .map(|_| descend(start(m, n, &mut draws), m))
+        .reduce(|best, other| if other.0 < best.0 { other } else { best })
+        .expect("at least one start");
     let mut directions: Vec<Vec<f64>> = points.chunks_exact(m).map(<[f64]>::to_vec).collect();
     directions.sort_by(|a, b| lexicographic(a, b));
     directions
@@ -62,18 +70,17 @@ fn start(m: usize, n: usize, draws: &mut Draws) -> Vec<f64> {
         approach(&mut nearest, point);
     }
     while points.len() < n * m {
-        let farthest =
-            (1..nearest.len()).fold(
-                0,
-                |best, i| {
-                    if nearest[i] > nearest[best] { i } else { best }
-                },
-            );
+        let farthest = position_of_largest(&nearest);
         let point = &samples[farthest * m..][..m];
         approach(&mut nearest, point);
         points.extend_from_slice(point);
     }
     points
+}
+
+/// The first position of the largest value.
+fn position_of_largest(values: &[f64]) -> usize {
+    (1..values.len()).fold(0, |best, i| if values[i] > values[best] { i } else { best })
 }
 
 /// The points with a zero coordinate of the largest Das-Dennis set of at most `n` points.
@@ -102,8 +109,8 @@ fn uniform_samples(m: usize, n: usize, draws: &mut Draws) -> Vec<f64> {
     samples
 }
 
-/// Minimises the energy of the points and returns the best set met.
-fn descend(mut points: Vec<f64>, m: usize) -> Vec<f64> {
+/// Minimises the energy of the points; returns the least logarithm of it met, and where.
+fn descend(mut points: Vec<f64>, m: usize) -> (f64, Vec<f64>) {
     let mut best = points.clone();
     let mut least = f64::INFINITY;
     let mut since_best = 0;
@@ -132,11 +139,7 @@ fn descend(mut points: Vec<f64>, m: usize) -> Vec<f64> {
             break;
         }
     }
-    if energy.at(&points) < least {
-        points
-    } else {
-        best
-    }
+    (least, best)
 }
 
 /// The logarithm of the Riesz energy and its gradient, up to a positive factor.
@@ -151,7 +154,7 @@ impl Energy {
     fn new(n: usize, m: usize) -> Self {
         Self {
             m,
-            squared: vec![0.0; n * (n - 1) / 2],
+            squared: Vec::with_capacity(n * (n - 1) / 2),
             gradient: vec![0.0; n * m],
         }
     }
@@ -162,32 +165,35 @@ impl Energy {
     /// many objectives.
     fn at(&mut self, points: &[f64]) -> f64 {
         let m = self.m;
-        let n = points.len() / m;
-        let row = |i: usize| &points[i * m..][..m];
-        let mut pair = 0;
-        for i in 0..n {
-            for j in i + 1..n {
-                self.squared[pair] = squared_distance(row(i), row(j)).max(f64::MIN_POSITIVE);
-                pair += 1;
+        let mut closest = f64::INFINITY;
+        self.squared.clear();
+        for (i, a) in points.chunks_exact(m).enumerate() {
+            for b in points[(i + 1) * m..].chunks_exact(m) {
+                let squared = squared_distance(a, b).max(f64::MIN_POSITIVE);
+                closest = closest.min(squared);
+                self.squared.push(squared);
             }
         }
-        let closest = self.squared.iter().copied().fold(f64::INFINITY, f64::min);
 
         self.gradient.fill(0.0);
         let mut sum = 0.0;
-        pair = 0;
-        for i in 0..n {
-            for j in i + 1..n {
-                let squared = self.squared[pair];
-                let relative = power(closest / squared, m);
-                sum += relative;
-                let force = relative * (closest / squared);
+        let mut squared = self.squared.iter();
+        for (i, a) in points.chunks_exact(m).enumerate() {
+            let (upto_a, after_a) = self.gradient.split_at_mut((i + 1) * m);
+            let gradient_a = &mut upto_a[i * m..];
+            let others = points[(i + 1) * m..]
+                .chunks_exact(m)
+                .zip(after_a.chunks_exact_mut(m));
+            for ((b, gradient_b), squared) in others.zip(&mut squared) {
+                let relative = closest / squared;
+                let energy = power(relative, m);
+                sum += energy;
+                let force = energy * relative;
                 for k in 0..m {
-                    let component = force * (points[i * m + k] - points[j * m + k]);
-                    self.gradient[i * m + k] -= component;
-                    self.gradient[j * m + k] += component;
+                    let component = force * (a[k] - b[k]);
+                    gradient_a[k] -= component;
+                    gradient_b[k] += component;
                 }
-                pair += 1;
             }
         }
         sum.ln() - m as f64 * closest.ln()
@@ -326,7 +332,7 @@ mod tests {
             let set = &golden[format!("energy_m{m}_n100_s42")];
             let exponent = 2 * m as i32;
             let (nearest, energy) = quality(&golden::matrix(&set["dirs"]), exponent);
-            for seed in [1, 42] {
+            for seed in [1, 42, 2021] {
                 let directions = riesz(m, 100, seed);
                 assert_eq!(directions.len(), 100);
                 assert_on_the_simplex(&directions, m);

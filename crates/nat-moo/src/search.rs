@@ -4,81 +4,17 @@ use std::collections::HashSet;
 
 use serde::{Deserialize, Serialize};
 
+use crate::individual::check_individuals;
 use crate::operators::mutate;
 use crate::survival::representatives;
+use crate::tournament::Fitness;
 use crate::{
-    Crossover, Draws, Gene, Normalizer, SearchError, TieBreak, Variables, crowding_distance,
-    non_dominated, non_dominated_sort, survive, survive_crowding,
+    Algorithm, Draws, Gene, Individual, Normalizer, SearchError, Settings, Variables,
+    non_dominated, survive, survive_crowding,
 };
 
 /// Matings that [`Search::ask`] adds up before it accepts fewer children than wanted.
 const MATING_ROUNDS: usize = 101;
-
-/// A string of genes and what is known of it.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Individual {
-    /// One value per variable, within its bounds.
-    pub genes: Vec<Gene>,
-    /// Values to minimise, all finite.
-    pub objectives: Vec<f64>,
-    /// By how much constraints are violated in sum; 0 is feasible.
-    #[serde(default)]
-    pub violation: f64,
-}
-
-impl Individual {
-    /// A feasible individual.
-    pub fn new(genes: Vec<Gene>, objectives: Vec<f64>) -> Self {
-        Self {
-            genes,
-            objectives,
-            violation: 0.0,
-        }
-    }
-
-    fn is_feasible(&self) -> bool {
-        self.violation == 0.0
-    }
-}
-
-impl AsRef<[f64]> for Individual {
-    /// The objectives.
-    fn as_ref(&self) -> &[f64] {
-        &self.objectives
-    }
-}
-
-/// Which individuals live on.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Algorithm {
-    /// Fronts, then crowding distance; parents win tournaments by the same.
-    Nsga2,
-    /// Fronts, then reference directions; parents are drawn at random.
-    Nsga3 {
-        /// One row per direction, as long as there are objectives.
-        directions: Vec<Vec<f64>>,
-    },
-}
-
-/// How a search varies and selects.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Settings {
-    /// Individuals kept from a generation to the next.
-    pub population: usize,
-    /// Children of a generation.
-    pub offspring: usize,
-    /// How parents exchange genes.
-    pub crossover: Crossover,
-    /// Probability that a mating exchanges genes at all, in `[0, 1]`.
-    pub crossover_probability: f64,
-    /// Probability that a gene of a child is mutated, in `[0, 1]`.
-    pub mutation_probability: f64,
-    /// Index of the polynomial mutation, not negative: the larger, the smaller the steps.
-    pub eta: f64,
-    /// Selection.
-    pub algorithm: Algorithm,
-}
 
 /// An evolutionary search in progress.
 ///
@@ -106,13 +42,13 @@ impl Search {
         initial: Vec<Individual>,
         seed: u64,
     ) -> Result<Self, SearchError> {
-        check_variables(&variables)?;
+        variables.check()?;
         let objectives = initial
             .first()
             .ok_or(SearchError::NoPopulation)?
             .objectives
             .len();
-        check_settings(&settings, objectives)?;
+        settings.check(objectives)?;
         check_individuals(&initial, &variables, objectives)?;
         let mut search = Self {
             variables,
@@ -134,19 +70,7 @@ impl Search {
     /// The answer of the search proper: the feasible non-dominated individuals and, under NSGA-III,
     /// of those the ones that are nearest to a reference direction which somebody occupies.
     pub fn result(&self) -> Vec<&Individual> {
-        let feasible: Vec<&Individual> = self
-            .population
-            .iter()
-            .filter(|individual| individual.is_feasible())
-            .collect();
-        let mut front = non_dominated(&feasible);
-        if let (Algorithm::Nsga3 { directions }, false) =
-            (&self.settings.algorithm, front.is_empty())
-        {
-            let nearest = representatives(directions, &feasible, &self.normalizer);
-            front.retain(|i| nearest.binary_search(i).is_ok());
-        }
-        front.into_iter().map(|i| feasible[i]).collect()
+        representative_front(&self.population, &self.settings.algorithm, &self.normalizer)
     }
 
     /// Up to `settings.offspring` new strings, by tournament, crossover, mutation and `repair`.
@@ -233,29 +157,58 @@ impl Search {
         children
     }
 
-    /// Makes the fittest `n` of `pool` the population: the feasible by the algorithm, and the others
-    /// by ascending violation where places are left.
+    /// Makes the fittest `n` of `pool` the population.
     fn select(&mut self, pool: Vec<Individual>, n: usize) {
-        let (feasible, mut others): (Vec<usize>, Vec<usize>) =
-            (0..pool.len()).partition(|&i| pool[i].is_feasible());
-        let rows: Vec<&Individual> = feasible.iter().map(|&i| &pool[i]).collect();
-        let survivors = match &self.settings.algorithm {
-            Algorithm::Nsga2 => survive_crowding(&rows, n),
-            Algorithm::Nsga3 { directions } => {
-                survive(directions, &rows, n, &mut self.normalizer, &mut self.draws)
-            }
-        };
-        let mut order: Vec<usize> = survivors.into_iter().map(|i| feasible[i]).collect();
-        others.sort_by(|&a, &b| pool[a].violation.total_cmp(&pool[b].violation));
-        others.truncate(n - order.len());
-        order.append(&mut others);
-
+        let algorithm = &self.settings.algorithm;
+        let order = fittest(&pool, n, algorithm, &mut self.normalizer, &mut self.draws);
         let mut pool: Vec<Option<Individual>> = pool.into_iter().map(Some).collect();
         self.population = order
             .into_iter()
             .map(|i| pool[i].take().expect("an individual survives once"))
             .collect();
     }
+}
+
+/// Chooses `n` of the pool: the feasible ones by the algorithm, then the others by ascending
+/// violation where places are left.
+pub(crate) fn fittest(
+    pool: &[Individual],
+    n: usize,
+    algorithm: &Algorithm,
+    normalizer: &mut Normalizer,
+    draws: &mut Draws,
+) -> Vec<usize> {
+    let (feasible, mut others): (Vec<usize>, Vec<usize>) =
+        (0..pool.len()).partition(|&i| pool[i].is_feasible());
+    let rows: Vec<&Individual> = feasible.iter().map(|&i| &pool[i]).collect();
+    let survivors = match algorithm {
+        Algorithm::Nsga2 => survive_crowding(&rows, n),
+        Algorithm::Nsga3 { directions } => survive(directions, &rows, n, normalizer, draws),
+    };
+    let mut order: Vec<usize> = survivors.into_iter().map(|i| feasible[i]).collect();
+    others.sort_by(|&a, &b| pool[a].violation.total_cmp(&pool[b].violation));
+    others.truncate(n - order.len());
+    order.append(&mut others);
+    order
+}
+
+/// The feasible non-dominated members and, under NSGA-III, of those the ones that are nearest to a
+/// reference direction which somebody occupies.
+pub(crate) fn representative_front<'a>(
+    population: &'a [Individual],
+    algorithm: &Algorithm,
+    normalizer: &Normalizer,
+) -> Vec<&'a Individual> {
+    let feasible: Vec<&Individual> = population
+        .iter()
+        .filter(|individual| individual.is_feasible())
+        .collect();
+    let mut front = non_dominated(&feasible);
+    if let (Algorithm::Nsga3 { directions }, false) = (algorithm, front.is_empty()) {
+        let nearest = representatives(directions, &feasible, normalizer);
+        front.retain(|i| nearest.binary_search(i).is_ok());
+    }
+    front.into_iter().map(|i| feasible[i]).collect()
 }
 
 /// Runs `generations` rounds of ask, one call of `evaluate` for all children, and tell. `evaluate`
@@ -294,199 +247,10 @@ pub fn evolve(
     Ok(())
 }
 
-/// What decides a tournament: violation, front, room; each the smaller the better.
-struct Fitness(Vec<(f64, usize, f64)>);
-
-impl Fitness {
-    /// Under NSGA-III only the violation counts.
-    fn of(population: &[Individual], algorithm: &Algorithm) -> Self {
-        let mut fitness: Vec<(f64, usize, f64)> = population
-            .iter()
-            .map(|individual| (individual.violation, 0, 0.0))
-            .collect();
-        if matches!(algorithm, Algorithm::Nsga2) {
-            let feasible: Vec<usize> = (0..population.len())
-                .filter(|&i| population[i].is_feasible())
-                .collect();
-            let rows: Vec<&Individual> = feasible.iter().map(|&i| &population[i]).collect();
-            for (rank, front) in non_dominated_sort(&rows).into_iter().enumerate() {
-                let members: Vec<&Individual> = front.iter().map(|&i| rows[i]).collect();
-                for (&i, distance) in front.iter().zip(crowding_distance(&members)) {
-                    fitness[feasible[i]].1 = rank;
-                    fitness[feasible[i]].2 = -distance;
-                }
-            }
-        }
-        Self(fitness)
-    }
-
-    /// The winners of `n` binary tournaments. Opponents come from concatenated permutations, so that
-    /// everybody takes part equally often; a coin decides among equals.
-    fn tournaments(&self, n: usize, draws: &mut Draws) -> Vec<usize> {
-        let mut entries = Vec::with_capacity(2 * n + self.0.len());
-        while entries.len() < 2 * n {
-            entries.extend(draws.permutation(self.0.len()));
-        }
-        entries
-            .chunks_exact(2)
-            .take(n)
-            .map(|pair| {
-                let (a, b) = (pair[0], pair[1]);
-                if self.0[a] < self.0[b] {
-                    a
-                } else if self.0[b] < self.0[a] {
-                    b
-                } else {
-                    pair[draws.below(2)]
-                }
-            })
-            .collect()
-    }
-}
-
-fn check_variables(variables: &Variables) -> Result<(), SearchError> {
-    let (lower, upper) = (&variables.lower, &variables.upper);
-    if lower.len() != upper.len() || lower.is_empty() {
-        return Err(SearchError::BoundCount {
-            lower: lower.len(),
-            upper: upper.len(),
-        });
-    }
-    match lower
-        .iter()
-        .zip(upper)
-        .position(|(lower, upper)| lower > upper)
-    {
-        Some(gene) => Err(SearchError::Bounds {
-            gene,
-            lower: lower[gene],
-            upper: upper[gene],
-        }),
-        None => Ok(()),
-    }
-}
-
-fn check_settings(settings: &Settings, objectives: usize) -> Result<(), SearchError> {
-    let setting = |name, value: f64, accepted: bool, expected| {
-        if accepted {
-            Ok(())
-        } else {
-            Err(SearchError::Setting {
-                name,
-                expected,
-                value,
-            })
-        }
-    };
-    for (name, count) in [
-        ("population", settings.population),
-        ("offspring", settings.offspring),
-    ] {
-        setting(name, count as f64, count > 0, "at least 1")?;
-    }
-    for (name, probability) in [
-        ("crossover_probability", settings.crossover_probability),
-        ("mutation_probability", settings.mutation_probability),
-    ] {
-        setting(
-            name,
-            probability,
-            (0.0..=1.0).contains(&probability),
-            "0 to 1",
-        )?;
-    }
-    let eta = settings.eta;
-    setting(
-        "eta",
-        eta,
-        eta.is_finite() && eta >= 0.0,
-        "a finite number >= 0",
-    )?;
-    if let Algorithm::Nsga3 { directions } = &settings.algorithm {
-        setting(
-            "number of directions",
-            directions.len() as f64,
-            !directions.is_empty(),
-            "at least 1",
-        )?;
-        let usable = |direction: &Vec<f64>| {
-            direction.len() == objectives
-                && direction.iter().all(|&w| w.is_finite() && w >= 0.0)
-                && direction.iter().any(|&w| w > 0.0)
-        };
-        if let Some(direction) = directions.iter().position(|direction| !usable(direction)) {
-            return Err(SearchError::Direction {
-                direction,
-                objectives,
-            });
-        }
-    }
-    Ok(())
-}
-
-fn check_individuals(
-    individuals: &[Individual],
-    variables: &Variables,
-    objectives: usize,
-) -> Result<(), SearchError> {
-    for (
-        individual,
-        Individual {
-            genes,
-            objectives: values,
-            violation,
-        },
-    ) in individuals.iter().enumerate()
-    {
-        let (expected, found) = (variables.lower.len(), genes.len());
-        if found != expected {
-            return Err(SearchError::GeneCount {
-                individual,
-                expected,
-                found,
-            });
-        }
-        for (gene, &value) in genes.iter().enumerate() {
-            let (lower, upper) = (variables.lower[gene], variables.upper[gene]);
-            if !(lower..=upper).contains(&value) {
-                return Err(SearchError::GeneRange {
-                    individual,
-                    gene,
-                    lower,
-                    upper,
-                    value,
-                });
-            }
-        }
-        if values.len() != objectives || values.is_empty() {
-            return Err(SearchError::ObjectiveCount {
-                individual,
-                expected: objectives.max(1),
-                found: values.len(),
-            });
-        }
-        if let Some(objective) = values.iter().position(|value| !value.is_finite()) {
-            let value = values[objective];
-            return Err(SearchError::Objective {
-                individual,
-                objective,
-                value,
-            });
-        }
-        if !violation.is_finite() || *violation < 0.0 {
-            return Err(SearchError::Violation {
-                individual,
-                value: *violation,
-            });
-        }
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::das_dennis;
+    use crate::{Crossover, das_dennis};
 
     fn settings(algorithm: Algorithm) -> Settings {
         Settings {
@@ -660,7 +424,7 @@ mod tests {
     }
 
     #[test]
-    fn violations_come_last_and_lose_tournaments() {
+    fn violations_come_last() {
         let individual = |gene: Gene, violation| Individual {
             genes: vec![gene],
             objectives: vec![f64::from(gene), -f64::from(gene)],
@@ -687,30 +451,6 @@ mod tests {
                 .iter()
                 .all(|individual| individual.violation == 0.0)
         );
-
-        let fitness = Fitness::of(search.population(), &nsga3());
-        let winners = fitness.tournaments(300, &mut Draws::new(1));
-        // Of permutations of three, one loses against both others unless it meets itself.
-        let losers = winners.iter().filter(|&&w| w == 2).count();
-        assert!(losers < 60, "{losers}");
-    }
-
-    #[test]
-    fn crowded_tournaments_prefer_fronts_then_room() {
-        let f = [[0.0, 4.0], [1.0, 1.5], [1.5, 1.0], [4.0, 0.0], [5.0, 5.0]];
-        let population: Vec<Individual> = f
-            .iter()
-            .map(|f| Individual::new(vec![0], f.to_vec()))
-            .collect();
-        let Fitness(fitness) = Fitness::of(&population, &Algorithm::Nsga2);
-        assert!(
-            fitness[0] < fitness[1] && fitness[3] < fitness[2],
-            "ends have more room"
-        );
-        assert!(
-            (0..4).all(|i| fitness[i] < fitness[4]),
-            "the dominated one loses to all"
-        );
     }
 
     #[test]
@@ -730,62 +470,29 @@ mod tests {
     }
 
     #[test]
-    fn input_out_of_range_is_named() {
-        let new = |variables, settings, initial| Search::new(variables, settings, initial, 0);
-        let said = |result: Result<Search, SearchError>| result.unwrap_err().to_string();
-
-        let bounds = Variables {
-            lower: vec![0, 5],
-            upper: vec![9, 4],
-        };
-        assert_eq!(
-            said(new(bounds, settings(nsga3()), random(2, 1))),
-            "bounds of gene 1: expected lower <= upper, got 5 and 4"
-        );
-        assert_eq!(
-            said(new(variables(), settings(nsga3()), Vec::new())),
-            "the initial population is empty"
-        );
-        let eager = Settings {
-            mutation_probability: 1.5,
-            ..settings(nsga3())
-        };
-        assert_eq!(
-            said(new(variables(), eager, random(2, 1))),
-            "mutation_probability: expected 0 to 1, got 1.5"
-        );
-        let skewed = settings(Algorithm::Nsga3 {
-            directions: das_dennis(3, 2),
-        });
-        assert_eq!(
-            said(new(variables(), skewed, random(2, 1))),
-            "reference direction 0: expected 2 numbers >= 0, not all 0"
-        );
-
-        let mut search = search(Algorithm::Nsga2);
+    fn a_refused_child_leaves_the_search_as_it_was() {
+        let mut search = search(nsga3());
         let before = search.clone();
-        let mut tell = |genes, objectives| {
-            search
-                .tell(vec![Individual::new(genes, objectives)])
-                .unwrap_err()
-                .to_string()
-        };
+        let good = Individual::new(vec![1; 10], vec![0.0, 0.0]);
+        let bad = Individual::new(vec![10; 10], vec![0.0, 0.0]);
+        let error = search.tell(vec![good, bad]).unwrap_err();
         assert_eq!(
-            tell(vec![0; 9], vec![1.0, 2.0]),
-            "individual 0: expected 10 genes, got 9"
-        );
-        assert_eq!(
-            tell(vec![10; 10], vec![1.0, 2.0]),
-            "individual 0, gene 0: expected 0 to 9, got 10"
-        );
-        assert_eq!(
-            tell(vec![1; 10], vec![1.0]),
-            "individual 0: expected 2 objectives, got 1"
-        );
-        assert_eq!(
-            tell(vec![1; 10], vec![1.0, f64::NAN]),
-            "individual 0, objective 1: expected a finite number, got NaN"
+            error.to_string(),
+            "individual 1, gene 0: expected 0 to 9, got 10"
         );
         assert_eq!(search, before);
+        assert_eq!(
+            evolve(&mut search, 1, &|_| {}, |_| Vec::new()),
+            Err(SearchError::EvaluationCount {
+                children: 20,
+                found: 0
+            })
+        );
+    }
+
+    #[test]
+    fn nobody_is_no_start() {
+        let error = Search::new(variables(), settings(nsga3()), Vec::new(), 0).unwrap_err();
+        assert_eq!(error.to_string(), "the initial population is empty");
     }
 }

@@ -20,48 +20,7 @@ pub fn associate<R: AsRef<[f64]>>(
     f: &[R],
     normalizer: &Normalizer,
 ) -> Association {
-    let m = normalizer.ideal().len();
-    let units = unit_rows(directions, m);
-    let mut association = Association {
-        niche: Vec::with_capacity(f.len()),
-        distance: Vec::with_capacity(f.len()),
-    };
-    let mut x = vec![0.0; m];
-    for row in f {
-        normalizer.normalize(row.as_ref(), &mut x);
-        let (mut niche, mut least) = (0, f64::INFINITY);
-        for (d, unit) in units.chunks_exact(m).enumerate() {
-            let squared = squared_distance_to_line(&x, unit);
-            if squared < least {
-                (niche, least) = (d, squared);
-            }
-        }
-        association.niche.push(niche);
-        association.distance.push(least.sqrt());
-    }
-    association
-}
-
-/// The directions scaled to unit length, row after row.
-fn unit_rows(directions: &[Vec<f64>], m: usize) -> Vec<f64> {
-    assert!(!directions.is_empty(), "no reference directions");
-    let mut units = Vec::with_capacity(directions.len() * m);
-    for direction in directions {
-        assert_eq!(direction.len(), m, "length of a reference direction");
-        let norm = direction.iter().map(|w| w * w).sum::<f64>().sqrt();
-        assert!(norm > 0.0, "a reference direction of length zero");
-        units.extend(direction.iter().map(|w| w / norm));
-    }
-    units
-}
-
-/// Squared length of what is left of `x` after its projection onto `unit`.
-fn squared_distance_to_line(x: &[f64], unit: &[f64]) -> f64 {
-    let along: f64 = x.iter().zip(unit).map(|(x, u)| x * u).sum();
-    x.iter()
-        .zip(unit)
-        .map(|(x, u)| (x - along * u) * (x - along * u))
-        .sum()
+    ReferenceLines::new(directions, normalizer).associate(f)
 }
 
 /// Row numbers, ascending, of the rows nearest to a direction to which any row of `f` belongs.
@@ -83,6 +42,55 @@ pub(crate) fn representatives<R: AsRef<[f64]>>(
     nearest.sort_unstable();
     nearest.dedup();
     nearest
+}
+
+/// The lines from the ideal point along the directions.
+struct ReferenceLines<'a> {
+    /// The directions at unit length, row after row.
+    units: Vec<f64>,
+    normalizer: &'a Normalizer,
+}
+
+impl<'a> ReferenceLines<'a> {
+    fn new(directions: &[Vec<f64>], normalizer: &'a Normalizer) -> Self {
+        assert!(!directions.is_empty(), "no reference directions");
+        let m = normalizer.ideal().len();
+        let mut units = Vec::with_capacity(directions.len() * m);
+        for direction in directions {
+            assert_eq!(direction.len(), m, "length of a reference direction");
+            let norm = direction.iter().map(|w| w * w).sum::<f64>().sqrt();
+            assert!(norm > 0.0, "a reference direction of length zero");
+            units.extend(direction.iter().map(|w| w / norm));
+        }
+        Self { units, normalizer }
+    }
+
+    fn associate<R: AsRef<[f64]>>(&self, f: &[R]) -> Association {
+        let m = self.normalizer.ideal().len();
+        let mut association = Association {
+            niche: Vec::with_capacity(f.len()),
+            distance: Vec::with_capacity(f.len()),
+        };
+        let mut x = vec![0.0; m];
+        for row in f {
+            self.normalizer.normalize(row.as_ref(), &mut x);
+            // The nearest line is the one with the longest projection; the distance itself is not
+            // taken from it, for a difference of squares loses half the digits near a line.
+            let (mut niche, mut longest, mut nearest) = (0, 0.0_f64, &self.units[..m]);
+            for (d, unit) in self.units.chunks_exact(m).enumerate() {
+                let along: f64 = x.iter().zip(unit).map(|(x, u)| x * u).sum();
+                if along.abs() > longest.abs() {
+                    (niche, longest, nearest) = (d, along, unit);
+                }
+            }
+            let aside = |(x, u): (&f64, &f64)| (x - longest * u) * (x - longest * u);
+            association.niche.push(niche);
+            association
+                .distance
+                .push(x.iter().zip(nearest).map(aside).sum::<f64>().sqrt());
+        }
+        association
+    }
 }
 
 /// Chooses `n` rows of `f` that are non-dominated first and evenly spread over the reference
@@ -109,7 +117,7 @@ pub fn survive<R: AsRef<[f64]>>(
     let first = fronts.next().expect("rows have a front");
     normalizer.update(f, &first);
 
-    let mut survivors: Vec<usize> = Vec::with_capacity(n);
+    let mut survivors: Vec<usize> = Vec::with_capacity(n.min(f.len()));
     let mut splitting = first;
     while survivors.len() + splitting.len() <= n {
         survivors.append(&mut splitting);
@@ -126,10 +134,11 @@ pub fn survive<R: AsRef<[f64]>>(
     let rows =
         |indices: &[usize]| -> Vec<&[f64]> { indices.iter().map(|&i| f[i].as_ref()).collect() };
     let mut occupancy = vec![0; directions.len()];
-    for niche in associate(directions, &rows(&survivors), normalizer).niche {
+    let lines = ReferenceLines::new(directions, normalizer);
+    for niche in lines.associate(&rows(&survivors)).niche {
         occupancy[niche] += 1;
     }
-    let candidates = associate(directions, &rows(&splitting), normalizer);
+    let candidates = lines.associate(&rows(&splitting));
     let chosen = fill_niches(&candidates, occupancy, need, ties);
     survivors.extend(chosen.into_iter().map(|position| splitting[position]));
     survivors
