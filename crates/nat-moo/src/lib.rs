@@ -12,6 +12,35 @@
 //! - [`hypervolume`], [`contributions`], [`igd`], [`igd_plus`], [`epsilon`]: quality of a front.
 //! - [`high_tradeoff`]: the points of a front that are expensive to leave.
 //!
+//! ```
+//! use nat_moo::{Algorithm, Crossover, Gene, Individual, Search, Settings, Variables, evolve, riesz};
+//!
+//! // All genes cost the first objective; the last three pay off in the second.
+//! fn objectives(genes: &[Gene]) -> Vec<f64> {
+//!     let sum = |genes: &[Gene]| genes.iter().map(|&gene| f64::from(gene)).sum::<f64>();
+//!     vec![sum(genes), 27.0 - sum(&genes[3..])]
+//! }
+//!
+//! let variables = Variables { lower: vec![0; 6], upper: vec![9; 6] };
+//! let settings = Settings {
+//!     population: 20,
+//!     offspring: 20,
+//!     crossover: Crossover::Uniform,
+//!     crossover_probability: 0.9,
+//!     mutation_probability: 0.1,
+//!     eta: 1.0,
+//!     algorithm: Algorithm::Nsga3 { directions: riesz(2, 20, 42) },
+//! };
+//! let start = vec![9; 6];
+//! let initial = vec![Individual::new(start.clone(), objectives(&start))];
+//! let mut search = Search::new(variables, settings, initial, 1)?;
+//! evolve(&mut search, 50, &|_| {}, |children| {
+//!     children.iter().map(|genes| objectives(genes)).collect()
+//! })?;
+//! assert!(search.result().iter().all(|individual| individual.genes[..3] == [0, 0, 0]));
+//! # Ok::<(), nat_moo::SearchError>(())
+//! ```
+//!
 //! Randomness comes from ChaCha8 through [`Draws`] alone, so a seed means the same numbers on every
 //! machine and with every later version of the libraries below.
 
