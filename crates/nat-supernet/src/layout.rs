@@ -260,3 +260,56 @@ impl Builder {
         self.parameters.len() - 1
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn once_for_all_has_its_475_tensors() {
+        for (space, total, statistics) in [
+            ("ofa-mbv3-w1.0", 7_678_880, 41_824),
+            ("ofa-mbv3-w1.2", 10_715_752, 50_832),
+        ] {
+            let layout = Layout::new(&Space::builtin(space).unwrap(), 0, 1000);
+            // Every batch norm has two more running vectors and a counter in the public file.
+            assert_eq!(layout.parameters.len() + 3 * layout.norms.len(), 475);
+            let length = |spec: &ParameterSpec| spec.shape.iter().product::<usize>();
+            let sum: usize = layout.parameters.iter().map(length).sum();
+            assert_eq!(sum, total);
+            let matrices = layout.parameters.iter().filter(|p| p.kind == Kind::KernelMatrix);
+            assert_eq!(matrices.map(length).sum::<usize>(), 14_120);
+            let channels: usize = layout.norms.iter().map(|norm| norm.channels).sum();
+            assert_eq!(2 * channels, statistics);
+            let names: BTreeSet<_> = layout.parameters.iter().map(|p| &p.name).collect();
+            assert_eq!(names.len(), layout.parameters.len());
+        }
+    }
+
+    #[test]
+    fn squeeze_widths_and_matrices_follow_the_stage() {
+        let layout = Layout::new(&Space::builtin("ofa-mbv3-w1.2").unwrap(), 0, 10);
+        let shape = |name: &str| {
+            let found = layout.parameters.iter().find(|p| p.name == name);
+            found.map(|p| p.shape.clone())
+        };
+        assert_eq!(shape("blocks.20.depth_conv.se.fc.reduce.weight"), Some(vec![288, 1152, 1, 1]));
+        assert_eq!(shape("blocks.4.depth_conv.se.fc.reduce.weight"), None);
+        assert_eq!(shape("blocks.0.inverted_bottleneck.conv.weight"), None);
+        assert_eq!(shape("blocks.0.depth_conv.conv.7to5_matrix"), None);
+        assert_eq!(shape("blocks.9.depth_conv.conv.7to5_matrix"), Some(vec![25, 25]));
+        assert_eq!(shape("blocks.9.depth_conv.conv.5to3_matrix"), Some(vec![9, 9]));
+    }
+
+    #[test]
+    fn spaces_with_fewer_kernels_have_fewer_matrices() {
+        let layout = Layout::new(&Space::builtin("lite0").unwrap(), 0, 10);
+        for block in &layout.blocks {
+            assert!(block.matrices.iter().all(|matrix| (matrix.from, matrix.to) == (5, 3)));
+        }
+        let elastic = layout.blocks.iter().filter(|block| !block.matrices.is_empty()).count();
+        assert!(elastic > 0 && elastic < layout.blocks.len());
+    }
+}

@@ -1,7 +1,11 @@
 //! The elastic supernet on Burn: layers, extraction, BN recalibration, checkpoints.
 
 mod batch_norm;
+mod channel_sort;
+mod checkpoint;
+mod fold;
 mod folded;
+pub mod import;
 mod init;
 mod layout;
 pub mod losses;
@@ -14,6 +18,9 @@ mod supernet;
 
 pub use batch_norm::{BatchMoments, BnMode, Calibration};
 pub use burn::tensor::{Device, Gradients, Tensor};
+pub use channel_sort::ChannelOrder;
+pub use checkpoint::{CheckpointError, Provenance, SupernetFile};
+pub use fold::NamedTensor;
 pub use folded::{FoldedBlock, FoldedConv, FoldedNet, FoldedSqueezeExcite};
 pub use parameters::{Kind, Parameter, RunningStatistics};
 pub use subnet::{Point, Subnet, images};

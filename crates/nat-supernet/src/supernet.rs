@@ -173,6 +173,10 @@ impl Supernet {
         }
     }
 
+    pub(crate) fn layout(&self) -> &Layout {
+        &self.layout
+    }
+
     fn slicing(&self, copies: bool) -> Slicing<'_> {
         Slicing {
             space: &self.space,

@@ -90,3 +90,43 @@ fn backward<B: Backend>(x: FloatTensor<B>, gradient: FloatTensor<B>) -> FloatTen
     let slope = B::relu_backward(gate.clone(), slope);
     B::float_mul(B::float_add(gate, slope), gradient)
 }
+
+#[cfg(test)]
+mod tests {
+    use burn::tensor::{Device, TensorData};
+
+    use super::*;
+    use crate::parameters::to_vec;
+
+    #[test]
+    fn activations_and_their_slopes() {
+        let points = [-4.0f32, -3.5, -2.0, -0.5, 0.5, 2.0, 3.5, 5.0, 7.0];
+        let h_swish = |x: f32| x * (x + 3.0).clamp(0.0, 6.0) / 6.0;
+        let h_swish_slope = |x: f32| match x {
+            x if x < -3.0 => 0.0,
+            x if x > 3.0 => 1.0,
+            x => (2.0 * x + 3.0) / 6.0,
+        };
+        let cases: [(Activation, &dyn Fn(f32) -> f32, &dyn Fn(f32) -> f32); 4] = [
+            (Activation::Identity, &|x| x, &|_| 1.0),
+            (Activation::Relu, &|x| x.max(0.0), &|x| f32::from(u8::from(x > 0.0))),
+            (Activation::Relu6, &|x| x.clamp(0.0, 6.0), &|x| {
+                f32::from(u8::from(x > 0.0 && x < 6.0))
+            }),
+            (Activation::HSwish, &h_swish, &h_swish_slope),
+        ];
+        for (activation, value, slope) in cases {
+            let data = TensorData::new(points.to_vec(), [1, 1, 3, 3]);
+            let x = Tensor::from_data(data, &Device::flex()).autodiff().require_grad();
+            let y = activate(x.clone(), activation);
+            // Squares make the incoming gradient differ from point to point.
+            let gradient = x.grad(&(y.clone() * y.clone()).sum().backward()).unwrap();
+            let (y, gradient) = (to_vec(y.inner()), to_vec(gradient));
+            for (i, &x) in points.iter().enumerate() {
+                assert!((y[i] - value(x)).abs() < 1e-6, "{activation:?} at {x}: {}", y[i]);
+                let expected = 2.0 * value(x) * slope(x);
+                assert!((gradient[i] - expected).abs() < 1e-5, "{activation:?} at {x}");
+            }
+        }
+    }
+}

@@ -201,3 +201,71 @@ fn weight_gradient<B: Backend>(
     let sum = B::float_sum_dim(products, 0);
     B::float_reshape(sum, Shape::new([channels, 1, kernel, kernel]))
 }
+
+#[cfg(test)]
+mod tests {
+    use burn::tensor::module::conv2d;
+    use burn::tensor::{Device, TensorData};
+
+    use super::*;
+    use crate::init::Init;
+    use crate::parameters::to_vec;
+
+    fn random(shape: [usize; 4], stream: u64) -> Tensor<4> {
+        let values = Init::Uniform(1.0).draw(shape.iter().product(), 5, stream);
+        Tensor::from_data(TensorData::new(values, shape), &Device::flex())
+    }
+
+    fn stock(x: Tensor<4>, weight: Tensor<4>, stride: usize, padding: usize) -> Tensor<4> {
+        let channels = weight.dims()[0];
+        let options = ConvOptions::new([stride; 2], [padding; 2], [1; 2], channels);
+        conv2d(x, weight, None, options)
+    }
+
+    /// Output, and gradients of its product with fixed random numbers.
+    fn run(
+        op: impl Fn(Tensor<4>, Tensor<4>, usize, usize) -> Tensor<4>,
+        x: &Tensor<4>,
+        weight: &Tensor<4>,
+        stride: usize,
+        padding: usize,
+    ) -> [Vec<f32>; 3] {
+        let x = x.clone().autodiff().require_grad();
+        let weight = weight.clone().autodiff().require_grad();
+        let output = op(x.clone(), weight.clone(), stride, padding);
+        let gradients = (output.clone() * random(output.dims(), 2)).sum().backward();
+        [
+            to_vec(output.inner()),
+            to_vec(x.grad(&gradients).unwrap()),
+            to_vec(weight.grad(&gradients).unwrap()),
+        ]
+    }
+
+    #[test]
+    fn output_and_gradients_are_those_of_the_stock_convolution() {
+        for kernel in [3, 5, 7] {
+            for (stride, padding, height, width) in [
+                (1, kernel / 2, 9, 8),
+                (1, kernel / 2, 2, 3),
+                (2, kernel / 2, 9, 8),
+                (2, kernel / 2, 10, 7),
+                (2, 0, 11, 12),
+                (2, kernel / 2, 1, 2),
+            ] {
+                let x = random([2, 3, height, width], 0);
+                let weight = random([3, 1, kernel, kernel], 1);
+                let got = run(depthwise, &x, &weight, stride, padding);
+                let expected = run(stock, &x, &weight, stride, padding);
+                for (part, (got, expected)) in got.iter().zip(&expected).enumerate() {
+                    assert_eq!(got.len(), expected.len());
+                    for (got, expected) in got.iter().zip(expected) {
+                        assert!(
+                            (got - expected).abs() < 1e-4,
+                            "part {part}, kernel {kernel}, stride {stride}, {height}x{width}: {got} {expected}"
+                        );
+                    }
+                }
+            }
+        }
+    }
+}

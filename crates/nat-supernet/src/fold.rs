@@ -1,0 +1,171 @@
+//! A subnet as plain arrays: folded for exporters, or tensor by tensor.
+
+use burn::tensor::Tensor;
+use nat_space::{Activation, ConvPlan, Padding};
+
+use crate::folded::{FoldedBlock, FoldedConv, FoldedNet, FoldedSqueezeExcite};
+use crate::parameters::to_vec;
+use crate::squeeze_excite::SqueezeExcite;
+use crate::subnet::{Layer, Subnet};
+
+/// One tensor of a static subnet.
+#[derive(Clone, Debug, PartialEq)]
+pub struct NamedTensor {
+    /// Once-for-all's static name, such as `blocks.2.depth_conv.bn.running_mean`; blocks are numbered without gaps.
+    pub name: String,
+    /// Shape in PyTorch's order of dimensions.
+    pub shape: Vec<usize>,
+    /// Values in memory order.
+    pub values: Vec<f32>,
+}
+
+impl Subnet {
+    /// The network with every batch norm folded into the convolution before it, by its running statistics.
+    ///
+    /// With `f = scale / sqrt(variance + eps)` the weight becomes `f * weight` and the bias `shift - mean * f`.
+    pub fn fold(&self) -> FoldedNet {
+        let network = &self.network;
+        let conv = |layer: &Layer, plan: &ConvPlan| {
+            self.fold_layer(layer, plan.stride, 1, plan.activation)
+        };
+        let blocks = network.blocks.iter().zip(&self.blocks);
+        FoldedNet {
+            resolution: network.resolution,
+            stem: conv(&self.stem, &network.stem),
+            blocks: blocks
+                .map(|(plan, block)| FoldedBlock {
+                    slot: plan.slot,
+                    expand: block
+                        .expand
+                        .as_ref()
+                        .map(|layer| self.fold_layer(layer, 1, 1, plan.activation)),
+                    depthwise: self.fold_layer(
+                        &block.depthwise,
+                        plan.stride,
+                        plan.mid_channels,
+                        plan.activation,
+                    ),
+                    squeeze_excite: block
+                        .squeeze_excite
+                        .as_ref()
+                        .map(|se| fold_squeeze_excite(se, network.padding)),
+                    project: self.fold_layer(&block.project, 1, 1, Activation::Identity),
+                    residual: plan.residual,
+                })
+                .collect(),
+            final_expand: conv(&self.final_expand, &network.final_expand),
+            feature_mix: self
+                .feature_mix
+                .as_ref()
+                .zip(network.feature_mix.as_ref())
+                .map(|(weight, mix)| {
+                    let bias = vec![0.0; mix.out_channels];
+                    plain_conv(weight, bias, network.padding, mix.activation)
+                }),
+            classifier_weight: values(&self.classifier_weight),
+            classifier_bias: values(&self.classifier_bias),
+        }
+    }
+
+    /// Every tensor of the static network as it is, running statistics included, in network order.
+    pub fn named_tensors(&self) -> Vec<NamedTensor> {
+        let mut tensors = Tensors::default();
+        tensors.layer("first_conv", &self.stem);
+        for (index, block) in self.blocks.iter().enumerate() {
+            let name = format!("blocks.{index}");
+            if let Some(expand) = &block.expand {
+                tensors.layer(&format!("{name}.inverted_bottleneck"), expand);
+            }
+            tensors.layer(&format!("{name}.depth_conv"), &block.depthwise);
+            if let Some(se) = &block.squeeze_excite {
+                let name = format!("{name}.depth_conv.se.fc");
+                tensors.push(format!("{name}.reduce.weight"), &se.reduce_weight);
+                tensors.push(format!("{name}.reduce.bias"), &se.reduce_bias);
+                tensors.push(format!("{name}.expand.weight"), &se.expand_weight);
+                tensors.push(format!("{name}.expand.bias"), &se.expand_bias);
+            }
+            tensors.layer(&format!("{name}.point_linear"), &block.project);
+        }
+        tensors.layer("final_expand_layer", &self.final_expand);
+        if let Some(weight) = &self.feature_mix {
+            tensors.push("feature_mix_layer.conv.weight", weight);
+        }
+        tensors.push("classifier.linear.weight", &self.classifier_weight);
+        tensors.push("classifier.linear.bias", &self.classifier_bias);
+        tensors.0
+    }
+
+    fn fold_layer(
+        &self,
+        layer: &Layer,
+        stride: usize,
+        groups: usize,
+        activation: Activation,
+    ) -> FoldedConv {
+        let (factor, offset) = layer.norm.folded(self.network.bn.eps);
+        let outputs = factor.dims()[0];
+        let weight = layer.weight.clone() * factor.reshape([outputs, 1, 1, 1]);
+        FoldedConv {
+            shape: weight.dims(),
+            weight: to_vec(weight.inner()),
+            bias: to_vec(offset.inner()),
+            stride,
+            groups,
+            padding: self.network.padding,
+            activation,
+        }
+    }
+}
+
+#[derive(Default)]
+struct Tensors(Vec<NamedTensor>);
+
+impl Tensors {
+    fn layer(&mut self, name: &str, layer: &Layer) {
+        self.push(format!("{name}.conv.weight"), &layer.weight);
+        self.push(format!("{name}.bn.weight"), &layer.norm.scale);
+        self.push(format!("{name}.bn.bias"), &layer.norm.shift);
+        self.push(format!("{name}.bn.running_mean"), &layer.norm.mean);
+        self.push(format!("{name}.bn.running_var"), &layer.norm.variance);
+    }
+
+    fn push<const D: usize>(&mut self, name: impl Into<String>, tensor: &Tensor<D>) {
+        self.0.push(NamedTensor {
+            name: name.into(),
+            shape: tensor.dims().to_vec(),
+            values: values(tensor),
+        });
+    }
+}
+
+fn fold_squeeze_excite(se: &SqueezeExcite, padding: Padding) -> FoldedSqueezeExcite {
+    let conv = |weight, bias: &Tensor<1>, activation| {
+        plain_conv(weight, values(bias), padding, activation)
+    };
+    FoldedSqueezeExcite {
+        reduce: conv(&se.reduce_weight, &se.reduce_bias, Activation::Relu),
+        expand: conv(&se.expand_weight, &se.expand_bias, Activation::Identity),
+    }
+}
+
+/// A dense 1x1 convolution without batch norm.
+fn plain_conv(
+    weight: &Tensor<4>,
+    bias: Vec<f32>,
+    padding: Padding,
+    activation: Activation,
+) -> FoldedConv {
+    FoldedConv {
+        weight: values(weight),
+        shape: weight.dims(),
+        bias,
+        stride: 1,
+        groups: 1,
+        padding,
+        activation,
+    }
+}
+
+fn values<const D: usize>(tensor: &Tensor<D>) -> Vec<f32> {
+    to_vec(tensor.clone().inner())
+}
