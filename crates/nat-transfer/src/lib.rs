@@ -1,1 +1,41 @@
-//! Neural Architecture Transfer: adapt, evaluate, search, archive.
+//! Neural Architecture Transfer (Lu et al., IEEE TPAMI 43(9), 2021): adapt a supernet, measure subnets, search with an
+//! accuracy predictor, and keep an archive that is both the answer and the distribution from which training samples.
+//!
+//! [`Run`] is the loop; everything else is a part of it. A run lives in a [`RunDirectory`] of plain files and can be
+//! interrupted at any moment: all random numbers come from streams keyed by what they are for ([`streams`]), so a step
+//! that is done again gives the same bytes.
+
+mod adapt;
+mod answer;
+pub mod archive;
+pub mod checkpoint;
+pub mod config;
+mod directory;
+mod error;
+mod evaluate;
+mod events;
+mod marginals;
+mod objective;
+mod preprocess;
+pub mod pretrain;
+mod propose;
+mod run;
+mod schedule;
+mod select;
+mod sgd;
+pub mod streams;
+mod train;
+mod training;
+
+pub use answer::Answer;
+pub use archive::Member;
+pub use config::{Preset, RunConfig};
+pub use directory::{ArchiveLine, DataRecord, RunDirectory, RunRecord, write_atomically};
+pub use error::TransferError;
+pub use evaluate::{Evaluator, argmax, count_errors};
+pub use events::{Event, Observer, Phase, Progress, Seconds};
+pub use objective::Objective;
+pub use preprocess::eval as eval_transform;
+pub use run::{Outcome, Run};
+pub use select::{Limits, pick};
+pub use training::Moment;

@@ -1,2 +1,24 @@
-//! The `nat` command line.
-fn main() {}
+//! The `nat` command line: arguments in, the crates called, results on stdout, messages on stderr.
+
+mod args;
+mod commands;
+mod dataset;
+mod failure;
+mod progress;
+mod report;
+mod table;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+fn main() -> ExitCode {
+    let args = args::Args::parse();
+    match commands::run(args.command) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("nat: {}", failure::one_line(&error));
+            ExitCode::from(failure::exit_code(&error))
+        }
+    }
+}

@@ -1,0 +1,121 @@
+//! The lower level: the supernet is trained where the candidates lie.
+
+use std::sync::Arc;
+
+use nat_data::{ImageSet, Normalisation, Split, Transform};
+use nat_space::{Architecture, Genotype, Space};
+use nat_supernet::SupernetFile;
+
+use crate::{
+    Phase, RunConfig, TransferError,
+    marginals::Marginals,
+    preprocess,
+    schedule::Schedule,
+    sgd::{Sgd, SgdSettings},
+    streams::{Purpose, key, stream},
+    train::adaptation_gradients,
+    training::{Moment, Pass, Training, plan},
+};
+
+/// Fresh optimizers, one a supernet.
+pub fn optimizers(config: &RunConfig, supernets: &SupernetFile) -> Vec<Sgd> {
+    let settings = SgdSettings::from(&config.adapt);
+    supernets.supernets.iter().map(|supernet| Sgd::new(settings, supernet.parameters().len())).collect()
+}
+
+/// Steps of each width: the share of the candidates that have it, rounded down.
+fn shares(steps: usize, widths: usize, candidates: &[Genotype]) -> Vec<usize> {
+    (0..widths)
+        .map(|width| {
+            let having = candidates.iter().filter(|genes| usize::from(genes.as_slice()[1]) == width).count();
+            steps * having / candidates.len()
+        })
+        .collect()
+}
+
+/// Trains one iteration from step `start` on; returns the steps done and the steps in all.
+///
+/// Each batch takes its resolution from the marginal of the candidates, and its subnets from the marginals of all other
+/// genes, pooled over both widths (paper profile).
+///
+/// # Errors
+/// An unreadable image, a loss that is no number, or what `watch` fails with.
+pub fn adapt(
+    set: &Arc<ImageSet>,
+    space: &Space,
+    config: &RunConfig,
+    normalisation: Normalisation,
+    candidates: &[Genotype],
+    generation: usize,
+    supernets: &mut SupernetFile,
+    optimizers: &mut [Sgd],
+    start: usize,
+    watch: &mut dyn FnMut(Moment<'_>) -> Result<bool, TransferError>,
+) -> Result<(usize, usize), TransferError> {
+    let settings = &config.adapt;
+    let pass = Pass::new(set.len(Split::Train), settings.batch, settings.epochs, settings.max_steps);
+    let schedule =
+        Schedule { peak: settings.learning_rate, warmup: 0, total: pass.steps * (config.search.iterations + 1) };
+    let marginals = Marginals::of(space, candidates, settings.floor);
+    let stretch = Training::stretch(Phase::Adapt, generation);
+    let resolution_gene =
+        |step| marginals.sample_gene(0, &mut stream(key(config.seed, Purpose::Resolution, stretch, step)));
+    let sides: Vec<usize> = space.resolutions.sides().collect();
+    let counts = shares(pass.steps, supernets.supernets.len(), candidates);
+    let steps = plan(&counts, generation * pass.steps, schedule, |step| sides[usize::from(resolution_gene(step))]);
+    let training = Training {
+        set,
+        transform: Transform::Train(preprocess::train(&config.augment, normalisation)),
+        pass,
+        steps,
+        phase: Phase::Adapt,
+        generation,
+        iterations: config.search.iterations,
+        seed: config.seed,
+        threads: preprocess::threads(config.upkeep.loader_threads),
+    };
+    let total = training.steps.len();
+    let done = training.run(
+        supernets,
+        optimizers,
+        start,
+        |supernets, batch, step| {
+            let width = training.steps[step].width;
+            let mut rng = stream(key(config.seed, Purpose::Subnet, stretch, step));
+            let subnets: Vec<Architecture> = (0..settings.subnets)
+                .map(|_| {
+                    let genes = marginals.sample(space, resolution_gene(step), width as u16, &mut rng);
+                    space.architecture(&genes)
+                })
+                .collect();
+            let largest =
+                Architecture { resolution: batch.resolution, width, ..space.architecture(&space.largest()) };
+            adaptation_gradients(
+                &supernets.supernets[width],
+                batch,
+                &subnets,
+                &largest,
+                settings.distillation,
+                settings.label_smoothing,
+            )
+        },
+        watch,
+    )?;
+    if done == total {
+        training.check_weights(supernets)?;
+    }
+    Ok((done, total))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn widths_share_the_steps_like_the_candidates() {
+        let space = Space::builtin("nat").unwrap();
+        let candidates = [space.smallest(), space.smallest(), space.largest()];
+        assert_eq!(shares(100, 2, &candidates), [66, 33]);
+        assert_eq!(shares(100, 2, &candidates[..2]), [100, 0]);
+    }
+}

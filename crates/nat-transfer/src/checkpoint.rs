@@ -1,0 +1,260 @@
+//! Saved states of a run: whole folders that are renamed into place when they are complete.
+//!
+//! `generation-NNN` is a finished iteration; `generation-NNN.part-NNNNNN` is a state inside one and goes when the next is
+//! saved. Only the last finished iteration is kept, with at most one state inside the next.
+
+use std::{
+    collections::BTreeMap,
+    fs::{self, File},
+    path::{Path, PathBuf},
+};
+
+use nat_space::Genotype;
+use nat_supernet::{Supernet, SupernetFile};
+use safetensors::{Dtype, SafeTensors, tensor::TensorView};
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    RunDirectory, TransferError,
+    directory::{ArchiveLine, write_atomically},
+    sgd::Sgd,
+};
+
+/// Where a run stands.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct State {
+    /// The iteration under way, or the last one if `position` is complete.
+    pub generation: usize,
+    /// How far inside the iteration.
+    pub position: Position,
+    /// The networks that the iteration trains and measures.
+    pub candidates: Vec<Candidate>,
+    /// What the last finished iteration measured.
+    pub archive: Vec<ArchiveLine>,
+    /// The corner of all hypervolumes, fixed by the first archive.
+    pub reference: Vec<f64>,
+}
+
+/// A place inside an iteration.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "phase", rename_all = "lowercase")]
+pub enum Position {
+    /// Training from nothing; steps done.
+    Pretrain {
+        /// Steps done.
+        step: usize,
+    },
+    /// Adapting; steps done over all widths.
+    Adapt {
+        /// Steps done.
+        step: usize,
+    },
+    /// Measuring; one error a candidate, empty where it is still to come.
+    Evaluate {
+        /// Errors in candidate order.
+        errors: Vec<Option<f64>>,
+    },
+    /// The iteration is finished.
+    Complete,
+}
+
+/// A network that an iteration trains and measures.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Candidate {
+    /// Genotype, comma-separated.
+    pub genes: String,
+    /// The predictor's error where the network is new.
+    pub predicted: Option<f64>,
+}
+
+impl Candidate {
+    /// A candidate, with its predicted error if it is new.
+    pub fn new(genes: &Genotype, predicted: Option<f64>) -> Candidate {
+        Candidate { genes: genes.to_string(), predicted }
+    }
+}
+
+/// What a saved state consists of besides [`State`].
+pub struct Weights {
+    /// One supernet a width.
+    pub supernets: SupernetFile,
+    /// Velocities, one list a width.
+    pub velocities: Vec<Vec<Option<Vec<f32>>>>,
+}
+
+const STATE: &str = "state.json";
+const SUPERNET: &str = "supernet.safetensors";
+const MOMENTUM: &str = "momentum.safetensors";
+
+/// Saves a state and removes those that it makes superfluous.
+///
+/// # Errors
+/// Writing fails; earlier states are then untouched.
+pub fn save(
+    directory: &RunDirectory,
+    state: &State,
+    supernets: &SupernetFile,
+    optimizers: &[Sgd],
+) -> Result<(), TransferError> {
+    let saved = list(directory)?;
+    let name = match state.position {
+        Position::Complete => format!("generation-{:03}", state.generation),
+        _ => {
+            let next = saved.iter().filter_map(|entry| entry.part).max().map_or(0, |part| part + 1);
+            format!("generation-{:03}.part-{next:06}", state.generation)
+        }
+    };
+    let (place, beside) = (directory.path(&name), directory.path(&format!(".{name}.tmp")));
+    remove(&beside)?;
+    fs::create_dir_all(&beside).map_err(TransferError::io(&beside))?;
+    let written = write_files(&beside, state, supernets, optimizers).and_then(|()| {
+        sync_folder(&beside)?;
+        remove(&place)?;
+        fs::rename(&beside, &place).map_err(TransferError::io(&place))?;
+        sync_folder(directory.root())
+    });
+    if let Err(error) = written {
+        // What could not be written is of no use; the error that counts is the first one.
+        let _ = fs::remove_dir_all(&beside);
+        return Err(error);
+    }
+    for entry in saved {
+        let last_finished = entry.part.is_none() && entry.generation + 1 == state.generation;
+        let keep = last_finished && state.position != Position::Complete;
+        if !keep && entry.path != place {
+            remove(&entry.path)?;
+        }
+    }
+    Ok(())
+}
+
+/// The latest saved state.
+///
+/// # Errors
+/// There is none, or it cannot be read.
+pub fn load(directory: &RunDirectory) -> Result<(State, Weights), TransferError> {
+    let latest = list(directory)?.pop().ok_or_else(|| TransferError::Directory {
+        path: directory.root().into(),
+        reason: "the run has no saved state yet: start it again in a new folder".into(),
+    })?;
+    let path = latest.path.join(STATE);
+    let text = fs::read_to_string(&path).map_err(TransferError::io(&path))?;
+    let state: State = serde_json::from_str(&text)
+        .map_err(|error| TransferError::Directory { path, reason: format!("not a saved state: {error}") })?;
+    let supernets = SupernetFile::load(&latest.path.join(SUPERNET))?;
+    let velocities = read_velocities(&latest.path.join(MOMENTUM), &supernets.supernets)?;
+    Ok((state, Weights { supernets, velocities }))
+}
+
+/// The weights of the last finished iteration, or of the latest state where none is finished.
+///
+/// # Errors
+/// There are none, or they cannot be read.
+pub fn load_finished(directory: &RunDirectory) -> Result<SupernetFile, TransferError> {
+    let saved = list(directory)?;
+    let entry = saved.iter().rev().find(|entry| entry.part.is_none()).ok_or_else(|| TransferError::Directory {
+        path: directory.root().into(),
+        reason: "no iteration of this run is finished yet".into(),
+    })?;
+    Ok(SupernetFile::load(&entry.path.join(SUPERNET))?)
+}
+
+struct Entry {
+    generation: usize,
+    part: Option<usize>,
+    path: PathBuf,
+}
+
+/// Saved states in order of progress.
+fn list(directory: &RunDirectory) -> Result<Vec<Entry>, TransferError> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(directory.root()).map_err(TransferError::io(directory.root()))? {
+        let entry = entry.map_err(TransferError::io(directory.root()))?;
+        let name = entry.file_name();
+        let Some(rest) = name.to_str().and_then(|name| name.strip_prefix("generation-")) else { continue };
+        let (generation, part) = match rest.split_once(".part-") {
+            Some((generation, part)) => (generation.parse(), part.parse().map(Some)),
+            None => (rest.parse(), Ok(None)),
+        };
+        if let (Ok(generation), Ok(part)) = (generation, part) {
+            found.push(Entry { generation, part, path: entry.path() });
+        }
+    }
+    found.sort_by_key(|entry| (entry.generation, entry.part.is_none(), entry.part));
+    Ok(found)
+}
+
+fn write_files(
+    folder: &Path,
+    state: &State,
+    supernets: &SupernetFile,
+    optimizers: &[Sgd],
+) -> Result<(), TransferError> {
+    let text = serde_json::to_string(state).expect("a state is plain values");
+    write_atomically(&folder.join(STATE), text.as_bytes())?;
+    supernets.save(&folder.join(SUPERNET))?;
+    write_velocities(&folder.join(MOMENTUM), &supernets.supernets, optimizers)
+}
+
+fn velocity_name(width: usize, parameter: &str) -> String {
+    format!("w{width}/{parameter}")
+}
+
+fn write_velocities(path: &Path, supernets: &[Supernet], optimizers: &[Sgd]) -> Result<(), TransferError> {
+    let mut bytes: BTreeMap<String, Vec<u8>> = BTreeMap::new();
+    for (width, (supernet, optimizer)) in supernets.iter().zip(optimizers).enumerate() {
+        for (parameter, velocity) in supernet.parameters().iter().zip(optimizer.velocities()) {
+            if let Some(values) = velocity {
+                let raw = values.iter().flat_map(|value| value.to_le_bytes()).collect();
+                bytes.insert(velocity_name(width, parameter.name()), raw);
+            }
+        }
+    }
+    let views = bytes.iter().map(|(name, raw)| {
+        let view = TensorView::new(Dtype::F32, vec![raw.len() / 4], raw).expect("four bytes a value");
+        (name.as_str(), view)
+    });
+    let file = safetensors::serialize(views, None).expect("views are consistent");
+    write_atomically(path, &file)
+}
+
+fn read_velocities(path: &Path, supernets: &[Supernet]) -> Result<Vec<Vec<Option<Vec<f32>>>>, TransferError> {
+    let refuse = |reason: String| TransferError::Directory { path: path.into(), reason };
+    let bytes = fs::read(path).map_err(TransferError::io(path))?;
+    let file = SafeTensors::deserialize(&bytes).map_err(|error| refuse(format!("not a saved optimizer: {error}")))?;
+    supernets
+        .iter()
+        .enumerate()
+        .map(|(width, supernet)| {
+            supernet
+                .parameters()
+                .iter()
+                .map(|parameter| {
+                    let name = velocity_name(width, parameter.name());
+                    let Ok(view) = file.tensor(&name) else { return Ok(None) };
+                    if view.dtype() != Dtype::F32 || view.shape() != [parameter.len()] {
+                        return Err(refuse(format!("{name} has another shape than the supernet")));
+                    }
+                    let values = view
+                        .data()
+                        .chunks_exact(4)
+                        .map(|raw| f32::from_le_bytes(raw.try_into().expect("chunks of four bytes")))
+                        .collect();
+                    Ok(Some(values))
+                })
+                .collect()
+        })
+        .collect()
+}
+
+fn remove(folder: &Path) -> Result<(), TransferError> {
+    if folder.exists() { fs::remove_dir_all(folder).map_err(TransferError::io(folder)) } else { Ok(()) }
+}
+
+/// Makes a rename durable. Folders cannot be opened as files everywhere; where they cannot, the system orders renames.
+fn sync_folder(folder: &Path) -> Result<(), TransferError> {
+    match File::open(folder) {
+        Ok(file) if cfg!(unix) => file.sync_all().map_err(TransferError::io(folder)),
+        _ => Ok(()),
+    }
+}

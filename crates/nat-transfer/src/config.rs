@@ -1,0 +1,512 @@
+//! The configuration of a run: presets, files and single overrides resolved into one checked structure.
+
+use nat_space::Space;
+use serde::{Deserialize, Serialize};
+use toml::{Table, Value};
+
+use crate::{Objective, TransferError};
+
+/// Everything that decides the result of a run besides the data, the weights and the seed of the machine.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RunConfig {
+    /// Seed of every random stream of the run.
+    pub seed: u64,
+    /// What networks are judged by; all are minimised.
+    pub objectives: Vec<Objective>,
+    /// Input sides to search over, where they differ from the space's own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub resolutions: Option<Resolutions>,
+    /// Training of a supernet from nothing, before the search; used where no weights are given.
+    pub pretrain: Pretraining,
+    /// The evolutionary search and the archive.
+    pub search: Search,
+    /// Training of the supernet during the search.
+    pub adapt: Adaptation,
+    /// Measuring a subnet.
+    pub evaluate: Evaluation,
+    /// What happens to a training image.
+    pub augment: Augmentation,
+    /// Matters that do not change any result.
+    pub upkeep: Upkeep,
+}
+
+/// An arithmetic progression of input sides in pixels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Resolutions {
+    /// Smallest side.
+    pub from: usize,
+    /// Largest side.
+    pub to: usize,
+    /// Distance between two sides.
+    pub step: usize,
+}
+
+/// Training by the sandwich rule with in-place distillation (facebookresearch/AlphaNet).
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Pretraining {
+    /// Passes over the training images.
+    pub epochs: usize,
+    /// Upper bound of the number of steps, whatever the epochs say; 0 means no bound.
+    pub max_steps: usize,
+    /// Images a step.
+    pub batch: usize,
+    /// Peak of the learning rate; one cosine over all steps.
+    pub learning_rate: f64,
+    /// Share of the steps in which the rate rises linearly, 0 to 1.
+    pub warmup: f64,
+    /// Subnets drawn at random in each step, besides the largest and the smallest.
+    pub random_subnets: usize,
+    /// Weight decay on convolution and linear weights.
+    pub weight_decay: f64,
+    /// Label smoothing for the largest subnet, 0 to 1.
+    pub label_smoothing: f64,
+}
+
+/// Which evolutionary algorithm runs inside an iteration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Algorithm {
+    /// Rank and crowding distance.
+    Nsga2,
+    /// Reference directions by Riesz energy.
+    Nsga3,
+}
+
+/// Sizes of the search. The defaults of the paper profile are those of AwesomeLemon/ENCAS,
+/// `configs_nat/cifar10_reproducenat.yml`.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Search {
+    /// Networks of the first archive: smallest, largest and random ones.
+    pub initial: usize,
+    /// Iterations after the first archive.
+    pub iterations: usize,
+    /// Size to which the archive is cut.
+    pub archive: usize,
+    /// Archive members on which the predictor is fitted.
+    pub training_rows: usize,
+    /// Members of the predictor's ensemble.
+    pub ensemble: usize,
+    /// Inner algorithm.
+    pub algorithm: Algorithm,
+    /// Population of the inner search, which is also its number of reference directions.
+    pub population: usize,
+    /// Generations of the inner search; the start counts as the first.
+    pub generations: usize,
+    /// Probability that a pair of parents is crossed.
+    pub crossover: f64,
+    /// Probability that a gene mutates.
+    pub mutation: f64,
+    /// Distribution index of the polynomial mutation.
+    pub eta: f64,
+}
+
+/// Training of the supernet on subnets drawn from the archive's marginals.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Adaptation {
+    /// Passes over the training images in each iteration.
+    pub epochs: usize,
+    /// Upper bound of the steps of an iteration, whatever the epochs say; 0 means no bound.
+    pub max_steps: usize,
+    /// Images a step.
+    pub batch: usize,
+    /// Subnets a step; their gradients are added.
+    pub subnets: usize,
+    /// Peak of the learning rate; one cosine over all iterations.
+    pub learning_rate: f64,
+    /// Momentum of SGD.
+    pub momentum: f64,
+    /// Nesterov's form of momentum.
+    pub nesterov: bool,
+    /// Weight decay.
+    pub weight_decay: f64,
+    /// Whether batch-norm parameters and biases decay too.
+    pub decay_all: bool,
+    /// Label smoothing, 0 to 1.
+    pub label_smoothing: f64,
+    /// Weight of the distillation from the largest subnet; 0 turns it off.
+    pub distillation: f64,
+    /// Count added to every value of a gene before the marginals are normalised.
+    pub floor: f64,
+}
+
+/// How a subnet is measured.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Evaluation {
+    /// Images of the search split that are used; 0 means all.
+    pub images: usize,
+    /// Images a forward pass.
+    pub batch: usize,
+    /// Training images on which batch norm is recalibrated.
+    pub calibration_images: usize,
+    /// Images a recalibration batch.
+    pub calibration_batch: usize,
+    /// Share of the scaled image's shorter side that the centre crop keeps, above 0 and up to 1.
+    pub crop_ratio: f64,
+}
+
+/// Augmentation of training images.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Augmentation {
+    /// Smallest area of the random crop as a share of the image; 1 turns cropping off.
+    pub min_area: f64,
+    /// Mirror left and right with probability one half.
+    pub flip: bool,
+    /// Magnitude of RandAugment, 0 to 10; 0 turns it off.
+    pub rand_augment: f64,
+    /// Side of the square that is cut out, as a share of the input side; 0 turns it off.
+    pub cutout: f64,
+}
+
+/// What changes the conduct of a run but never its result.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Upkeep {
+    /// Seconds between two saves inside an iteration.
+    pub save_seconds: u64,
+    /// Threads that prepare images; 0 means as many as the machine has.
+    pub loader_threads: usize,
+    /// Subnets that are measured at the same time; 0 means as many as the machine has threads.
+    pub evaluators: usize,
+}
+
+/// A named set of defaults.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Preset {
+    /// Minutes on a laptop.
+    Quick,
+    /// An hour or more.
+    Standard,
+    /// The sizes of the paper's reproduction.
+    Paper,
+}
+
+impl Preset {
+    /// The names on the command line.
+    pub const NAMES: [&str; 3] = ["quick", "standard", "paper"];
+
+    /// The preset of a name.
+    ///
+    /// # Errors
+    /// The name is none of [`Preset::NAMES`].
+    pub fn named(name: &str) -> Result<Preset, TransferError> {
+        match name {
+            "quick" => Ok(Preset::Quick),
+            "standard" => Ok(Preset::Standard),
+            "paper" => Ok(Preset::Paper),
+            other => Err(TransferError::Config(format!(
+                "there is no preset '{other}'; the presets are {}",
+                Preset::NAMES.join(", ")
+            ))),
+        }
+    }
+
+    /// The name on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Preset::Quick => "quick",
+            Preset::Standard => "standard",
+            Preset::Paper => "paper",
+        }
+    }
+
+    /// The defaults of this preset for a space.
+    pub fn config(self, space: &Space) -> RunConfig {
+        let paper = RunConfig {
+            seed: 1,
+            objectives: vec![Objective::Error, Objective::Madds],
+            resolutions: None,
+            pretrain: Pretraining {
+                epochs: 150,
+                max_steps: 0,
+                batch: 96,
+                learning_rate: 0.1,
+                warmup: 0.05,
+                random_subnets: 2,
+                weight_decay: 1e-4,
+                label_smoothing: 0.1,
+            },
+            search: Search {
+                initial: 100,
+                iterations: 30,
+                archive: 300,
+                training_rows: 100,
+                ensemble: 500,
+                algorithm: Algorithm::Nsga3,
+                population: 100,
+                generations: 100,
+                crossover: 0.9,
+                mutation: 0.1,
+                eta: 1.0,
+            },
+            adapt: Adaptation {
+                epochs: 5,
+                max_steps: 0,
+                batch: 96,
+                subnets: 1,
+                learning_rate: 0.01,
+                momentum: 0.9,
+                nesterov: true,
+                weight_decay: 4e-5,
+                decay_all: true,
+                label_smoothing: 0.0,
+                distillation: 0.0,
+                floor: 0.01,
+            },
+            evaluate: Evaluation {
+                images: 0,
+                batch: 150,
+                calibration_images: 2000,
+                calibration_batch: 150,
+                crop_ratio: 0.875,
+            },
+            augment: Augmentation { min_area: 0.08, flip: true, rand_augment: 9.0, cutout: 0.25 },
+            upkeep: Upkeep { save_seconds: 120, loader_threads: 0, evaluators: 0 },
+        };
+        let small_input = |from, to| {
+            (space.resolutions.to > to).then_some(Resolutions { from, to, step: 8 })
+        };
+        match self {
+            Preset::Paper => paper,
+            Preset::Standard => RunConfig {
+                resolutions: small_input(96, 160),
+                pretrain: Pretraining { epochs: 120, max_steps: 12_000, batch: 64, ..paper.pretrain },
+                search: Search { initial: 60, iterations: 12, archive: 120, ..paper.search },
+                adapt: Adaptation {
+                    epochs: 4,
+                    max_steps: 800,
+                    batch: 64,
+                    subnets: 2,
+                    label_smoothing: 0.1,
+                    distillation: 1.0,
+                    ..paper.adapt
+                },
+                evaluate: Evaluation { images: 2000, calibration_images: 1024, batch: 64, calibration_batch: 128, ..paper.evaluate },
+                augment: Augmentation { min_area: 0.25, rand_augment: 5.0, cutout: 0.0, ..paper.augment },
+                ..paper
+            },
+            Preset::Quick => RunConfig {
+                resolutions: small_input(64, 96),
+                pretrain: Pretraining { epochs: 40, max_steps: 1400, batch: 64, learning_rate: 0.1, ..paper.pretrain },
+                search: Search { initial: 32, iterations: 5, archive: 48, training_rows: 64, population: 64, generations: 60, ..paper.search },
+                adapt: Adaptation {
+                    epochs: 3,
+                    max_steps: 90,
+                    batch: 64,
+                    subnets: 2,
+                    learning_rate: 0.02,
+                    label_smoothing: 0.1,
+                    distillation: 1.0,
+                    ..paper.adapt
+                },
+                evaluate: Evaluation { images: 512, calibration_images: 512, batch: 64, calibration_batch: 128, crop_ratio: 1.0 },
+                augment: Augmentation { min_area: 0.35, flip: true, rand_augment: 0.0, cutout: 0.0 },
+                upkeep: Upkeep { save_seconds: 30, ..paper.upkeep },
+                ..paper
+            },
+        }
+    }
+}
+
+impl RunConfig {
+    /// The configuration of a preset with a file and single `key=value` overrides laid over it, checked.
+    ///
+    /// # Errors
+    /// Unknown keys, values of a wrong type or outside their range; the message names the key.
+    pub fn resolve(
+        preset: Preset,
+        space: &Space,
+        file: Option<(&str, &str)>,
+        overrides: &[String],
+    ) -> Result<RunConfig, TransferError> {
+        let mut table = Table::try_from(preset.config(space)).expect("a configuration is a table");
+        if let Some((name, text)) = file {
+            let layer: Table = text
+                .parse()
+                .map_err(|error: toml::de::Error| TransferError::Config(format!("{name}: {}", one_line(&error))))?;
+            merge(&mut table, layer, "").map_err(|error| TransferError::Config(format!("{name}: {error}")))?;
+        }
+        for text in overrides {
+            let layer = parse_override(text)?;
+            merge(&mut table, layer, "").map_err(|error| TransferError::Config(format!("--set {text}: {error}")))?;
+        }
+        let config: RunConfig =
+            table.try_into().map_err(|error: toml::de::Error| TransferError::Config(one_line(&error)))?;
+        config.check()?;
+        Ok(config)
+    }
+
+    /// Checks every range.
+    ///
+    /// # Errors
+    /// The first field outside its range, by name.
+    pub fn check(&self) -> Result<(), TransferError> {
+        let fail = |field: &str, must: &str| Err(TransferError::Config(format!("{field} must {must}")));
+        let (search, adapt, evaluate) = (&self.search, &self.adapt, &self.evaluate);
+        if self.objectives.is_empty() {
+            return fail("objectives", "name at least one of error, madds, params");
+        }
+        for (field, value, least) in [
+            ("pretrain.batch", self.pretrain.batch, 2),
+            ("search.initial", search.initial, 4),
+            ("search.archive", search.archive, 4),
+            ("search.training_rows", search.training_rows, 4),
+            ("search.ensemble", search.ensemble, 1),
+            ("search.population", search.population, 4),
+            ("search.generations", search.generations, 1),
+            ("adapt.batch", adapt.batch, 2),
+            ("adapt.subnets", adapt.subnets, 1),
+            ("evaluate.batch", evaluate.batch, 1),
+            ("evaluate.calibration_images", evaluate.calibration_images, 2),
+            ("evaluate.calibration_batch", evaluate.calibration_batch, 2),
+        ] {
+            if value < least {
+                return fail(field, &format!("be at least {least}, got {value}"));
+            }
+        }
+        for (field, value) in [
+            ("pretrain.warmup", self.pretrain.warmup),
+            ("pretrain.label_smoothing", self.pretrain.label_smoothing),
+            ("search.crossover", search.crossover),
+            ("search.mutation", search.mutation),
+            ("adapt.label_smoothing", adapt.label_smoothing),
+            ("augment.cutout", self.augment.cutout),
+        ] {
+            if !(0.0..=1.0).contains(&value) {
+                return fail(field, &format!("lie in 0 to 1, got {value}"));
+            }
+        }
+        for (field, value) in
+            [("augment.min_area", self.augment.min_area), ("evaluate.crop_ratio", evaluate.crop_ratio)]
+        {
+            if !(value > 0.0 && value <= 1.0) {
+                return fail(field, &format!("be above 0 and at most 1, got {value}"));
+            }
+        }
+        for (field, value) in [
+            ("pretrain.learning_rate", self.pretrain.learning_rate),
+            ("pretrain.weight_decay", self.pretrain.weight_decay),
+            ("adapt.learning_rate", adapt.learning_rate),
+            ("adapt.momentum", adapt.momentum),
+            ("adapt.weight_decay", adapt.weight_decay),
+            ("adapt.distillation", adapt.distillation),
+            ("adapt.floor", adapt.floor),
+            ("search.eta", search.eta),
+            ("augment.rand_augment", self.augment.rand_augment),
+        ] {
+            if !(value >= 0.0 && value.is_finite()) {
+                return fail(field, &format!("be a finite number not below 0, got {value}"));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Lays `layer` over `base`. Only keys that `base` has may be set, save for the optional `resolutions`.
+fn merge(base: &mut Table, layer: Table, path: &str) -> Result<(), String> {
+    for (key, value) in layer {
+        let full = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
+        match (base.get_mut(&key), value) {
+            (Some(Value::Table(inner)), Value::Table(layer)) => merge(inner, layer, &full)?,
+            (Some(Value::Table(_)), _) => return Err(format!("'{full}' is a section, not a value")),
+            (Some(slot @ Value::Float(_)), Value::Integer(whole)) => *slot = Value::Float(whole as f64),
+            (Some(slot), value) => {
+                if slot.type_str() != value.type_str() {
+                    return Err(format!("'{full}' takes a value of type {}, got {}", slot.type_str(), value.type_str()));
+                }
+                *slot = value;
+            }
+            (None, value) if full == "resolutions" || path == "resolutions" => {
+                base.insert(key, value);
+            }
+            (None, _) => {
+                let known: Vec<&str> = base.keys().map(String::as_str).collect();
+                return Err(format!("there is no key '{full}'; here are {}", known.join(", ")));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// `a.b=c` as a table. What TOML does not read as a value is taken as a string.
+fn parse_override(text: &str) -> Result<Table, TransferError> {
+    let Some((key, value)) = text.split_once('=') else {
+        return Err(TransferError::Config(format!("--set takes key=value, got '{text}'")));
+    };
+    let (key, value) = (key.trim(), value.trim());
+    let quoted = Value::String(value.to_owned()).to_string();
+    for candidate in [value, quoted.as_str()] {
+        if let Ok(table) = format!("{key} = {candidate}").parse::<Table>() {
+            return Ok(table);
+        }
+    }
+    Err(TransferError::Config(format!("--set takes key=value, got '{text}'")))
+}
+
+fn one_line(error: &toml::de::Error) -> String {
+    error.message().replace('\n', " ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn space() -> Space {
+        Space::builtin("tiny").unwrap()
+    }
+
+    fn resolve(file: Option<&str>, overrides: &[&str]) -> Result<RunConfig, TransferError> {
+        let overrides: Vec<String> = overrides.iter().map(|text| text.to_string()).collect();
+        RunConfig::resolve(Preset::Quick, &space(), file.map(|text| ("my.toml", text)), &overrides)
+    }
+
+    #[test]
+    fn every_preset_passes_its_own_check_and_survives_toml() {
+        for name in Preset::NAMES {
+            let config = Preset::named(name).unwrap().config(&space());
+            config.check().unwrap();
+            let text = toml::to_string(&config).unwrap();
+            assert_eq!(toml::from_str::<RunConfig>(&text).unwrap(), config);
+        }
+    }
+
+    #[test]
+    fn overrides_lie_over_the_file_which_lies_over_the_preset() {
+        let config = resolve(
+            Some("seed = 7\n[search]\ninitial = 20\n[adapt]\nlearning_rate = 1"),
+            &["search.initial=24", "search.algorithm=nsga2", "resolutions.from=32", "resolutions.to=48", "resolutions.step=8"],
+        )
+        .unwrap();
+        assert_eq!((config.seed, config.search.initial), (7, 24));
+        assert_eq!(config.adapt.learning_rate, 1.0);
+        assert_eq!(config.search.algorithm, Algorithm::Nsga2);
+        assert_eq!(config.resolutions, Some(Resolutions { from: 32, to: 48, step: 8 }));
+    }
+
+    #[test]
+    fn mistakes_are_named() {
+        for (overrides, part) in [
+            (vec!["search.initail=3"], "'search.initail'"),
+            (vec!["search=3"], "'search' is a section"),
+            (vec!["search.initial=many"], "takes a value of type integer, got string"),
+            (vec!["search.initial=1"], "search.initial must be at least 4, got 1"),
+            (vec!["search.mutation=1.5"], "search.mutation must lie in 0 to 1"),
+            (vec!["adapt.learning_rate=nan"], "adapt.learning_rate"),
+            (vec!["search.algorithm=spea"], "nsga"),
+            (vec!["nothing"], "key=value"),
+            (vec!["resolutions.from=32"], "missing field"),
+        ] {
+            let error = resolve(None, &overrides).unwrap_err().to_string();
+            assert!(error.contains(part), "{overrides:?}: {error}");
+            assert!(!error.contains('\n'), "{error}");
+        }
+        let error = resolve(Some("seed = \"x\""), &[]).unwrap_err().to_string();
+        assert!(error.starts_with("my.toml") || error.contains("my.toml"), "{error}");
+    }
+}

@@ -1,0 +1,449 @@
+//! The run directory: plain files, each written beside its place and renamed into it.
+
+use std::{
+    fs::{self, File, OpenOptions},
+    io::Write,
+    path::{Path, PathBuf},
+};
+
+use nat_data::Normalisation;
+use nat_space::Space;
+use serde::{Deserialize, Serialize};
+use toml::Table;
+
+use crate::{Event, Member, Objective, RunConfig, TransferError};
+
+/// Version of the layout of run directories. A directory of another version is refused.
+pub const FORMAT: u32 = 1;
+
+/// What a run was started with: `run.toml`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RunRecord {
+    /// Version of the program that started the run.
+    pub version: String,
+    /// Name of the preset.
+    pub preset: String,
+    /// Where the supernet came from: a file, or `scratch`.
+    pub supernet: String,
+    /// The data set.
+    pub data: DataRecord,
+    /// The resolved configuration.
+    pub config: RunConfig,
+    /// The search space, with the resolutions of the run.
+    pub space: Space,
+}
+
+/// What a run remembers of its data set.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct DataRecord {
+    /// Folder, archive, or the name of a built-in set.
+    pub path: String,
+    /// Hash over splits, classes, names and contents.
+    pub hash: String,
+    /// Class names in label order.
+    pub classes: Vec<String>,
+    /// Share of a given training set that becomes the search split where the set has none.
+    pub val_fraction: f64,
+    /// The same for the test split.
+    pub test_fraction: f64,
+    /// Seed of splits that the set does not have.
+    pub split_seed: u64,
+    /// Mean of each colour on a scale of 0 to 1.
+    pub mean: [f32; 3],
+    /// Standard deviation of each colour on the same scale.
+    pub std: [f32; 3],
+}
+
+impl DataRecord {
+    /// Mean and deviation as the transforms take them.
+    pub fn normalisation(&self) -> Normalisation {
+        Normalisation { mean: self.mean, std: self.std }
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+struct Header {
+    format: u32,
+    version: String,
+    preset: String,
+    supernet: String,
+}
+
+impl RunRecord {
+    fn to_toml(&self) -> String {
+        let table = |value: Result<Table, toml::ser::Error>| value.expect("records are tables");
+        let mut all = table(Table::try_from(Header {
+            format: FORMAT,
+            version: self.version.clone(),
+            preset: self.preset.clone(),
+            supernet: self.supernet.clone(),
+        }));
+        all.extend(table(Table::try_from(&self.config)));
+        all.insert("data".into(), table(Table::try_from(&self.data)).into());
+        all.insert("space".into(), table(Table::try_from(&self.space)).into());
+        toml::to_string(&all).expect("tables of plain values can be written")
+    }
+
+    fn from_toml(path: &Path, text: &str) -> Result<RunRecord, TransferError> {
+        let refuse = |reason: String| TransferError::Directory { path: path.into(), reason };
+        let bad = |error: toml::de::Error| refuse(format!("not a run's configuration: {}", error.message()));
+        let mut all: Table = text.parse().map_err(bad)?;
+        if all.get("format").and_then(toml::Value::as_integer) != Some(i64::from(FORMAT)) {
+            let format = all.get("format").map_or_else(|| "none".to_owned(), ToString::to_string);
+            return Err(refuse(format!(
+                "this run has format {format}, nat {} reads format {FORMAT}: go on with the nat that started it",
+                env!("CARGO_PKG_VERSION")
+            )));
+        }
+        let mut part = |key: &str| -> Result<Table, TransferError> {
+            match all.remove(key) {
+                Some(toml::Value::Table(table)) => Ok(table),
+                _ => Err(refuse(format!("the section [{key}] is missing"))),
+            }
+        };
+        let data: DataRecord = part("data")?.try_into().map_err(bad)?;
+        let space = Space::from_toml(&toml::to_string(&part("space")?).expect("a table can be written"))
+            .map_err(|error| refuse(format!("[space]: {error}")))?;
+        let mut header = Table::new();
+        for key in ["format", "version", "preset", "supernet"] {
+            if let Some(value) = all.remove(key) {
+                header.insert(key.into(), value);
+            }
+        }
+        let header: Header = header.try_into().map_err(bad)?;
+        let config: RunConfig = all.try_into().map_err(bad)?;
+        config.check()?;
+        Ok(RunRecord { version: header.version, preset: header.preset, supernet: header.supernet, data, config, space })
+    }
+}
+
+/// A measured network of one iteration: a line of `archive.jsonl`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ArchiveLine {
+    /// Iteration in which it was measured.
+    pub generation: usize,
+    /// Genotype, comma-separated.
+    pub genes: String,
+    /// Top-1 error on the search split in percent.
+    pub error: f64,
+    /// Multiply-adds.
+    pub madds: u64,
+    /// Parameters.
+    pub params: u64,
+}
+
+impl ArchiveLine {
+    /// The line of a member.
+    pub fn of(generation: usize, member: &Member) -> ArchiveLine {
+        ArchiveLine {
+            generation,
+            genes: member.genes.to_string(),
+            error: member.error,
+            madds: member.madds,
+            params: member.params,
+        }
+    }
+
+    /// The member of a line.
+    ///
+    /// # Errors
+    /// The genotype is none of the space.
+    pub fn member(&self, space: &Space) -> Result<Member, TransferError> {
+        Ok(Member {
+            genes: space.parse(&self.genes)?,
+            error: self.error,
+            madds: self.madds,
+            params: self.params,
+        })
+    }
+}
+
+/// Paths of a run, and how they are read and written.
+#[derive(Clone, Debug)]
+pub struct RunDirectory {
+    root: PathBuf,
+}
+
+/// Keeps a second process away from a run; released when dropped or when the process ends.
+pub struct RunLock(#[allow(dead_code, reason = "the file is held open for its lock")] File);
+
+impl RunDirectory {
+    /// A run directory at a path, whether or not it exists.
+    pub fn at(root: impl Into<PathBuf>) -> RunDirectory {
+        RunDirectory { root: root.into() }
+    }
+
+    /// The folder.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// A file or folder inside.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.root.join(name)
+    }
+
+    /// Checks that a new run may be made here.
+    ///
+    /// # Errors
+    /// The folder holds a run, or other files.
+    pub fn check_vacant(&self) -> Result<(), TransferError> {
+        if self.path("run.toml").exists() {
+            let seed = self.record().map_or_else(|_| String::new(), |record| format!(" with seed {}", record.config.seed));
+            return Err(TransferError::Directory {
+                path: self.root.clone(),
+                reason: format!(
+                    "holds a run{seed} already: `nat resume {}` goes on with it, another --out starts a new one",
+                    self.root.display()
+                ),
+            });
+        }
+        if self.root.is_dir() && fs::read_dir(&self.root).map_err(TransferError::io(&self.root))?.next().is_some() {
+            return Err(TransferError::Directory {
+                path: self.root.clone(),
+                reason: "is not empty and holds no run: give --out a new folder".into(),
+            });
+        }
+        Ok(())
+    }
+
+    /// Makes the folder of a new run and writes its record.
+    ///
+    /// # Errors
+    /// The folder is not vacant, or cannot be written.
+    pub fn create(&self, record: &RunRecord) -> Result<(), TransferError> {
+        self.check_vacant()?;
+        fs::create_dir_all(&self.root).map_err(TransferError::io(&self.root))?;
+        write_atomically(&self.path("run.toml"), record.to_toml().as_bytes())
+    }
+
+    /// What the run was started with.
+    ///
+    /// # Errors
+    /// There is no run, or its record cannot be read.
+    pub fn record(&self) -> Result<RunRecord, TransferError> {
+        let path = self.path("run.toml");
+        if !path.is_file() {
+            return Err(TransferError::Directory {
+                path: self.root.clone(),
+                reason: "holds no run (there is no run.toml)".into(),
+            });
+        }
+        let text = fs::read_to_string(&path).map_err(TransferError::io(&path))?;
+        RunRecord::from_toml(&path, &text)
+    }
+
+    /// Takes the run for this process.
+    ///
+    /// # Errors
+    /// Another process has it.
+    pub fn lock(&self) -> Result<RunLock, TransferError> {
+        let path = self.path("run.toml");
+        let file = File::open(&path).map_err(TransferError::io(&path))?;
+        match file.try_lock() {
+            Ok(()) => Ok(RunLock(file)),
+            Err(fs::TryLockError::WouldBlock) => Err(TransferError::Directory {
+                path: self.root.clone(),
+                reason: "another process is working on this run".into(),
+            }),
+            Err(fs::TryLockError::Error(source)) => Err(TransferError::Io { path, source }),
+        }
+    }
+
+    /// Lines of `archive.jsonl` up to an iteration.
+    ///
+    /// # Errors
+    /// The file cannot be read; a line that is no measurement is named by its number.
+    pub fn archive(&self) -> Result<Vec<ArchiveLine>, TransferError> {
+        self.lines("archive.jsonl")
+    }
+
+    /// The events of the run; a last line that was cut short by a crash is left out.
+    ///
+    /// # Errors
+    /// The file cannot be read; a line that is no event is named by its number.
+    pub fn events(&self) -> Result<Vec<Event>, TransferError> {
+        self.lines("events.jsonl")
+    }
+
+    fn lines<T: serde::de::DeserializeOwned>(&self, name: &str) -> Result<Vec<T>, TransferError> {
+        let path = self.path(name);
+        if !path.exists() {
+            return Ok(Vec::new());
+        }
+        let text = fs::read_to_string(&path).map_err(TransferError::io(&path))?;
+        let complete = &text[..text.rfind('\n').map_or(0, |end| end + 1)];
+        complete
+            .lines()
+            .enumerate()
+            .map(|(number, line)| {
+                serde_json::from_str(line).map_err(|error| TransferError::Directory {
+                    path: path.clone(),
+                    reason: format!("line {}: {error}", number + 1),
+                })
+            })
+            .collect()
+    }
+
+    /// Replaces the measurements of `generation` and of all later ones by the given members.
+    ///
+    /// # Errors
+    /// Reading or writing fails.
+    pub fn write_archive(&self, generation: usize, members: &[Member]) -> Result<(), TransferError> {
+        let mut lines: Vec<ArchiveLine> =
+            self.archive()?.into_iter().filter(|line| line.generation < generation).collect();
+        lines.extend(members.iter().map(|member| ArchiveLine::of(generation, member)));
+        self.write_lines("archive.jsonl", &lines)
+    }
+
+    /// Writes the non-dominated set.
+    ///
+    /// # Errors
+    /// Writing fails.
+    pub fn write_front(&self, front: &[Member]) -> Result<(), TransferError> {
+        let mut text = String::from("genes");
+        for objective in Objective::ALL {
+            text.push_str(&format!(",{objective}"));
+        }
+        text.push('\n');
+        for member in front {
+            text.push_str(&format!("\"{}\",{},{},{}\n", member.genes, member.error, member.madds, member.params));
+        }
+        write_atomically(&self.path("front.csv"), text.as_bytes())
+    }
+
+    /// Appends one event and flushes it.
+    ///
+    /// # Errors
+    /// Writing fails.
+    pub fn append_event(&self, event: &Event) -> Result<(), TransferError> {
+        let path = self.path("events.jsonl");
+        let mut line = serde_json::to_string(event).expect("events are plain values");
+        line.push('\n');
+        let mut file = OpenOptions::new().create(true).append(true).open(&path).map_err(TransferError::io(&path))?;
+        file.write_all(line.as_bytes()).map_err(TransferError::io(&path))
+    }
+
+    /// Drops what was logged of iterations after `generation`, which will be run again.
+    ///
+    /// # Errors
+    /// Reading or writing fails.
+    pub fn rewind_events(&self, keep: impl Fn(&Event) -> bool) -> Result<(), TransferError> {
+        let events: Vec<Event> = self.events()?.into_iter().filter(keep).collect();
+        self.write_lines("events.jsonl", &events)
+    }
+
+    fn write_lines<T: Serialize>(&self, name: &str, lines: &[T]) -> Result<(), TransferError> {
+        let mut text = String::new();
+        for line in lines {
+            text.push_str(&serde_json::to_string(line).expect("lines are plain values"));
+            text.push('\n');
+        }
+        write_atomically(&self.path(name), text.as_bytes())
+    }
+}
+
+/// Writes a file beside its place, flushes it to the disk and renames it into place. Nothing is left behind on failure.
+///
+/// # Errors
+/// Writing or renaming fails.
+pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<(), TransferError> {
+    let name = path.file_name().and_then(|name| name.to_str()).unwrap_or("file");
+    let beside = path.with_file_name(format!(".{name}.{}.tmp", std::process::id()));
+    let written = File::create(&beside)
+        .and_then(|mut file| file.write_all(bytes).and_then(|()| file.sync_all()))
+        .and_then(|()| fs::rename(&beside, path));
+    written.map_err(|source| {
+        // The file may not exist when creating it was what failed.
+        let _ = fs::remove_file(&beside);
+        TransferError::Io { path: path.into(), source }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Preset;
+
+    fn record() -> RunRecord {
+        let space = Space::builtin("tiny").unwrap();
+        RunRecord {
+            version: "0.1.0".into(),
+            preset: "quick".into(),
+            supernet: "scratch".into(),
+            data: DataRecord {
+                path: "photos".into(),
+                hash: "abc".into(),
+                classes: vec!["a".into(), "b".into()],
+                val_fraction: 0.15,
+                test_fraction: 0.15,
+                split_seed: 3,
+                mean: [0.485, 0.456, 0.406],
+                std: [0.229, 0.224, 0.225],
+            },
+            config: Preset::Quick.config(&space),
+            space,
+        }
+    }
+
+    fn member(error: f64) -> Member {
+        let genes = Space::builtin("tiny").unwrap().smallest();
+        Member { genes, error, madds: 5, params: 3 }
+    }
+
+    #[test]
+    fn a_record_survives_its_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let directory = RunDirectory::at(folder.path().join("run"));
+        directory.create(&record()).unwrap();
+        assert_eq!(directory.record().unwrap(), record());
+        let error = directory.create(&record()).unwrap_err().to_string();
+        assert!(error.contains("with seed 1") && error.contains("nat resume"), "{error}");
+    }
+
+    #[test]
+    fn foreign_folders_and_other_formats_are_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("precious.txt"), "x").unwrap();
+        let directory = RunDirectory::at(folder.path());
+        assert!(directory.create(&record()).unwrap_err().to_string().contains("not empty"));
+        assert!(directory.record().unwrap_err().to_string().contains("no run"));
+        fs::write(directory.path("run.toml"), "format = 99\n").unwrap();
+        assert!(directory.record().unwrap_err().to_string().contains("format 99"));
+    }
+
+    #[test]
+    fn archive_lines_of_a_repeated_generation_are_replaced() {
+        let folder = tempfile::tempdir().unwrap();
+        let directory = RunDirectory::at(folder.path());
+        directory.write_archive(0, &[member(3.0)]).unwrap();
+        directory.write_archive(1, &[member(2.0)]).unwrap();
+        directory.write_archive(1, &[member(0.1 + 0.2)]).unwrap();
+        let lines = directory.archive().unwrap();
+        assert_eq!(lines.iter().map(|line| line.error).collect::<Vec<_>>(), [3.0, 0.1 + 0.2]);
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_cut_last_line_is_left_out_and_a_broken_one_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let directory = RunDirectory::at(folder.path());
+        directory.append_event(&Event::Resume { time: 1, generation: 0 }).unwrap();
+        let whole = fs::read_to_string(directory.path("events.jsonl")).unwrap();
+        fs::write(directory.path("events.jsonl"), format!("{whole}{{\"event\":\"res")).unwrap();
+        assert_eq!(directory.events().unwrap().len(), 1);
+        fs::write(directory.path("events.jsonl"), format!("{whole}nonsense\n")).unwrap();
+        assert!(directory.events().unwrap_err().to_string().contains("line 2"));
+    }
+
+    #[test]
+    fn a_second_process_is_kept_away() {
+        let folder = tempfile::tempdir().unwrap();
+        let directory = RunDirectory::at(folder.path().join("run"));
+        directory.create(&record()).unwrap();
+        let lock = directory.lock().unwrap();
+        assert!(directory.lock().is_err());
+        drop(lock);
+        directory.lock().unwrap();
+    }
+}

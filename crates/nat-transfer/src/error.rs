@@ -1,0 +1,69 @@
+//! Why a run cannot go on.
+
+use std::{io, path::PathBuf};
+
+use thiserror::Error;
+
+/// Failures of the loop and of run directories. Each message is one line that says where and what to do.
+#[derive(Debug, Error)]
+pub enum TransferError {
+    /// A configuration that cannot be used.
+    #[error("{0}")]
+    Config(String),
+    /// The data set.
+    #[error(transparent)]
+    Data(#[from] nat_data::DataError),
+    /// The supernet or its files.
+    #[error(transparent)]
+    Supernet(#[from] nat_supernet::CheckpointError),
+    /// A genotype.
+    #[error(transparent)]
+    Genotype(#[from] nat_space::GenotypeError),
+    /// The accuracy predictor.
+    #[error("the accuracy predictor: {0}")]
+    Predictor(#[from] nat_predictor::FitError),
+    /// The inner search.
+    #[error("the inner search: {0}")]
+    Search(#[from] nat_moo::SearchError),
+    /// The loss is no number any more.
+    #[error(
+        "the loss became {loss} in generation {generation} ({phase}, step {step}): the run stops here and its last \
+         saved generation is intact; a lower {key}.learning_rate in a new run is the usual remedy"
+    )]
+    Diverged {
+        /// The value of the loss.
+        loss: f32,
+        /// Iteration, 0 for the first archive and for pretraining.
+        generation: usize,
+        /// `pretrain` or `adapt`.
+        phase: &'static str,
+        /// Step inside the phase.
+        step: usize,
+        /// Section of the configuration that holds the learning rate.
+        key: &'static str,
+    },
+    /// Reading or writing a file failed.
+    #[error("{}: {source}", path.display())]
+    Io {
+        /// The file or folder.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A run directory that cannot be used.
+    #[error("{}: {reason}", path.display())]
+    Directory {
+        /// The file or folder.
+        path: PathBuf,
+        /// What is wrong, and what to do.
+        reason: String,
+    },
+}
+
+impl TransferError {
+    /// An input or output error with its path.
+    pub fn io(path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> TransferError {
+        let path = path.into();
+        move |source| TransferError::Io { path, source }
+    }
+}

@@ -1,0 +1,244 @@
+//! Measuring subnets: extract, recalibrate batch norm, count the errors on a split.
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+};
+
+use nat_data::{Batch, BatchRequest, EvalTransform, ImageSet, Loader, Split, TrainTransform, Transform};
+use nat_space::{Architecture, Genotype, Space};
+use nat_supernet::{BnMode, Device, Subnet, Supernet, images};
+
+use crate::{
+    RunConfig, TransferError,
+    preprocess,
+    streams::{Purpose, key},
+};
+
+/// Batches of one kind and resolution are kept decoded while they take at most this many bytes.
+const HELD_BYTES: usize = 512 << 20;
+
+/// Measures subnets of supernets on one data set, always with the same calibration images.
+pub struct Evaluator {
+    set: Arc<ImageSet>,
+    train: TrainTransform,
+    eval: EvalTransform,
+    config: RunConfig,
+    held: Mutex<BTreeMap<(Use, usize), Arc<Vec<Arc<Batch>>>>>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Use {
+    Calibrate,
+    Search,
+    Test,
+}
+
+type Batches = Box<dyn Iterator<Item = Result<Arc<Batch>, TransferError>>>;
+
+impl Evaluator {
+    /// An evaluator for the run's settings.
+    pub fn new(set: Arc<ImageSet>, config: &RunConfig, normalisation: nat_data::Normalisation) -> Evaluator {
+        Evaluator {
+            set,
+            train: preprocess::train(&config.augment, normalisation),
+            eval: preprocess::eval(&config.evaluate, normalisation),
+            config: config.clone(),
+            held: Mutex::default(),
+        }
+    }
+
+    /// The static subnet of an architecture with batch-norm statistics of the calibration images.
+    ///
+    /// # Errors
+    /// An image cannot be read.
+    pub fn calibrated(&self, supernet: &Supernet, architecture: &Architecture) -> Result<Subnet, TransferError> {
+        let mut subnet = supernet.extract(architecture);
+        let device = supernet.device().clone();
+        let batches = self.batches(Use::Calibrate, architecture.resolution)?;
+        subnet.recalibrate(batches.map(|batch| {
+            let batch = batch?;
+            let side = batch.resolution;
+            Ok::<_, TransferError>(images(batch.images.clone(), [batch.labels.len(), 3, side, side], &device))
+        }))?;
+        Ok(subnet)
+    }
+
+    /// Top-1 error in percent of a subnet on the search split or the test split.
+    ///
+    /// # Errors
+    /// An image cannot be read.
+    pub fn error(&self, subnet: &Subnet, split: Split) -> Result<f64, TransferError> {
+        let kind = if split == Split::Test { Use::Test } else { Use::Search };
+        let (mut wrong, mut seen) = (0usize, 0usize);
+        for batch in self.batches(kind, subnet.network().resolution)? {
+            let batch = batch?;
+            let side = batch.resolution;
+            let input = images(batch.images.clone(), [batch.labels.len(), 3, side, side], &Device::flex());
+            let logits: Vec<f32> =
+                subnet.forward(input, &mut BnMode::Fixed).into_data().try_to_vec().expect("logits are 32-bit floats");
+            wrong += count_errors(&logits, &batch.labels);
+            seen += batch.labels.len();
+        }
+        Ok(100.0 * wrong as f64 / seen as f64)
+    }
+
+    /// Measures every genotype whose slot in `errors` is still empty, several at a time.
+    ///
+    /// The result of a network does not depend on which others are measured beside it. `report` is called from this
+    /// thread's workers with the number of networks done and of images seen; when `stop` is set, networks that are
+    /// under way are finished and the rest stay empty.
+    ///
+    /// # Errors
+    /// The first failure.
+    pub fn measure(
+        &self,
+        supernets: &[Supernet],
+        space: &Space,
+        genotypes: &[Genotype],
+        errors: &mut [Option<f64>],
+        report: &(dyn Fn(usize, usize) + Sync),
+        stop: &AtomicBool,
+    ) -> Result<(), TransferError> {
+        let mut open: Vec<usize> = (0..genotypes.len()).filter(|&i| errors[i].is_none()).collect();
+        open.sort_by_key(|&i| (genotypes[i].as_slice()[0], i));
+        let done = AtomicUsize::new(genotypes.len() - open.len());
+        let next = AtomicUsize::new(0);
+        let images_each = self.calibration_images() + self.search_images();
+        let seen = AtomicUsize::new(0);
+        let results: Mutex<Vec<(usize, Result<f64, TransferError>)>> = Mutex::default();
+        let work = || {
+            while !stop.load(Ordering::Relaxed) {
+                let Some(&index) = open.get(next.fetch_add(1, Ordering::Relaxed)) else { return };
+                let architecture = space.architecture(&genotypes[index]);
+                let supernet = &supernets[architecture.width];
+                let error = self
+                    .calibrated(supernet, &architecture)
+                    .and_then(|subnet| self.error(&subnet, Split::Val));
+                let failed = error.is_err();
+                results.lock().expect("no worker panics while it holds the lock").push((index, error));
+                if failed {
+                    return;
+                }
+                let images = seen.fetch_add(images_each, Ordering::Relaxed) + images_each;
+                report(done.fetch_add(1, Ordering::Relaxed) + 1, images);
+            }
+        };
+        let workers = match self.config.upkeep.evaluators {
+            0 => std::thread::available_parallelism().map_or(1, usize::from),
+            n => n,
+        };
+        std::thread::scope(|scope| {
+            for _ in 1..workers {
+                scope.spawn(work);
+            }
+            work();
+        });
+        self.held.lock().expect("no worker panics while it holds the lock").clear();
+        let mut results = results.into_inner().expect("no worker panics while it holds the lock");
+        results.sort_by_key(|(index, _)| *index);
+        for (index, error) in results {
+            errors[index] = Some(error?);
+        }
+        Ok(())
+    }
+
+    fn search_images(&self) -> usize {
+        let all = self.set.len(Split::Val);
+        if self.config.evaluate.images == 0 { all } else { all.min(self.config.evaluate.images) }
+    }
+
+    fn calibration_images(&self) -> usize {
+        self.set.len(Split::Train).min(self.config.evaluate.calibration_images)
+    }
+
+    /// The batches of one kind at a resolution: from memory while they are small, else decoded as they are needed.
+    fn batches(&self, kind: Use, resolution: usize) -> Result<Batches, TransferError> {
+        let requests = self.requests(kind, resolution);
+        let count: usize = requests.iter().map(|request| request.indices.len()).sum();
+        let transform = match kind {
+            Use::Calibrate => Transform::Train(self.train),
+            Use::Search | Use::Test => Transform::Eval(self.eval),
+        };
+        if count * 3 * resolution * resolution * size_of::<f32>() > HELD_BYTES {
+            let loader = Loader::new(Arc::clone(&self.set), transform, requests, self.threads(), 2);
+            return Ok(Box::new(loader.map(|batch| Ok(Arc::new(batch?)))));
+        }
+        let mut held = self.held.lock().expect("no worker panics while it holds the lock");
+        if !held.contains_key(&(kind, resolution)) {
+            let loader = Loader::new(Arc::clone(&self.set), transform, requests, self.threads(), 2);
+            let batches: Vec<Arc<Batch>> =
+                loader.map(|batch| Ok(Arc::new(batch?))).collect::<Result<_, TransferError>>()?;
+            // Networks come in order of resolution: what belongs to an earlier one is not needed again.
+            held.retain(|&(_, side), _| side >= resolution);
+            held.insert((kind, resolution), Arc::new(batches));
+        }
+        let batches = Arc::clone(&held[&(kind, resolution)]);
+        Ok(Box::new((0..batches.len()).map(move |i| Ok(Arc::clone(&batches[i])))))
+    }
+
+    fn requests(&self, kind: Use, resolution: usize) -> Vec<BatchRequest> {
+        let seed = self.config.seed;
+        let (split, indices, size) = match kind {
+            Use::Calibrate => {
+                let order = nat_data::shuffled(self.set.len(Split::Train), &key(seed, Purpose::Calibration, 0, 0));
+                let kept = order[..self.calibration_images()].to_vec();
+                (Split::Train, kept, self.config.evaluate.calibration_batch)
+            }
+            Use::Search => {
+                let all = self.set.len(Split::Val);
+                let order = nat_data::shuffled(all, &key(seed, Purpose::Calibration, 1, 0));
+                let mut kept = order[..self.search_images()].to_vec();
+                kept.sort_unstable();
+                (Split::Val, kept, self.config.evaluate.batch)
+            }
+            Use::Test => (Split::Test, (0..self.set.len(Split::Test)).collect(), self.config.evaluate.batch),
+        };
+        indices
+            .chunks(size)
+            .enumerate()
+            .map(|(step, chunk)| BatchRequest {
+                split,
+                indices: chunk.to_vec(),
+                resolution,
+                key: key(seed, Purpose::Calibration, 2, step),
+            })
+            .collect()
+    }
+
+    fn threads(&self) -> usize {
+        preprocess::threads(self.config.upkeep.loader_threads)
+    }
+}
+
+/// How many rows of `logits` do not have their largest value at the label; the first of equal values counts.
+pub fn count_errors(logits: &[f32], labels: &[usize]) -> usize {
+    let classes = logits.len() / labels.len();
+    logits.chunks_exact(classes).zip(labels).filter(|&(row, &label)| argmax(row) != label).count()
+}
+
+/// Position of the first largest value of a row.
+pub fn argmax(row: &[f32]) -> usize {
+    let mut best = 0;
+    for (index, value) in row.iter().enumerate() {
+        if *value > row[best] {
+            best = index;
+        }
+    }
+    best
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn errors_are_counted_by_row() {
+        let logits = [0.0, 2.0, 1.0, 5.0, 5.0, -1.0, 0.0, 0.0, 3.0];
+        assert_eq!(count_errors(&logits, &[1, 0, 2]), 0);
+        assert_eq!(count_errors(&logits, &[0, 1, 2]), 2);
+    }
+}

@@ -1,0 +1,151 @@
+//! What a run tells while it goes: lines of `events.jsonl`, and finer progress for people who watch.
+
+use serde::{Deserialize, Serialize};
+
+/// One line of `events.jsonl`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "lowercase")]
+pub enum Event {
+    /// The run began.
+    Start {
+        /// Seconds since the Unix epoch.
+        time: u64,
+        /// Version of the program.
+        version: String,
+        /// Seed of the run.
+        seed: u64,
+    },
+    /// The run was taken up again.
+    Resume {
+        /// Seconds since the Unix epoch.
+        time: u64,
+        /// Iteration in which it goes on.
+        generation: usize,
+    },
+    /// A pass over the training images ended.
+    Epoch {
+        /// Iteration.
+        generation: usize,
+        /// What is being trained for.
+        phase: Phase,
+        /// Passes done in this phase, counted from 1.
+        epoch: usize,
+        /// Mean loss of the pass; of the largest subnet while pretraining.
+        loss: f64,
+        /// Training images a second.
+        images_per_s: f64,
+        /// Learning rate of the last step.
+        lr: f64,
+    },
+    /// An iteration ended: every member of the archive has been measured.
+    Generation {
+        /// Iteration; 0 is the first archive.
+        generation: usize,
+        /// Members of the archive.
+        archive: usize,
+        /// Non-dominated ones among them.
+        front: usize,
+        /// Share of the reference box that the front dominates.
+        hypervolume: f64,
+        /// Least error in percent.
+        best_error: f64,
+        /// Kendall's tau-b of predicted against measured errors of the newly measured.
+        tau: Option<f64>,
+        /// Spearman's rho of the same.
+        rho: Option<f64>,
+        /// Root of the mean squared difference of the same, in points.
+        rmse: Option<f64>,
+        /// Predicted and measured errors of the newly measured.
+        predicted: Vec<(f64, f64)>,
+        /// Where the time went since the iteration was begun or taken up again.
+        seconds: Seconds,
+    },
+    /// The run is complete.
+    Finish {
+        /// Wall-clock seconds of this process.
+        seconds: f64,
+        /// Largest resident set of this process in MiB, where the system tells.
+        peak_rss_mb: Option<f64>,
+    },
+}
+
+/// Wall-clock seconds of the parts of an iteration.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Seconds {
+    /// Training from nothing (in iteration 0 only).
+    pub pretrain: f64,
+    /// Adaptation.
+    pub adapt: f64,
+    /// Measuring the archive.
+    pub evaluate: f64,
+    /// Fitting the predictor.
+    pub fit: f64,
+    /// The inner search and the survival.
+    pub search: f64,
+}
+
+/// A part of an iteration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Phase {
+    /// Training a supernet from nothing.
+    Pretrain,
+    /// Fitting the predictor and searching.
+    Search,
+    /// Training the supernet on the archive's marginals.
+    Adapt,
+    /// Measuring.
+    Evaluate,
+}
+
+impl Phase {
+    /// The name in files and on screen.
+    pub fn name(self) -> &'static str {
+        match self {
+            Phase::Pretrain => "pretrain",
+            Phase::Search => "search",
+            Phase::Adapt => "adapt",
+            Phase::Evaluate => "evaluate",
+        }
+    }
+}
+
+/// How far a phase has come.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Progress {
+    /// The phase.
+    pub phase: Phase,
+    /// Iteration it belongs to.
+    pub generation: usize,
+    /// The last iteration of the run.
+    pub iterations: usize,
+    /// Steps or networks done.
+    pub done: usize,
+    /// Steps or networks in all.
+    pub total: usize,
+    /// Images a second since the phase began in this process.
+    pub images_per_s: f64,
+    /// Smoothed training loss, where the phase trains.
+    pub loss: Option<f64>,
+}
+
+/// Somebody who watches a run.
+pub trait Observer {
+    /// A line of the event log was written.
+    fn event(&mut self, event: &Event);
+    /// A step was made.
+    fn progress(&mut self, progress: &Progress);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_event_is_one_tagged_line() {
+        let event = Event::Resume { time: 5, generation: 2 };
+        let line = serde_json::to_string(&event).unwrap();
+        assert_eq!(line, r#"{"event":"resume","time":5,"generation":2}"#);
+        assert_eq!(serde_json::from_str::<Event>(&line).unwrap(), event);
+    }
+}

@@ -1,0 +1,97 @@
+//! A supernet from nothing: the sandwich rule with in-place distillation.
+
+use std::sync::Arc;
+
+use nat_data::{ImageSet, Normalisation, Split, Transform};
+use nat_space::{Architecture, Space};
+use nat_supernet::SupernetFile;
+use rand::RngExt;
+
+use crate::{
+    Phase, RunConfig, TransferError, preprocess,
+    schedule::Schedule,
+    sgd::{Sgd, SgdSettings},
+    streams::{Purpose, key, stream},
+    train::sandwich_gradients,
+    training::{Moment, Pass, Training, plan},
+};
+
+/// Constants of the optimizer that trains from nothing.
+pub fn sgd_settings(config: &RunConfig) -> SgdSettings {
+    SgdSettings {
+        momentum: 0.9,
+        nesterov: true,
+        weight_decay: config.pretrain.weight_decay,
+        decay_all: false,
+    }
+}
+
+/// Fresh optimizers, one a supernet.
+pub fn optimizers(config: &RunConfig, supernets: &SupernetFile) -> Vec<Sgd> {
+    let settings = sgd_settings(config);
+    supernets.supernets.iter().map(|supernet| Sgd::new(settings, supernet.parameters().len())).collect()
+}
+
+/// Trains from step `start` on, one width after the other; returns the steps done and the steps in all.
+///
+/// Each step trains the largest subnet on the labels and the smallest and some random ones on its logits, at one
+/// resolution drawn for the batch.
+///
+/// # Errors
+/// An unreadable image, a loss that is no number, or what `watch` fails with.
+pub fn pretrain(
+    set: &Arc<ImageSet>,
+    space: &Space,
+    config: &RunConfig,
+    normalisation: Normalisation,
+    supernets: &mut SupernetFile,
+    optimizers: &mut [Sgd],
+    start: usize,
+    watch: &mut dyn FnMut(Moment<'_>) -> Result<bool, TransferError>,
+) -> Result<(usize, usize), TransferError> {
+    let settings = &config.pretrain;
+    let pass = Pass::new(set.len(Split::Train), settings.batch, settings.epochs, settings.max_steps);
+    let schedule = Schedule {
+        peak: settings.learning_rate,
+        warmup: (settings.warmup * pass.steps as f64) as usize,
+        total: pass.steps,
+    };
+    let stretch = Training::stretch(Phase::Pretrain, 0);
+    let sides: Vec<usize> = space.resolutions.sides().collect();
+    let steps = plan(&vec![pass.steps; supernets.supernets.len()], 0, schedule, |step| {
+        sides[stream(key(config.seed, Purpose::Resolution, stretch, step)).random_range(0..sides.len())]
+    });
+    let training = Training {
+        set,
+        transform: Transform::Train(preprocess::train(&config.augment, normalisation)),
+        pass,
+        steps,
+        phase: Phase::Pretrain,
+        generation: 0,
+        iterations: config.search.iterations,
+        seed: config.seed,
+        threads: preprocess::threads(config.upkeep.loader_threads),
+    };
+    let total = training.steps.len();
+    let done = training.run(
+        supernets,
+        optimizers,
+        start,
+        |supernets, batch, step| {
+            let width = training.steps[step].width;
+            let fit = |architecture: Architecture| Architecture { resolution: batch.resolution, width, ..architecture };
+            let mut rng = stream(key(config.seed, Purpose::Subnet, stretch, step));
+            let mut others = vec![fit(space.architecture(&space.smallest()))];
+            for _ in 0..settings.random_subnets {
+                others.push(fit(space.architecture(&space.sample(&mut rng))));
+            }
+            let largest = fit(space.architecture(&space.largest()));
+            sandwich_gradients(&supernets.supernets[width], batch, &largest, &others, settings.label_smoothing)
+        },
+        watch,
+    )?;
+    if done == total {
+        training.check_weights(supernets)?;
+    }
+    Ok((done, total))
+}

@@ -1,0 +1,452 @@
+//! The loop of Neural Architecture Transfer as a state machine that can be left and entered at any step.
+//!
+//! ```text
+//! pretrain (only from nothing) ─▶ adapt ─▶ evaluate ─▶ complete ─▶ propose ─▶ adapt ─▶ …
+//! ```
+
+use std::{
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
+
+use nat_data::{ImageSet, Split};
+use nat_predictor::metrics;
+use nat_space::Genotype;
+use nat_supernet::SupernetFile;
+
+use crate::{
+    Evaluator, Event, Member, Observer, Phase, Progress, RunDirectory, RunRecord, Seconds, TransferError, adapt,
+    archive,
+    checkpoint::{self, Candidate, Position, State, Weights},
+    directory::{ArchiveLine, RunLock},
+    pretrain, propose,
+    sgd::Sgd,
+    training::{Moment, Pass},
+};
+
+/// How a call of [`Run::go`] ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// The last iteration is complete.
+    Finished,
+    /// It was asked to stop; the state is saved.
+    Interrupted,
+}
+
+/// A run under way.
+pub struct Run {
+    directory: RunDirectory,
+    record: RunRecord,
+    set: Arc<ImageSet>,
+    supernets: SupernetFile,
+    optimizers: Vec<Sgd>,
+    state: State,
+    directions: Vec<Vec<f64>>,
+    evaluator: Evaluator,
+    seconds: Seconds,
+    begun: Instant,
+    saved: Instant,
+    _lock: RunLock,
+}
+
+impl Run {
+    /// Starts a run in a new directory. `pretrained` says whether the supernets know anything yet.
+    ///
+    /// # Errors
+    /// The directory is taken or cannot be written.
+    pub fn create(
+        directory: RunDirectory,
+        record: RunRecord,
+        set: Arc<ImageSet>,
+        supernets: SupernetFile,
+        pretrained: bool,
+    ) -> Result<Run, TransferError> {
+        let designs = propose::initial_designs(&record.space, &record.config);
+        directory.create(&record)?;
+        let lock = directory.lock()?;
+        let state = State {
+            generation: 0,
+            position: if pretrained { Position::Adapt { step: 0 } } else { Position::Pretrain { step: 0 } },
+            candidates: designs.iter().map(|genes| Candidate::new(genes, None)).collect(),
+            archive: Vec::new(),
+            reference: Vec::new(),
+        };
+        let mut run = Run::assemble(directory, record, set, supernets, state, lock);
+        run.save()?;
+        let seed = run.record.config.seed;
+        let version = env!("CARGO_PKG_VERSION").into();
+        run.directory.append_event(&Event::Start { time: now(), version, seed })?;
+        Ok(run)
+    }
+
+    /// Takes up a run where it was saved last.
+    ///
+    /// # Errors
+    /// Another process has the run, the data set has changed, or a file cannot be read.
+    pub fn resume(directory: RunDirectory, set: Arc<ImageSet>) -> Result<Run, TransferError> {
+        let record = directory.record()?;
+        let lock = directory.lock()?;
+        if set.hash() != record.data.hash {
+            return Err(TransferError::Directory {
+                path: record.data.path.clone().into(),
+                reason: format!(
+                    "the data set has changed since the run began (its hash is {}, was {}): restore it, or start anew",
+                    set.hash(),
+                    record.data.hash
+                ),
+            });
+        }
+        let (state, Weights { supernets, velocities }) = checkpoint::load(&directory)?;
+        let mut run = Run::assemble(directory, record, set, supernets, state, lock);
+        for ((optimizer, velocities), supernet) in
+            run.optimizers.iter_mut().zip(velocities).zip(&run.supernets.supernets)
+        {
+            optimizer.restore(velocities, supernet.device());
+        }
+        run.rewind()?;
+        Ok(run)
+    }
+
+    fn assemble(
+        directory: RunDirectory,
+        record: RunRecord,
+        set: Arc<ImageSet>,
+        supernets: SupernetFile,
+        state: State,
+        lock: RunLock,
+    ) -> Run {
+        let optimizers = match state.position {
+            Position::Pretrain { .. } => pretrain::optimizers(&record.config, &supernets),
+            _ => adapt::optimizers(&record.config, &supernets),
+        };
+        Run {
+            directions: propose::directions(&record.config),
+            evaluator: Evaluator::new(Arc::clone(&set), &record.config, record.data.normalisation()),
+            directory,
+            record,
+            set,
+            supernets,
+            optimizers,
+            state,
+            seconds: Seconds::default(),
+            begun: Instant::now(),
+            saved: Instant::now(),
+            _lock: lock,
+        }
+    }
+
+    /// Brings the text files back to the saved state: what came after it will be measured and logged again.
+    fn rewind(&mut self) -> Result<(), TransferError> {
+        let generation = self.state.generation;
+        let complete = self.state.position == Position::Complete;
+        let archive = self.archive()?;
+        self.directory.write_archive(generation, if complete { &archive } else { &[] })?;
+        if !archive.is_empty() {
+            self.directory.write_front(&archive::front(&archive, &self.record.config.objectives))?;
+        }
+        let images = self.set.len(Split::Train);
+        let config = &self.record.config;
+        // Passes over the images that the saved state contains, by phase; `usize::MAX` stands for all.
+        let (pretrained, adapted) = match self.state.position {
+            Position::Pretrain { step } => {
+                let settings = &config.pretrain;
+                (step / Pass::new(images, settings.batch, settings.epochs, 0).steps_per_epoch, 0)
+            }
+            Position::Adapt { step } => {
+                let settings = &config.adapt;
+                (usize::MAX, step / Pass::new(images, settings.batch, settings.epochs, 0).steps_per_epoch)
+            }
+            Position::Evaluate { .. } | Position::Complete => (usize::MAX, usize::MAX),
+        };
+        self.directory.rewind_events(|event| match event {
+            Event::Start { .. } | Event::Resume { .. } => true,
+            Event::Finish { .. } => false,
+            Event::Epoch { phase: Phase::Pretrain, epoch, .. } => *epoch <= pretrained,
+            Event::Epoch { generation: g, epoch, .. } => {
+                *g < generation || (*g == generation && *epoch <= adapted)
+            }
+            Event::Generation { generation: g, .. } => *g < generation || (complete && *g == generation),
+        })?;
+        self.directory.append_event(&Event::Resume { time: now(), generation })
+    }
+
+    /// Whether every iteration is complete.
+    pub fn is_finished(&self) -> bool {
+        self.state.position == Position::Complete && self.state.generation >= self.record.config.search.iterations
+    }
+
+    /// The measured members of the last finished iteration.
+    ///
+    /// # Errors
+    /// A saved genotype does not belong to the space.
+    pub fn archive(&self) -> Result<Vec<Member>, TransferError> {
+        self.state.archive.iter().map(|line| line.member(&self.record.space)).collect()
+    }
+
+    /// Works until the last iteration is complete or `stop` is set, in which case the state is saved.
+    ///
+    /// # Errors
+    /// An unreadable image, a full disk, a loss that is no number. The last saved state stays as it was.
+    pub fn go(&mut self, observer: &mut (dyn Observer + Send), stop: &AtomicBool) -> Result<Outcome, TransferError> {
+        while !self.is_finished() {
+            match self.state.position.clone() {
+                Position::Pretrain { step } => self.pretrain(step, observer, stop)?,
+                Position::Adapt { step } => self.adapt(step, observer, stop)?,
+                Position::Evaluate { errors } => self.evaluate(errors, observer, stop)?,
+                Position::Complete => self.propose(observer)?,
+            }
+            if stop.load(Ordering::Relaxed) && !self.is_finished() {
+                if self.state.position != Position::Complete {
+                    self.save()?;
+                }
+                return Ok(Outcome::Interrupted);
+            }
+        }
+        let event = Event::Finish { seconds: self.begun.elapsed().as_secs_f64(), peak_rss_mb: peak_rss_mb() };
+        self.directory.append_event(&event)?;
+        observer.event(&event);
+        Ok(Outcome::Finished)
+    }
+
+    fn pretrain(
+        &mut self,
+        start: usize,
+        observer: &mut (dyn Observer + Send),
+        stop: &AtomicBool,
+    ) -> Result<(), TransferError> {
+        let begun = Instant::now();
+        let normalisation = self.record.data.normalisation();
+        let Run { record, set, supernets, optimizers, directory, state, saved, .. } = self;
+        let mut keeper = Keeper { directory, state, saved, observer, stop, save_seconds: record.config.upkeep.save_seconds };
+        let (done, total) = pretrain::pretrain(
+            set,
+            &record.space,
+            &record.config,
+            normalisation,
+            supernets,
+            optimizers,
+            start,
+            &mut |moment| keeper.keep(moment, |step| Position::Pretrain { step }),
+        )?;
+        self.seconds.pretrain += begun.elapsed().as_secs_f64();
+        if done == total {
+            self.optimizers = adapt::optimizers(&self.record.config, &self.supernets);
+            self.state.position = Position::Adapt { step: 0 };
+            self.save()?;
+        }
+        Ok(())
+    }
+
+    fn adapt(
+        &mut self,
+        start: usize,
+        observer: &mut (dyn Observer + Send),
+        stop: &AtomicBool,
+    ) -> Result<(), TransferError> {
+        let begun = Instant::now();
+        let candidates = self.candidates()?;
+        let normalisation = self.record.data.normalisation();
+        let Run { record, set, supernets, optimizers, directory, state, saved, .. } = self;
+        let generation = state.generation;
+        let mut keeper = Keeper { directory, state, saved, observer, stop, save_seconds: record.config.upkeep.save_seconds };
+        let (done, total) = adapt::adapt(
+            set,
+            &record.space,
+            &record.config,
+            normalisation,
+            &candidates,
+            generation,
+            supernets,
+            optimizers,
+            start,
+            &mut |moment| keeper.keep(moment, |step| Position::Adapt { step }),
+        )?;
+        self.seconds.adapt += begun.elapsed().as_secs_f64();
+        if done == total {
+            self.state.position = Position::Evaluate { errors: vec![None; candidates.len()] };
+        }
+        Ok(())
+    }
+
+    fn evaluate(
+        &mut self,
+        mut errors: Vec<Option<f64>>,
+        observer: &mut (dyn Observer + Send),
+        stop: &AtomicBool,
+    ) -> Result<(), TransferError> {
+        let begun = Instant::now();
+        let candidates = self.candidates()?;
+        let (generation, iterations) = (self.state.generation, self.record.config.search.iterations);
+        let watcher = Mutex::new(&mut *observer);
+        self.evaluator.measure(
+            &self.supernets.supernets,
+            &self.record.space,
+            &candidates,
+            &mut errors,
+            &|done, images| {
+                let progress = Progress {
+                    phase: Phase::Evaluate,
+                    generation,
+                    iterations,
+                    done,
+                    total: candidates.len(),
+                    images_per_s: images as f64 / begun.elapsed().as_secs_f64(),
+                    loss: None,
+                };
+                watcher.lock().expect("no worker panics while it holds the lock").progress(&progress);
+            },
+            stop,
+        )?;
+        self.seconds.evaluate += begun.elapsed().as_secs_f64();
+        match errors.iter().copied().collect::<Option<Vec<f64>>>() {
+            Some(errors) => self.finish_iteration(&candidates, &errors, observer),
+            None => {
+                self.state.position = Position::Evaluate { errors };
+                Ok(())
+            }
+        }
+    }
+
+    /// Turns measured candidates into the archive, writes everything and commits the iteration.
+    fn finish_iteration(
+        &mut self,
+        candidates: &[Genotype],
+        errors: &[f64],
+        observer: &mut (dyn Observer + Send),
+    ) -> Result<(), TransferError> {
+        let (space, objectives) = (&self.record.space, &self.record.config.objectives);
+        let classes = self.record.data.classes.len();
+        let members: Vec<Member> = candidates
+            .iter()
+            .zip(errors)
+            .map(|(genes, &error)| propose::costed(space, classes, genes.clone(), error))
+            .collect();
+        let values = archive::rows(&members, objectives);
+        if self.state.reference.is_empty() {
+            self.state.reference = archive::reference_point(&values);
+        }
+        let front = archive::front(&members, objectives);
+        let newcomers: Vec<(f64, f64)> = self
+            .state
+            .candidates
+            .iter()
+            .zip(errors)
+            .filter_map(|(candidate, &measured)| Some((candidate.predicted?, measured)))
+            .collect();
+        let (predicted, measured): (Vec<f64>, Vec<f64>) = newcomers.iter().copied().unzip();
+        let judged = newcomers.len() >= 3;
+        let generation = self.state.generation;
+        let event = Event::Generation {
+            generation,
+            archive: members.len(),
+            front: front.len(),
+            hypervolume: archive::hypervolume_share(&values, &self.state.reference),
+            best_error: members.iter().map(|member| member.error).fold(f64::INFINITY, f64::min),
+            tau: judged.then(|| metrics::kendall_tau(&predicted, &measured)).flatten(),
+            rho: judged.then(|| metrics::spearman(&predicted, &measured)).flatten(),
+            rmse: judged.then(|| metrics::rmse(&predicted, &measured)).flatten(),
+            predicted: newcomers,
+            seconds: std::mem::take(&mut self.seconds),
+        };
+        self.state.archive = members.iter().map(|member| ArchiveLine::of(generation, member)).collect();
+        self.state.position = Position::Complete;
+        // The saved state is the commit: what is written before it is taken back by a resume that does not find it.
+        self.directory.write_archive(generation, &members)?;
+        self.directory.write_front(&front)?;
+        self.directory.append_event(&event)?;
+        self.save()?;
+        observer.event(&event);
+        Ok(())
+    }
+
+    fn propose(&mut self, observer: &mut (dyn Observer + Send)) -> Result<(), TransferError> {
+        let generation = self.state.generation + 1;
+        observer.progress(&Progress {
+            phase: Phase::Search,
+            generation,
+            iterations: self.record.config.search.iterations,
+            done: 0,
+            total: 1,
+            images_per_s: 0.0,
+            loss: None,
+        });
+        let archive = self.archive()?;
+        let proposal = propose::propose(
+            &self.record.space,
+            &self.record.config,
+            self.record.data.classes.len(),
+            &archive,
+            &self.directions,
+            generation,
+        )?;
+        self.seconds.fit += proposal.fit_seconds;
+        self.seconds.search += proposal.search_seconds;
+        let known: std::collections::BTreeSet<&Genotype> = archive.iter().map(|member| &member.genes).collect();
+        self.state.candidates = proposal
+            .members
+            .iter()
+            .map(|member| Candidate::new(&member.genes, (!known.contains(&member.genes)).then_some(member.error)))
+            .collect();
+        self.state.generation = generation;
+        self.state.position = Position::Adapt { step: 0 };
+        Ok(())
+    }
+
+    fn candidates(&self) -> Result<Vec<Genotype>, TransferError> {
+        let space = &self.record.space;
+        self.state.candidates.iter().map(|candidate| Ok(space.parse(&candidate.genes)?)).collect()
+    }
+
+    fn save(&mut self) -> Result<(), TransferError> {
+        self.saved = Instant::now();
+        checkpoint::save(&self.directory, &self.state, &self.supernets, &self.optimizers)
+    }
+}
+
+/// What happens between two training steps: logging, saving, and the question whether to stop.
+struct Keeper<'a> {
+    directory: &'a RunDirectory,
+    state: &'a mut State,
+    saved: &'a mut Instant,
+    observer: &'a mut (dyn Observer + Send),
+    stop: &'a AtomicBool,
+    save_seconds: u64,
+}
+
+impl Keeper<'_> {
+    fn keep(
+        &mut self,
+        moment: Moment<'_>,
+        position: impl Fn(usize) -> Position,
+    ) -> Result<bool, TransferError> {
+        self.state.position = position(moment.done);
+        self.observer.progress(&moment.progress);
+        if let Some(event) = &moment.epoch {
+            self.directory.append_event(event)?;
+            self.observer.event(event);
+        }
+        if self.stop.load(Ordering::Relaxed) {
+            return Ok(false);
+        }
+        if self.saved.elapsed() >= Duration::from_secs(self.save_seconds) {
+            checkpoint::save(self.directory, self.state, moment.supernets, moment.optimizers)?;
+            *self.saved = Instant::now();
+        }
+        Ok(true)
+    }
+}
+
+fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}
+
+/// Largest resident set of this process in MiB, from `/proc` where there is one.
+fn peak_rss_mb() -> Option<f64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find(|line| line.starts_with("VmHWM:"))?;
+    let kib: f64 = line.split_whitespace().nth(1)?.parse().ok()?;
+    Some(kib / 1024.0)
+}

@@ -1,0 +1,162 @@
+//! Stochastic gradient descent with Nesterov momentum over a supernet's parameters.
+
+use burn::tensor::{Device, Tensor, TensorData};
+use nat_supernet::{Kind, Parameter};
+
+use crate::config::Adaptation;
+
+/// PyTorch's rule: `d = g + decay * p`, `v = momentum * v + d` (`v = d` at first), then `p -= rate * (d + momentum * v)`
+/// with Nesterov's form and `p -= rate * v` without.
+///
+/// A step touches the parameters that took part in it: blocks that every sampled subnet skips keep weights and
+/// velocities. Inside a tensor that took part the whole tensor moves: channels outside the active slice have gradient
+/// zero, yet momentum and weight decay act on them, as in PyTorch.
+#[derive(Clone, Debug)]
+pub struct Sgd {
+    settings: SgdSettings,
+    velocities: Vec<Option<Tensor<1>>>,
+}
+
+/// Constants of [`Sgd`].
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct SgdSettings {
+    /// Share of the velocity that a step keeps.
+    pub momentum: f64,
+    /// Nesterov's form.
+    pub nesterov: bool,
+    /// Weight decay.
+    pub weight_decay: f64,
+    /// Whether batch-norm parameters and biases decay too.
+    pub decay_all: bool,
+}
+
+impl From<&Adaptation> for SgdSettings {
+    fn from(adapt: &Adaptation) -> Self {
+        SgdSettings {
+            momentum: adapt.momentum,
+            nesterov: adapt.nesterov,
+            weight_decay: adapt.weight_decay,
+            decay_all: adapt.decay_all,
+        }
+    }
+}
+
+impl Sgd {
+    /// An optimizer at rest for `parameters` tensors.
+    pub fn new(settings: SgdSettings, parameters: usize) -> Sgd {
+        Sgd { settings, velocities: vec![None; parameters] }
+    }
+
+    /// Moves the parameters that have a gradient.
+    ///
+    /// # Panics
+    /// The lists differ in length.
+    pub fn step(&mut self, parameters: &mut [Parameter], gradients: Vec<Option<Tensor<1>>>, rate: f64) {
+        assert_eq!(parameters.len(), gradients.len(), "one gradient slot a parameter");
+        let SgdSettings { momentum, nesterov, weight_decay, decay_all } = self.settings;
+        for ((parameter, gradient), slot) in parameters.iter_mut().zip(gradients).zip(&mut self.velocities) {
+            let Some(gradient) = gradient else { continue };
+            let value = parameter.value();
+            let decays = weight_decay > 0.0 && (decay_all || parameter.kind() == Kind::Weight);
+            let direction =
+                if decays { gradient + value.clone().mul_scalar(weight_decay) } else { gradient };
+            let velocity = match slot.take() {
+                Some(velocity) => velocity.mul_scalar(momentum) + direction.clone(),
+                None => direction.clone(),
+            };
+            let change =
+                if nesterov { direction + velocity.clone().mul_scalar(momentum) } else { velocity.clone() };
+            *slot = Some(velocity);
+            parameter.set(value - change.mul_scalar(rate));
+        }
+    }
+
+    /// The velocities in parameter order; `None` where a parameter has not been touched yet.
+    pub fn velocities(&self) -> Vec<Option<Vec<f32>>> {
+        self.velocities
+            .iter()
+            .map(|slot| {
+                let tensor = slot.clone()?;
+                Some(tensor.into_data().try_to_vec().expect("velocities are 32-bit floats"))
+            })
+            .collect()
+    }
+
+    /// Puts back what [`Sgd::velocities`] gave.
+    pub fn restore(&mut self, velocities: Vec<Option<Vec<f32>>>, device: &Device) {
+        self.velocities = velocities
+            .into_iter()
+            .map(|slot| {
+                let values = slot?;
+                let length = values.len();
+                Some(Tensor::from_data(TensorData::new(values, [length]), device))
+            })
+            .collect();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use nat_space::Space;
+    use nat_supernet::Supernet;
+
+    use super::*;
+
+    fn constant(length: usize, value: f32, device: &Device) -> Tensor<1> {
+        Tensor::from_data(TensorData::new(vec![value; length], [length]), device)
+    }
+
+    #[test]
+    fn follows_the_rule_by_hand_and_leaves_untouched_parameters_alone() {
+        let mut supernet = Supernet::new(&Space::builtin("tiny").unwrap(), 0, 3, 1);
+        let settings = SgdSettings { momentum: 0.9, nesterov: true, weight_decay: 0.1, decay_all: false };
+        let count = supernet.parameters().len();
+        let mut sgd = Sgd::new(settings, count);
+        let before: Vec<Vec<f32>> = supernet.parameters().iter().map(Parameter::to_vec).collect();
+        let device = supernet.device().clone();
+        let weight = supernet.parameters().iter().position(|p| p.kind() == Kind::Weight).unwrap();
+        let norm = supernet.parameters().iter().position(|p| p.kind() == Kind::Norm).unwrap();
+        for _ in 0..2 {
+            let mut gradients = vec![None; count];
+            for index in [weight, norm] {
+                gradients[index] = Some(constant(before[index].len(), 0.5, &device));
+            }
+            sgd.step(supernet.parameters_mut(), gradients, 0.1);
+        }
+        let by_hand = |start: f32, decay: f32| {
+            let (mut p, mut v) = (start, 0.0);
+            for _ in 0..2 {
+                let d = 0.5 + decay * p;
+                v = 0.9 * v + d;
+                p -= 0.1 * (d + 0.9 * v);
+            }
+            p
+        };
+        for (index, parameter) in supernet.parameters().iter().enumerate() {
+            let decay = if index == weight { 0.1 } else { 0.0 };
+            for (&was, is) in before[index].iter().zip(parameter.to_vec()) {
+                if index == weight || index == norm {
+                    assert!((by_hand(was, decay) - is).abs() < 1e-6);
+                } else {
+                    assert_eq!(was, is);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn velocities_survive_a_round_trip() {
+        let mut supernet = Supernet::new(&Space::builtin("tiny").unwrap(), 0, 3, 1);
+        let settings = SgdSettings { momentum: 0.9, nesterov: false, weight_decay: 0.0, decay_all: true };
+        let count = supernet.parameters().len();
+        let device = supernet.device().clone();
+        let mut sgd = Sgd::new(settings, count);
+        let mut gradients = vec![None; count];
+        gradients[0] = Some(constant(supernet.parameters()[0].len(), 0.25, &device));
+        sgd.step(supernet.parameters_mut(), gradients, 0.1);
+        let mut copy = Sgd::new(settings, count);
+        copy.restore(sgd.velocities(), &device);
+        assert_eq!(copy.velocities(), sgd.velocities());
+        assert!(copy.velocities()[1].is_none());
+    }
+}

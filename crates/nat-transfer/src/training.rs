@@ -1,0 +1,257 @@
+//! A stretch of training: which step trains what, and the loop over the steps.
+
+use std::{sync::Arc, time::Instant};
+
+use nat_data::{Batch, BatchRequest, ImageSet, Loader, Split, Transform};
+use nat_supernet::SupernetFile;
+
+use crate::{
+    Event, Phase, Progress, TransferError,
+    schedule::Schedule,
+    sgd::Sgd,
+    streams::{Purpose, key},
+    train::Gradients,
+};
+
+/// The size of a stretch: whole batches, so many a pass over the training images.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pass {
+    /// Images a step.
+    pub batch: usize,
+    /// Steps that see every image once, the rest of less than a batch left out.
+    pub steps_per_epoch: usize,
+    /// Steps of the stretch for one supernet.
+    pub steps: usize,
+}
+
+impl Pass {
+    /// `epochs` passes over `images` training images, cut at `max_steps` unless that is 0.
+    pub fn new(images: usize, batch: usize, epochs: usize, max_steps: usize) -> Pass {
+        let batch = batch.min(images);
+        let steps_per_epoch = images / batch;
+        let steps = epochs * steps_per_epoch;
+        Pass { batch, steps_per_epoch, steps: if max_steps == 0 { steps } else { steps.min(max_steps) } }
+    }
+}
+
+/// One step of a stretch.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct PlannedStep {
+    /// Index of the supernet that is trained.
+    pub width: usize,
+    /// Side of the batch's images.
+    pub resolution: usize,
+    /// Learning rate.
+    pub rate: f64,
+}
+
+/// The steps of a stretch: `counts[width]` steps for one supernet after the other. Each follows the schedule from
+/// `offset` on (paper profile: a supernet with share p uses the first part of the iteration's segment).
+pub fn plan(
+    counts: &[usize],
+    offset: usize,
+    schedule: Schedule,
+    mut resolution: impl FnMut(usize) -> usize,
+) -> Vec<PlannedStep> {
+    let steps = counts.iter().enumerate().flat_map(|(width, &count)| (0..count).map(move |local| (width, local)));
+    steps
+        .enumerate()
+        .map(|(step, (width, local))| PlannedStep {
+            width,
+            resolution: resolution(step),
+            rate: schedule.rate(offset + local),
+        })
+        .collect()
+}
+
+/// Everything that a stretch needs besides the supernets.
+pub struct Training<'a> {
+    /// The images.
+    pub set: &'a Arc<ImageSet>,
+    /// Their augmentation.
+    pub transform: Transform,
+    /// Its size.
+    pub pass: Pass,
+    /// Its steps.
+    pub steps: Vec<PlannedStep>,
+    /// What it is for.
+    pub phase: Phase,
+    /// Iteration it belongs to.
+    pub generation: usize,
+    /// The last iteration of the run.
+    pub iterations: usize,
+    /// Seed of the run.
+    pub seed: u64,
+    /// Threads that prepare images.
+    pub threads: usize,
+}
+
+/// What is told after each step.
+pub struct Moment<'a> {
+    /// Steps done.
+    pub done: usize,
+    /// The same for people who watch.
+    pub progress: Progress,
+    /// Present where the step ends a pass over the images.
+    pub epoch: Option<Event>,
+    /// The supernets after the step.
+    pub supernets: &'a SupernetFile,
+    /// Their optimizers after the step.
+    pub optimizers: &'a [Sgd],
+}
+
+impl Training<'_> {
+    /// Number of the key of this stretch's random streams: 0 for pretraining, 1 + iteration for adaptation.
+    pub fn stretch(phase: Phase, generation: usize) -> usize {
+        if phase == Phase::Pretrain { 0 } else { 1 + generation }
+    }
+
+    /// Runs the steps from `start` on. `gradients` gives a step's gradients and loss; `watch` is told of every step and
+    /// says whether to go on. Returns the number of steps done.
+    ///
+    /// # Errors
+    /// An unreadable image, a loss that is no number, or what `watch` fails with.
+    pub fn run(
+        &self,
+        supernets: &mut SupernetFile,
+        optimizers: &mut [Sgd],
+        start: usize,
+        gradients: impl Fn(&SupernetFile, &Batch, usize) -> (Gradients, f32),
+        watch: &mut dyn FnMut(Moment<'_>) -> Result<bool, TransferError>,
+    ) -> Result<usize, TransferError> {
+        let total = self.steps.len();
+        let begun = Instant::now();
+        let mut mean = Mean::default();
+        let mut smooth: Option<f64> = None;
+        let mut epoch_begun = Instant::now();
+        let loader =
+            Loader::new(Arc::clone(self.set), self.transform, self.requests(start), self.threads, 4);
+        for (step, batch) in (start..).zip(loader) {
+            let batch = batch?;
+            let planned = self.steps[step];
+            let (gradients, loss) = gradients(supernets, &batch, step);
+            if !loss.is_finite() {
+                return Err(self.diverged(loss, step));
+            }
+            optimizers[planned.width].step(
+                supernets.supernets[planned.width].parameters_mut(),
+                gradients,
+                planned.rate,
+            );
+            mean.add(f64::from(loss));
+            smooth = Some(smooth.map_or(f64::from(loss), |old| 0.9 * old + 0.1 * f64::from(loss)));
+            let done = step + 1;
+            let images = (done - start) * self.pass.batch;
+            let ends_epoch = done % self.pass.steps_per_epoch == 0 || done == total;
+            let epoch = ends_epoch.then(|| {
+                let seconds = epoch_begun.elapsed().as_secs_f64();
+                epoch_begun = Instant::now();
+                let (loss, steps) = mean.take();
+                Event::Epoch {
+                    generation: self.generation,
+                    phase: self.phase,
+                    epoch: done.div_ceil(self.pass.steps_per_epoch),
+                    loss,
+                    images_per_s: (steps * self.pass.batch) as f64 / seconds,
+                    lr: planned.rate,
+                }
+            });
+            let progress = Progress {
+                phase: self.phase,
+                generation: self.generation,
+                iterations: self.iterations,
+                done,
+                total,
+                images_per_s: images as f64 / begun.elapsed().as_secs_f64(),
+                loss: smooth,
+            };
+            if !watch(Moment { done, progress, epoch, supernets, optimizers })? {
+                return Ok(done);
+            }
+        }
+        Ok(total)
+    }
+
+    /// Checks that every weight is a number: a diverging last step would otherwise only show in the measurements.
+    ///
+    /// # Errors
+    /// A weight is not finite.
+    pub fn check_weights(&self, supernets: &SupernetFile) -> Result<(), TransferError> {
+        for supernet in &supernets.supernets {
+            for parameter in supernet.parameters() {
+                if let Some(&bad) = parameter.to_vec().iter().find(|value| !value.is_finite()) {
+                    return Err(self.diverged(bad, self.steps.len()));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn diverged(&self, loss: f32, step: usize) -> TransferError {
+        let phase = self.phase.name();
+        TransferError::Diverged { loss, generation: self.generation, phase, step, key: phase }
+    }
+
+    fn requests(&self, start: usize) -> Vec<BatchRequest> {
+        let stretch = Training::stretch(self.phase, self.generation);
+        let images = self.set.len(Split::Train);
+        let mut order = (usize::MAX, Vec::new());
+        (start..self.steps.len())
+            .map(|step| {
+                let (epoch, place) = (step / self.pass.steps_per_epoch, step % self.pass.steps_per_epoch);
+                if order.0 != epoch {
+                    order = (epoch, nat_data::shuffled(images, &key(self.seed, Purpose::Shuffle, stretch, epoch)));
+                }
+                BatchRequest {
+                    split: Split::Train,
+                    indices: order.1[place * self.pass.batch..(place + 1) * self.pass.batch].to_vec(),
+                    resolution: self.steps[step].resolution,
+                    key: key(self.seed, Purpose::Augmentation, stretch, step),
+                }
+            })
+            .collect()
+    }
+}
+
+#[derive(Default)]
+struct Mean {
+    sum: f64,
+    count: usize,
+}
+
+impl Mean {
+    fn add(&mut self, value: f64) {
+        self.sum += value;
+        self.count += 1;
+    }
+
+    /// Mean and count, starting afresh.
+    fn take(&mut self) -> (f64, usize) {
+        let taken = std::mem::take(self);
+        (taken.sum / taken.count as f64, taken.count)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pass_has_whole_batches_and_respects_the_bound() {
+        assert_eq!(Pass::new(100, 32, 5, 0), Pass { batch: 32, steps_per_epoch: 3, steps: 15 });
+        assert_eq!(Pass::new(100, 32, 5, 7).steps, 7);
+        assert_eq!(Pass::new(10, 32, 2, 0), Pass { batch: 10, steps_per_epoch: 1, steps: 2 });
+    }
+
+    #[test]
+    fn widths_share_the_steps_and_each_starts_its_segment_anew() {
+        let schedule = Schedule { peak: 1.0, warmup: 0, total: 40 };
+        let steps = plan(&[2, 3], 10, schedule, |step| 32 + step);
+        assert_eq!(steps.len(), 5);
+        assert_eq!(steps.iter().map(|step| step.width).collect::<Vec<_>>(), [0, 0, 1, 1, 1]);
+        assert_eq!(steps[0].rate, schedule.rate(10));
+        assert_eq!(steps[2].rate, schedule.rate(10));
+        assert_eq!(steps[4].rate, schedule.rate(12));
+        assert_eq!(steps[4].resolution, 36);
+    }
+}

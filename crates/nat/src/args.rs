@@ -1,0 +1,297 @@
+//! Every argument, declared once.
+
+use std::path::PathBuf;
+
+use clap::{Args as Group, Parser, Subcommand, ValueEnum};
+
+/// Neural Architecture Transfer: from a folder of labelled images to a front of networks ready to deploy.
+#[derive(Parser)]
+#[command(name = "nat", version, propagate_version = true)]
+pub struct Args {
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Subcommand)]
+pub enum Command {
+    /// The main job on the built-in images: nothing to download
+    Demo(Demo),
+    /// The main job: adapt a supernet to your images and search it for a front of networks
+    Search(Search),
+    /// Go on with an interrupted run; the result is the same to the byte
+    Resume(Resume),
+    /// What a data set holds; reads and decodes all of it, writes nothing
+    Data(Data),
+    /// Train a supernet from nothing
+    Pretrain(Pretrain),
+    /// Bring foreign weights in
+    #[command(subcommand)]
+    Import(Import),
+    /// Search spaces
+    #[command(subcommand)]
+    Space(Space),
+    /// The networks a run has found
+    Front(Front),
+    /// One network of a run's front
+    Pick(Pick),
+    /// Write one network as a deployable file
+    Export(Export),
+    /// Error of a network on a data set
+    Eval(Eval),
+    /// Classes of single images
+    Predict(Predict),
+    /// A run as one self-contained page
+    Report(Report),
+}
+
+#[derive(Group)]
+pub struct Demo {
+    /// Folder of the run
+    #[arg(long, default_value = "nat-demo", value_name = "DIR")]
+    pub out: PathBuf,
+    /// Seed of the run
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
+    /// The shortest form: a few steps of everything, to see that it works
+    #[arg(long)]
+    pub smoke: bool,
+}
+
+#[derive(Group)]
+pub struct Search {
+    /// Folder or tar of class folders, with or without train/ val/ test/
+    #[arg(long, value_name = "PATH")]
+    pub data: String,
+    /// A supernet file, or `scratch` to train one of --space first
+    #[arg(long, value_name = "FILE|scratch")]
+    pub supernet: String,
+    /// Search space: a built-in name or a TOML file; by default the supernet's own, and `tiny` from scratch
+    #[arg(long, value_name = "NAME|FILE")]
+    pub space: Option<String>,
+    /// What networks are judged by: error, madds, params in any combination
+    #[arg(long, default_value = "error,madds", value_name = "LIST")]
+    pub objectives: String,
+    /// Folder of the run
+    #[arg(long, value_name = "RUN")]
+    pub out: PathBuf,
+    #[command(flatten)]
+    pub settings: Settings,
+}
+
+#[derive(Group)]
+pub struct Settings {
+    /// Defaults to start from: quick (minutes), standard (hours), paper
+    #[arg(long, default_value = "quick")]
+    pub preset: String,
+    /// TOML file laid over the preset
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// One setting, such as search.iterations=10; may be repeated
+    #[arg(long, value_name = "a.b=c")]
+    pub set: Vec<String>,
+    /// Seed of every random stream; 1 unless the file says otherwise
+    #[arg(long)]
+    pub seed: Option<u64>,
+}
+
+#[derive(Group)]
+pub struct Resume {
+    /// Folder of the run
+    pub run: PathBuf,
+}
+
+#[derive(Group)]
+pub struct Data {
+    /// Folder or tar of class folders
+    pub path: String,
+    /// For machines
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Group)]
+pub struct Pretrain {
+    /// Folder or tar of class folders
+    #[arg(long, value_name = "PATH")]
+    pub data: String,
+    /// Search space: a built-in name or a TOML file
+    #[arg(long, value_name = "NAME|FILE")]
+    pub space: String,
+    /// Supernet file to write
+    #[arg(long, value_name = "FILE")]
+    pub out: PathBuf,
+    #[command(flatten)]
+    pub settings: Settings,
+}
+
+#[derive(Subcommand)]
+pub enum Import {
+    /// A once-for-all MobileNetV3 supernet checkpoint (.pth)
+    Ofa {
+        /// PyTorch checkpoint
+        file: PathBuf,
+        /// Supernet file to write
+        #[arg(long, value_name = "FILE")]
+        out: PathBuf,
+    },
+}
+
+#[derive(Subcommand)]
+pub enum Space {
+    /// The built-in spaces
+    List {
+        /// For machines
+        #[arg(long)]
+        json: bool,
+    },
+    /// A space as TOML
+    Show {
+        /// Built-in name or TOML file
+        space: String,
+    },
+    /// Architecture and exact costs of a genotype
+    Count {
+        /// Built-in name or TOML file
+        space: String,
+        /// Comma-separated genotype, or `max` or `min`
+        #[arg(long)]
+        genes: String,
+        /// Classes of the classifier
+        #[arg(long, default_value_t = 1000)]
+        classes: usize,
+        /// For machines
+        #[arg(long)]
+        json: bool,
+    },
+    /// Random genotypes without repetition
+    Sample {
+        /// Built-in name or TOML file
+        space: String,
+        /// How many
+        #[arg(short, default_value_t = 10)]
+        n: usize,
+        /// Seed
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+    },
+}
+
+#[derive(Group)]
+pub struct Front {
+    /// Folder of the run
+    pub run: PathBuf,
+    /// Measure the front on the test split (once; the result is kept)
+    #[arg(long)]
+    pub test: bool,
+    /// A JSON line a network
+    #[arg(long, conflicts_with = "csv")]
+    pub json: bool,
+    /// Comma-separated values
+    #[arg(long)]
+    pub csv: bool,
+}
+
+#[derive(Group)]
+pub struct Choice {
+    /// Limits, such as "madds<=200M,error<30"
+    #[arg(long, value_name = "LIMITS", alias = "where")]
+    pub r#where: Option<String>,
+    /// The objective that decides among the admitted networks
+    #[arg(long, default_value = "error", value_name = "OBJECTIVE")]
+    pub best: String,
+}
+
+#[derive(Group)]
+pub struct Pick {
+    /// Folder of the run
+    pub run: PathBuf,
+    #[command(flatten)]
+    pub choice: Choice,
+    /// Show the high-trade-off points instead: where more of one objective costs most of another
+    #[arg(long, value_name = "K", num_args = 0..=1, default_missing_value = "4")]
+    pub tradeoff: Option<usize>,
+    /// A JSON line a network
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Group)]
+pub struct Export {
+    /// Folder of a run, or a supernet file
+    pub source: PathBuf,
+    /// Comma-separated genotype
+    #[arg(long, conflicts_with = "where")]
+    pub genes: Option<String>,
+    #[command(flatten)]
+    pub choice: Choice,
+    /// Input side in pixels, where it shall not be the genotype's own
+    #[arg(long, value_name = "PIXELS")]
+    pub resolution: Option<usize>,
+    /// Data set for BN recalibration; a run knows its own
+    #[arg(long, value_name = "PATH")]
+    pub data: Option<String>,
+    /// File to write; its ending says the form
+    #[arg(long, value_name = "MODEL.onnx|MODEL.safetensors")]
+    pub to: PathBuf,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum SplitName {
+    Train,
+    Val,
+    Test,
+}
+
+#[derive(Group)]
+pub struct Eval {
+    /// An exported model, a supernet file, or the folder of a run
+    pub model: PathBuf,
+    /// Genotype, where the model is a supernet or a run
+    #[arg(long)]
+    pub genes: Option<String>,
+    /// Folder or tar of class folders
+    #[arg(long, value_name = "PATH")]
+    pub data: String,
+    /// Which images
+    #[arg(long, value_enum, default_value = "test")]
+    pub split: SplitName,
+    /// For machines
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Group)]
+pub struct Predict {
+    /// An exported model
+    pub model: PathBuf,
+    /// Images
+    #[arg(required = true)]
+    pub images: Vec<PathBuf>,
+    /// Classes shown an image
+    #[arg(long, default_value_t = 3)]
+    pub top: usize,
+    /// A JSON line an image
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Group)]
+pub struct Report {
+    /// Folder of the run
+    pub run: PathBuf,
+    /// Page to write; by default report.html in the run
+    #[arg(long, value_name = "FILE")]
+    pub out: Option<PathBuf>,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn declarations_are_consistent() {
+        Args::command().debug_assert();
+    }
+}

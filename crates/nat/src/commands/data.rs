@@ -1,0 +1,36 @@
+//! `nat data`: what a data set holds.
+
+use anyhow::Result;
+
+use crate::{args, dataset, table};
+
+pub fn run(args: &args::Data) -> Result<()> {
+    let set = dataset::open_quietly(&args.path, &dataset::options(1))?;
+    let census = set.census();
+    if args.json {
+        println!("{}", serde_json::to_string(census)?);
+        return Ok(());
+    }
+    for warning in set.warnings() {
+        eprintln!("nat: warning: {}: {}", warning.path, warning.reason);
+    }
+    let row = |name: &str, images: nat_data::SplitCounts| {
+        vec![name.to_owned(), images.train.to_string(), images.val.to_string(), images.test.to_string()]
+    };
+    let mut rows: Vec<Vec<String>> =
+        census.classes.iter().map(|class| row(&class.name, class.images)).collect();
+    rows.push(row("all", census.images));
+    print!("{}", table::render(&["class", "train", "val", "test"], &rows));
+    let (width, height) = (census.width, census.height);
+    println!(
+        "\nsizes    {} to {} wide (median {}), {} to {} high (median {})",
+        width.min, width.max, width.median, height.min, height.max, height.median
+    );
+    if !census.drawn.is_empty() {
+        let names: Vec<&str> = census.drawn.iter().map(|split| split.name()).collect();
+        println!("drawn    {} from the training images: the set has no such folders", names.join(", "));
+    }
+    println!("skipped  {} of {} files", census.skipped, census.files);
+    println!("hash     {}", census.hash);
+    Ok(())
+}

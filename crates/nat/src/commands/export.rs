@@ -1,0 +1,150 @@
+//! `nat export`: one network as a file that stands alone.
+
+use std::{path::Path, sync::Arc};
+
+use anyhow::{Context, Result};
+use nat_data::ImageSet;
+use nat_export::{ModelInfo, PRODUCER};
+use nat_space::{Genotype, Space};
+use nat_supernet::{Subnet, SupernetFile};
+use nat_transfer::{Answer, Evaluator, Preset, RunConfig, RunDirectory};
+
+use crate::{
+    args,
+    commands::{front, space},
+    dataset, table,
+    failure::{bad_input, wrong_argument},
+};
+
+/// Where a subnet is cut from: a run or a supernet file, with its way of measuring.
+pub struct Quarry {
+    /// The space of the genotypes.
+    pub space: Space,
+    /// The weights.
+    pub supernets: SupernetFile,
+    /// Measures and recalibrates.
+    pub evaluator: Evaluator,
+    /// Share of the shorter side that the centre crop keeps.
+    pub crop_ratio: f64,
+    /// The images.
+    pub set: Arc<ImageSet>,
+}
+
+impl Quarry {
+    /// The last finished iteration of a run, with its data set or another one.
+    pub fn of_run(answer: &Answer, data: Option<&str>) -> Result<Quarry> {
+        let record = &answer.record;
+        let set = match data {
+            Some(path) => dataset::open(path, &dataset::options(record.data.split_seed))?,
+            None => dataset::open_recorded(&record.data).context("the data set of the run")?,
+        };
+        if set.classes() != record.data.classes {
+            return Err(bad_input(format!(
+                "{}: has other classes than the run was made for",
+                data.unwrap_or(&record.data.path)
+            )));
+        }
+        Ok(Quarry {
+            space: record.space.clone(),
+            supernets: answer.supernets()?,
+            evaluator: answer.evaluator(Arc::clone(&set)),
+            crop_ratio: record.config.evaluate.crop_ratio,
+            set,
+        })
+    }
+
+    /// A supernet file, measured as the quick preset does.
+    pub fn of_file(path: &Path, data: &str) -> Result<Quarry> {
+        let supernets = SupernetFile::load(path)?;
+        let space = supernets.space().clone();
+        let config = RunConfig::resolve(Preset::Quick, &space, None, &[])?;
+        let set = dataset::open(data, &dataset::options(config.seed))?;
+        let provenance = &supernets.provenance;
+        if set.classes() != provenance.class_names {
+            return Err(bad_input(format!(
+                "{data}: has other classes than {file}; `nat search --supernet {file}` adapts it to them",
+                file = path.display()
+            )));
+        }
+        let normalisation = nat_data::Normalisation { mean: provenance.mean, std: provenance.std };
+        Ok(Quarry {
+            evaluator: Evaluator::new(Arc::clone(&set), &config, normalisation),
+            crop_ratio: config.evaluate.crop_ratio,
+            space,
+            supernets,
+            set,
+        })
+    }
+
+    /// A recalibrated subnet at the genotype's resolution or another one.
+    pub fn cut(&self, genes: &Genotype, resolution: Option<usize>) -> Result<Subnet> {
+        let mut architecture = self.space.architecture(genes);
+        architecture.resolution = resolution.unwrap_or(architecture.resolution);
+        Ok(self.evaluator.calibrated(&self.supernets.supernets[architecture.width], &architecture)?)
+    }
+}
+
+pub fn run(args: &args::Export) -> Result<()> {
+    if args.resolution.is_some_and(|side| !(8..=2048).contains(&side)) {
+        return Err(wrong_argument("--resolution must lie in 8 to 2048 pixels"));
+    }
+    let form = args.to.extension().and_then(|ending| ending.to_str()).unwrap_or_default();
+    if !matches!(form, "onnx" | "safetensors") {
+        return Err(wrong_argument(format!(
+            "--to {}: the ending must be .onnx or .safetensors",
+            args.to.display()
+        )));
+    }
+    let (quarry, genes, error) = if args.source.is_dir() {
+        let answer = Answer::open(RunDirectory::at(&args.source))?;
+        let front = answer.front();
+        let member = match &args.genes {
+            Some(text) => front::find(&answer, &space::genotype(&answer.record.space, text)?)?,
+            None => front::choose(&front, &args.choice)?,
+        };
+        let error = args.resolution.is_none().then_some(member.error);
+        let quarry = Quarry::of_run(&answer, args.data.as_deref())?;
+        (quarry, member.genes.clone(), error)
+    } else {
+        let data = args.data.as_deref().ok_or_else(|| {
+            wrong_argument("a supernet file needs --data for the recalibration of batch norm")
+        })?;
+        let text = args.genes.as_deref().ok_or_else(|| {
+            wrong_argument("a supernet file has no front to choose from: give --genes")
+        })?;
+        let quarry = Quarry::of_file(&args.source, data)?;
+        let genes = space::genotype(&quarry.space, text)?;
+        (quarry, genes, None)
+    };
+    let subnet = quarry.cut(&genes, args.resolution)?;
+    let network = subnet.network();
+    let provenance = &quarry.supernets.provenance;
+    let info = ModelInfo {
+        classes: provenance.class_names.clone(),
+        mean: provenance.mean,
+        std: provenance.std,
+        resolution: network.resolution,
+        crop_ratio: quarry.crop_ratio,
+        filter: "bicubic".into(),
+        genes: genes.to_string(),
+        space: quarry.space.name.clone(),
+        madds: network.madds(),
+        params: network.params(),
+        error,
+        producer: PRODUCER.into(),
+    };
+    let folded = subnet.fold();
+    if form == "onnx" {
+        nat_export::write_onnx(&args.to, &folded, &info)?;
+    } else {
+        nat_export::write_safetensors(&args.to, &folded, &info)?;
+    }
+    println!(
+        "{}: {genes}, {} MAdds, {} params, {side}x{side} pixels",
+        args.to.display(),
+        table::millions(info.madds),
+        table::millions(info.params),
+        side = info.resolution,
+    );
+    Ok(())
+}

@@ -1,0 +1,60 @@
+//! `nat predict`: classes of single images.
+
+use anyhow::{Context, Result};
+use nat_data::{RgbImage, Scaler};
+use nat_export::Model;
+use serde_json::json;
+
+use crate::{args, commands::eval, failure::bad_input};
+
+pub fn run(args: &args::Predict) -> Result<()> {
+    let model = Model::open(&args.model)?;
+    let info = model.info();
+    let transform = eval::transform(info)?;
+    let mut scaler = Scaler::default();
+    for path in &args.images {
+        let name = path.display().to_string();
+        let encoded = std::fs::read(path).map_err(|error| bad_input(format!("{name}: {error}")))?;
+        let picture = RgbImage::decode(&encoded, crate::dataset::options(1).max_pixels)
+            .map_err(|fault| bad_input(format!("{name}: {fault}")))?;
+        let mut input = vec![0.0; 3 * info.resolution * info.resolution];
+        transform.apply(&picture, info.resolution, &mut scaler, &mut input);
+        let logits = model.run(&input, 1).with_context(|| name.clone())?;
+        let probabilities = softmax(&logits);
+        let mut order: Vec<usize> = (0..probabilities.len()).collect();
+        order.sort_by(|&a, &b| probabilities[b].total_cmp(&probabilities[a]).then(a.cmp(&b)));
+        order.truncate(args.top.max(1));
+        if args.json {
+            let classes: Vec<_> = order
+                .iter()
+                .map(|&i| json!({ "class": info.classes[i], "probability": probabilities[i] }))
+                .collect();
+            println!("{}", json!({ "image": name, "classes": classes }));
+        } else {
+            let classes: Vec<String> = order
+                .iter()
+                .map(|&i| format!("{} {:.1} %", info.classes[i], 100.0 * probabilities[i]))
+                .collect();
+            println!("{name}: {}", classes.join(", "));
+        }
+    }
+    Ok(())
+}
+
+fn softmax(logits: &[f32]) -> Vec<f32> {
+    let largest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    let powers: Vec<f32> = logits.iter().map(|logit| (logit - largest).exp()).collect();
+    let sum: f32 = powers.iter().sum();
+    powers.into_iter().map(|power| power / sum).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn softmax_sums_to_one_and_survives_large_logits() {
+        let probabilities = softmax(&[1000.0, 1000.0, -1000.0]);
+        assert_eq!(probabilities, [0.5, 0.5, 0.0]);
+    }
+}

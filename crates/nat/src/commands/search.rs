@@ -1,0 +1,208 @@
+//! `nat search` and `nat resume`: the main job.
+
+use std::{
+    path::Path,
+    process::ExitCode,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use anyhow::{Context, Result};
+use nat_data::ImageSet;
+use nat_space::Space;
+use nat_supernet::{Provenance, Supernet, SupernetFile};
+use nat_transfer::{
+    Answer, Objective, Outcome, Preset, Run, RunConfig, RunDirectory, RunRecord,
+    streams::{Purpose, key, seed_of},
+};
+
+use crate::{
+    args,
+    commands::{front, report},
+    dataset, failure,
+    failure::wrong_argument,
+    progress::Progress,
+};
+
+/// The source name of a supernet that is trained from nothing.
+pub const SCRATCH: &str = "scratch";
+
+/// Colour statistics of ImageNet's training images, on a scale of 0 to 1 (torchvision): what networks are fed with
+/// unless their file says otherwise.
+pub const IMAGENET_MEAN: [f32; 3] = [0.485, 0.456, 0.406];
+/// See [`IMAGENET_MEAN`].
+pub const IMAGENET_STD: [f32; 3] = [0.229, 0.224, 0.225];
+
+pub fn run(args: &args::Search) -> Result<ExitCode> {
+    let objectives = Objective::parse_list(&args.objectives)?;
+    let preset = Preset::named(&args.settings.preset)?;
+    let source = Source::open(&args.supernet, args.space.as_deref())?;
+    let mut config = settings(&args.settings, preset, source.space())?;
+    config.objectives = objectives;
+    start(&args.data, source, preset, config, &args.out)
+}
+
+/// Resolves preset, file, overrides and seed.
+pub fn settings(args: &args::Settings, preset: Preset, space: &Space) -> Result<RunConfig> {
+    let file = match &args.config {
+        Some(path) => {
+            let text = std::fs::read_to_string(path)
+                .map_err(|error| wrong_argument(format!("--config {}: {error}", path.display())))?;
+            Some((path.display().to_string(), text))
+        }
+        None => None,
+    };
+    let file = file.as_ref().map(|(name, text)| (name.as_str(), text.as_str()));
+    let mut config = RunConfig::resolve(preset, space, file, &args.set)?;
+    if let Some(seed) = args.seed {
+        config.seed = seed;
+    }
+    Ok(config)
+}
+
+/// Where the weights of a run come from.
+pub enum Source {
+    /// Nowhere: they are trained first.
+    Scratch(Space),
+    /// A supernet file.
+    File {
+        /// Its path.
+        path: String,
+        /// Its content.
+        file: Box<SupernetFile>,
+    },
+}
+
+impl Source {
+    /// Opens `--supernet`, checked against `--space` where that is given.
+    pub fn open(supernet: &str, space: Option<&str>) -> Result<Source> {
+        if supernet == SCRATCH {
+            return Ok(Source::Scratch(Space::load(space.unwrap_or("tiny"))?));
+        }
+        let path = Path::new(supernet);
+        if !path.exists() {
+            return Err(wrong_argument(format!(
+                "--supernet {supernet}: no such file; give a supernet file, or '{SCRATCH}' to train one of --space first"
+            )));
+        }
+        let file = SupernetFile::load(path)?;
+        if let Some(name) = space {
+            let wanted = Space::load(name)?;
+            let same = wanted.width_multipliers.len() == file.supernets.len()
+                && file.supernets.iter().enumerate().all(|(width, supernet)| {
+                    supernet.space().supernet_hash(supernet.width()) == wanted.supernet_hash(width)
+                });
+            if !same {
+                return Err(failure::bad_input(format!(
+                    "{supernet}: holds a supernet of the space '{}', not of '{}': leave --space out or give another file",
+                    file.space().name,
+                    wanted.name
+                )));
+            }
+        }
+        Ok(Source::File { path: supernet.to_owned(), file: Box::new(file) })
+    }
+
+    /// The space of the weights.
+    pub fn space(&self) -> &Space {
+        match self {
+            Source::Scratch(space) => space,
+            Source::File { file, .. } => file.space(),
+        }
+    }
+}
+
+/// Starts a run and sees it through.
+pub fn start(data: &str, source: Source, preset: Preset, config: RunConfig, out: &Path) -> Result<ExitCode> {
+    let directory = RunDirectory::at(out);
+    directory.check_vacant()?;
+    let mut space = source.space().clone();
+    if let Some(sides) = config.resolutions {
+        space = space.with_resolutions(sides.from, sides.to, sides.step)?;
+    }
+    let options = dataset::options(config.seed);
+    let set = dataset::open(data, &options)?;
+    let (origin, supernets, pretrained) = match source {
+        Source::Scratch(_) => (SCRATCH.to_owned(), fresh(&space, &set, config.seed), false),
+        Source::File { path, file } => (path, adopt(*file, &set, config.seed), true),
+    };
+    let provenance = &supernets.provenance;
+    let record = RunRecord {
+        version: env!("CARGO_PKG_VERSION").into(),
+        preset: preset.name().into(),
+        supernet: origin,
+        data: dataset::record(data, &set, &options, provenance.mean, provenance.std),
+        config,
+        space,
+    };
+    let run = Run::create(directory, record, set, supernets, pretrained)?;
+    drive(run, out)
+}
+
+/// Supernets of a space with random weights, one a width.
+pub fn fresh(space: &Space, set: &ImageSet, seed: u64) -> SupernetFile {
+    let supernets = (0..space.width_multipliers.len())
+        .map(|width| Supernet::new(space, width, set.classes().len(), seed_of(key(seed, Purpose::Weights, width, 0))))
+        .collect();
+    SupernetFile { supernets, provenance: provenance(set) }
+}
+
+fn provenance(set: &ImageSet) -> Provenance {
+    Provenance { class_names: set.classes().to_vec(), mean: IMAGENET_MEAN, std: IMAGENET_STD }
+}
+
+/// Fits loaded supernets to a data set: where the classes differ, the classifiers are replaced by fresh ones.
+fn adopt(mut file: SupernetFile, set: &ImageSet, seed: u64) -> SupernetFile {
+    if file.provenance.class_names != set.classes() {
+        for (width, supernet) in file.supernets.iter_mut().enumerate() {
+            supernet.replace_classifier(set.classes().len(), seed_of(key(seed, Purpose::Classifier, width, 0)));
+        }
+        file.provenance.class_names = set.classes().to_vec();
+    }
+    file
+}
+
+pub fn resume(out: &Path) -> Result<ExitCode> {
+    let directory = RunDirectory::at(out);
+    let record = directory.record()?;
+    let set = dataset::open_recorded(&record.data)
+        .with_context(|| format!("the data set of {}", out.display()))?;
+    let run = Run::resume(directory, set)?;
+    if run.is_finished() {
+        eprintln!("nat: {} is finished", out.display());
+        front::print_answer(out)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    drive(run, out)
+}
+
+/// Works on a run until it is finished or interrupted, then prints the answer.
+fn drive(mut run: Run, out: &Path) -> Result<ExitCode> {
+    let stop = Arc::new(AtomicBool::new(false));
+    let flag = Arc::clone(&stop);
+    ctrlc::set_handler(move || {
+        if flag.swap(true, Ordering::Relaxed) {
+            // A second Ctrl-C does not wait: the last saved state is good.
+            std::process::exit(i32::from(failure::INTERRUPTED));
+        }
+        eprintln!("\nnat: saving; press Ctrl-C again to leave at once");
+    })
+    .context("the handler of Ctrl-C")?;
+    let mut progress = Progress::new();
+    let outcome = run.go(&mut progress, &stop);
+    progress.close();
+    match outcome? {
+        Outcome::Interrupted => {
+            eprintln!("nat: interrupted and saved: `nat resume {}` goes on", out.display());
+            Ok(ExitCode::from(failure::INTERRUPTED))
+        }
+        Outcome::Finished => {
+            drop(run);
+            report::write(&Answer::open(RunDirectory::at(out))?, out, &out.join("report.html"))?;
+            front::print_answer(out)?;
+            Ok(ExitCode::SUCCESS)
+        }
+    }
+}

@@ -1,0 +1,91 @@
+//! `nat space`: the search spaces.
+
+use std::collections::BTreeSet;
+
+use anyhow::Result;
+use nat_space::{Genotype, Space, parse_genes};
+use nat_transfer::streams::{Purpose, key, stream};
+use serde_json::json;
+
+use crate::{args, failure::wrong_argument, table};
+
+pub fn run(args: &args::Space) -> Result<()> {
+    match args {
+        args::Space::List { json } => list(*json),
+        args::Space::Show { space } => print!("{}", Space::load(space)?.to_toml()),
+        args::Space::Count { space, genes, classes, json } => count(&Space::load(space)?, genes, *classes, *json)?,
+        args::Space::Sample { space, n, seed } => sample(&Space::load(space)?, *n, *seed)?,
+    }
+    Ok(())
+}
+
+/// A genotype from the command line: integers, `max` or `min`. One that is not canonical is accepted with a notice.
+pub fn genotype(space: &Space, text: &str) -> Result<Genotype> {
+    match text {
+        "max" => return Ok(space.largest()),
+        "min" => return Ok(space.smallest()),
+        _ => {}
+    }
+    let genes = parse_genes(text)?;
+    let genotype = space.genotype(&genes)?;
+    if !space.is_canonical(&genes) {
+        eprintln!("nat: the genotype is not canonical (a layer follows a skipped one); it is read as {genotype}");
+    }
+    Ok(genotype)
+}
+
+fn list(as_json: bool) {
+    let spaces = Space::BUILTIN_NAMES.map(|name| Space::builtin(name).expect("built-in names have a space"));
+    if as_json {
+        for space in spaces {
+            println!("{}", json!({ "name": space.name, "genes": space.genes(), "networks": space.size().to_string() }));
+        }
+        return;
+    }
+    let rows: Vec<Vec<String>> = spaces
+        .iter()
+        .map(|space| {
+            let costs = |genotype| {
+                let count = space.count(&genotype, 1000);
+                table::millions(count.madds)
+            };
+            vec![
+                space.name.clone(),
+                space.genes().to_string(),
+                format!("{:.1e}", space.size() as f64),
+                format!("{}..{}", space.resolutions.from, space.resolutions.to),
+                format!("{} to {}", costs(space.smallest()), costs(space.largest())),
+            ]
+        })
+        .collect();
+    print!("{}", table::render(&["space", "genes", "networks", "pixels", "MAdds (1000 classes)"], &rows));
+}
+
+fn count(space: &Space, genes: &str, classes: usize, as_json: bool) -> Result<()> {
+    if classes == 0 {
+        return Err(wrong_argument("--classes must be at least 1"));
+    }
+    let count = space.count(&genotype(space, genes)?, classes);
+    if as_json {
+        println!("{}", serde_json::to_string(&count)?);
+        return Ok(());
+    }
+    println!("genes       {}", count.genes);
+    println!("resolution  {}", count.resolution);
+    println!("depths      {:?}", count.depths);
+    println!("kernels     {:?}", count.kernels);
+    println!("expands     {:?}", count.expands);
+    println!("MAdds       {} (convolutions and linear layers)", count.madds);
+    println!("params      {}", count.params);
+    Ok(())
+}
+
+fn sample(space: &Space, n: usize, seed: u64) -> Result<()> {
+    let mut rng = stream(key(seed, Purpose::Designs, 0, 0));
+    let genotypes =
+        space.sample_distinct(n, &mut rng, &BTreeSet::new()).map_err(|error| wrong_argument(error.to_string()))?;
+    for genotype in genotypes {
+        println!("{genotype}");
+    }
+    Ok(())
+}

@@ -1,0 +1,72 @@
+//! Opening data sets by path or built-in name, and saying what is wrong with them.
+
+use std::{path::Path, sync::Arc};
+
+use anyhow::Result;
+use nat_data::{ImageSet, OpenOptions};
+use nat_transfer::DataRecord;
+
+/// Name of the built-in set: satellite tiles labelled by climate group.
+pub const CLIMATE_TILES: &str = "builtin:climate-tiles";
+
+static CLIMATE_TILES_TAR: &[u8] = include_bytes!("../../../assets/climate-tiles/climate-tiles-64.tar.gz");
+
+/// Pictures are reduced to this shorter side when they are decoded, in every command alike, so that an exported model
+/// sees the pixels that the search saw.
+const SHORTER_SIDE: usize = 512;
+
+/// Warnings that are shown one by one; the rest is counted.
+const SHOWN_WARNINGS: usize = 10;
+
+/// How sets are opened everywhere.
+pub fn options(seed: u64) -> OpenOptions {
+    OpenOptions { seed, max_shorter_side: Some(SHORTER_SIDE), ..OpenOptions::default() }
+}
+
+/// Opens a set, with its warnings on stderr.
+pub fn open(path: &str, options: &OpenOptions) -> Result<Arc<ImageSet>> {
+    let set = open_quietly(path, options)?;
+    let warnings = set.warnings();
+    for warning in warnings.iter().take(SHOWN_WARNINGS) {
+        eprintln!("nat: warning: {}: {}", warning.path, warning.reason);
+    }
+    if warnings.len() > SHOWN_WARNINGS {
+        eprintln!("nat: warning: {} more; `nat data {path}` lists them all", warnings.len() - SHOWN_WARNINGS);
+    }
+    Ok(set)
+}
+
+/// Opens a set.
+pub fn open_quietly(path: &str, options: &OpenOptions) -> Result<Arc<ImageSet>> {
+    let set = if path == CLIMATE_TILES {
+        ImageSet::from_bytes(CLIMATE_TILES, CLIMATE_TILES_TAR, options)?
+    } else {
+        ImageSet::open(Path::new(path), options)?
+    };
+    Ok(Arc::new(set))
+}
+
+/// Opens the set of a run as the run saw it.
+pub fn open_recorded(record: &DataRecord) -> Result<Arc<ImageSet>> {
+    let options = OpenOptions {
+        val_fraction: record.val_fraction,
+        test_fraction: record.test_fraction,
+        ..options(record.split_seed)
+    };
+    open_quietly(&record.path, &options)
+}
+
+/// The set as a run remembers it. Paths are kept absolute, so that a run can be resumed from any folder.
+pub fn record(path: &str, set: &ImageSet, options: &OpenOptions, mean: [f32; 3], std: [f32; 3]) -> DataRecord {
+    let absolute = if path == CLIMATE_TILES { None } else { std::fs::canonicalize(path).ok() };
+    DataRecord {
+        path: absolute.map_or_else(|| path.to_owned(), |path| path.display().to_string()),
+        hash: set.hash().to_owned(),
+        classes: set.classes().to_vec(),
+        val_fraction: options.val_fraction,
+        test_fraction: options.test_fraction,
+        split_seed: options.seed,
+        mean,
+        std,
+    }
+}

@@ -1,0 +1,194 @@
+//! A run on the terminal: a line an iteration, and under it a bar for what is being done.
+
+use std::{
+    io::IsTerminal,
+    time::{Duration, Instant},
+};
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use nat_transfer::{Event, Observer, Phase, Progress as Step};
+
+/// Watches a run for a person. Where stderr is no terminal, only whole lines are written.
+pub struct Progress {
+    bar: ProgressBar,
+    phase: Option<(Phase, usize)>,
+    phase_begun: Instant,
+    clock: TimeLeft,
+    last: String,
+}
+
+impl Progress {
+    /// Begins to watch.
+    pub fn new() -> Progress {
+        let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
+        bar.set_style(
+            ProgressStyle::with_template("{bar:24} {pos}/{len} {wide_msg}").expect("the template is well formed"),
+        );
+        Progress {
+            bar,
+            phase: None,
+            phase_begun: Instant::now(),
+            clock: TimeLeft::default(),
+            last: String::new(),
+        }
+    }
+
+    /// Removes the bar.
+    pub fn close(&self) {
+        self.bar.finish_and_clear();
+    }
+
+    fn line(&self, text: &str) {
+        if std::io::stderr().is_terminal() {
+            self.bar.println(text);
+        } else {
+            eprintln!("{text}");
+        }
+    }
+}
+
+impl Observer for Progress {
+    fn event(&mut self, event: &Event) {
+        match event {
+            Event::Epoch { generation, phase, epoch, loss, images_per_s, .. } => {
+                if !std::io::stderr().is_terminal() {
+                    self.line(&format!(
+                        "iteration {generation}  {:<8}  epoch {epoch}  loss {loss:.3}  {images_per_s:.0} images/s",
+                        phase.name()
+                    ));
+                }
+            }
+            Event::Generation { generation, archive, front, hypervolume, best_error, tau, seconds, .. } => {
+                let tau = tau.map_or_else(|| "-".to_owned(), |tau| format!("{tau:.2}"));
+                self.last = format!("HV {hypervolume:.4}  tau {tau}");
+                self.line(&format!(
+                    "iteration {generation:>2}  archive {archive:>3}  front {front:>3}  HV {hypervolume:.4}  \
+                     best error {best_error:.2} %  tau {tau}  ({:.0} s)",
+                    seconds.pretrain + seconds.adapt + seconds.evaluate + seconds.fit + seconds.search
+                ));
+                if tau.parse::<f64>().is_ok_and(|tau| tau < POOR_TAU) {
+                    self.line(&format!(
+                        "nat: warning: the predictor ranks the new networks poorly (Kendall's tau {tau}); \
+                         the search is little better than chance in this iteration"
+                    ));
+                }
+                self.clock.iteration_ended(seconds.fit + seconds.search);
+            }
+            Event::Start { .. } | Event::Resume { .. } | Event::Finish { .. } => {}
+        }
+    }
+
+    fn progress(&mut self, step: &Step) {
+        if self.phase != Some((step.phase, step.generation)) {
+            self.phase = Some((step.phase, step.generation));
+            self.phase_begun = Instant::now();
+            self.clock.phase_began(step);
+            self.bar.reset();
+        }
+        self.clock.stepped(step, self.phase_begun.elapsed());
+        self.bar.set_length(step.total as u64);
+        self.bar.set_position(step.done as u64);
+        let loss = step.loss.map_or_else(String::new, |loss| format!("  loss {loss:.3}"));
+        let left = self.clock.left(step).map_or_else(String::new, |left| format!("  {} left", plain(left)));
+        let rate = if step.images_per_s > 0.0 { format!("  {:.0} images/s", step.images_per_s) } else { String::new() };
+        self.bar.set_message(format!(
+            "iteration {} of {}  {}{rate}{loss}{left}  {}",
+            step.generation,
+            step.iterations,
+            step.phase.name(),
+            self.last
+        ));
+    }
+}
+
+/// Rank correlation below which a predictor is of little use.
+const POOR_TAU: f64 = 0.5;
+
+/// Seconds that the rest of the run will take, from the speed of what has been seen.
+#[derive(Default)]
+struct TimeLeft {
+    adapt: Option<Rate>,
+    evaluate: Option<Rate>,
+    between: f64,
+    already: usize,
+}
+
+#[derive(Clone, Copy)]
+struct Rate {
+    seconds_each: f64,
+    total: usize,
+}
+
+impl TimeLeft {
+    fn phase_began(&mut self, step: &Step) {
+        self.already = step.done.saturating_sub(1);
+    }
+
+    fn stepped(&mut self, step: &Step, since: Duration) {
+        let done = step.done.saturating_sub(self.already);
+        if done == 0 {
+            return;
+        }
+        let rate = Some(Rate { seconds_each: since.as_secs_f64() / done as f64, total: step.total });
+        match step.phase {
+            Phase::Adapt => self.adapt = rate,
+            Phase::Evaluate => self.evaluate = rate,
+            Phase::Pretrain | Phase::Search => {}
+        }
+    }
+
+    fn iteration_ended(&mut self, between: f64) {
+        self.between = between;
+    }
+
+    /// The rest of this iteration and of all later ones; unknown until both of its long phases have been seen once.
+    fn left(&self, step: &Step) -> Option<f64> {
+        let (adapt, evaluate) = (self.adapt?, self.evaluate?);
+        let whole = |rate: Rate| rate.seconds_each * rate.total as f64;
+        let open = (step.total - step.done) as f64;
+        let here = match step.phase {
+            Phase::Pretrain => return None,
+            Phase::Search => self.between + whole(adapt) + whole(evaluate),
+            Phase::Adapt => open * adapt.seconds_each + whole(evaluate),
+            Phase::Evaluate => open * evaluate.seconds_each,
+        };
+        let later = (step.iterations - step.generation) as f64;
+        Some(here + later * (self.between + whole(adapt) + whole(evaluate)))
+    }
+}
+
+/// A duration as people say it.
+fn plain(seconds: f64) -> String {
+    match seconds as u64 {
+        s @ 0..60 => format!("{s} s"),
+        s @ 60..3600 => format!("{} min {:02} s", s / 60, s % 60),
+        s => format!("{} h {:02} min", s / 3600, s % 3600 / 60),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn step(phase: Phase, generation: usize, done: usize, total: usize) -> Step {
+        Step { phase, generation, iterations: 3, done, total, images_per_s: 1.0, loss: None }
+    }
+
+    #[test]
+    fn time_left_covers_this_iteration_and_the_later_ones() {
+        let mut clock = TimeLeft::default();
+        let adapt = step(Phase::Adapt, 1, 5, 10);
+        clock.stepped(&adapt, Duration::from_secs(10));
+        assert_eq!(clock.left(&adapt), None);
+        clock.stepped(&step(Phase::Evaluate, 0, 4, 4), Duration::from_secs(4));
+        clock.iteration_ended(1.0);
+        assert_eq!(clock.left(&adapt), Some(5.0 * 2.0 + 4.0 + 2.0 * (1.0 + 20.0 + 4.0)));
+    }
+
+    #[test]
+    fn durations_are_plain() {
+        assert_eq!(plain(59.9), "59 s");
+        assert_eq!(plain(61.0), "1 min 01 s");
+        assert_eq!(plain(7260.0), "2 h 01 min");
+    }
+}

@@ -1,0 +1,129 @@
+//! Every mistake ends in one clear line and the right exit code, and leaves nothing half-written.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::{Command, Output},
+};
+
+fn nat(args: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_nat")).args(args).output().unwrap()
+}
+
+/// Asserts exit code and message; the last line of stderr must be the only error and name `parts`.
+fn refused(args: &[&str], code: i32, parts: &[&str]) {
+    let output = nat(args);
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(code), "{args:?}: {stderr}");
+    assert!(!stderr.contains("panicked"), "{args:?}: {stderr}");
+    let message = stderr.lines().last().unwrap_or_default();
+    assert!(message.starts_with("nat: "), "{args:?}: {stderr}");
+    for part in parts {
+        assert!(message.contains(part), "{args:?} lacks '{part}': {message}");
+    }
+}
+
+fn hostile(name: &str) -> String {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../nat-data/tests/hostile").join(name).display().to_string()
+}
+
+struct Folder(tempfile::TempDir);
+
+impl Folder {
+    fn new() -> Folder {
+        Folder(tempfile::tempdir().unwrap())
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    fn text(&self, name: &str) -> String {
+        self.path(name).display().to_string()
+    }
+}
+
+#[test]
+fn spaces_and_genes() {
+    refused(&["space", "show", "nonsense"], 2, &["nonsense", "ofa-mbv3-w1.0", "tiny"]);
+    refused(&["space", "count", "nat", "--genes", "1,2,3"], 2, &["22"]);
+    let out_of_range = format!("99,0{}", ",1".repeat(20));
+    refused(&["space", "count", "nat", "--genes", &out_of_range], 2, &["99", "16"]);
+    refused(&["space", "count", "nat", "--genes", "a,b"], 2, &["a"]);
+    let folder = Folder::new();
+    fs::write(folder.path("my.toml"), "name = \"x\"\nwidth = 3\n").unwrap();
+    refused(&["space", "show", &folder.text("my.toml")], 2, &["my.toml"]);
+}
+
+#[test]
+fn arguments_of_a_search() {
+    let folder = Folder::new();
+    let out = folder.text("run");
+    let search = |more: &[&str]| {
+        let mut args = vec!["search", "--data", "builtin:climate-tiles", "--out", &out];
+        args.extend(more);
+        args.iter().map(|arg| arg.to_string()).collect::<Vec<String>>()
+    };
+    let check = |more: &[&str], code: i32, parts: &[&str]| {
+        let args = search(more);
+        refused(&args.iter().map(String::as_str).collect::<Vec<_>>(), code, parts);
+        assert!(!folder.path("run").exists(), "{more:?} left a folder behind");
+    };
+    check(&["--supernet", "scratch", "--objectives", "error,energy"], 2, &["'energy'", "error, madds, params"]);
+    check(&["--supernet", "scratch", "--space", "nonsense"], 2, &["nonsense"]);
+    check(&["--supernet", "scratch", "--preset", "fast"], 2, &["'fast'", "quick"]);
+    check(&["--supernet", "scratch", "--set", "search.initail=3"], 2, &["search.initail"]);
+    check(&["--supernet", "scratch", "--set", "search.initial=0"], 2, &["search.initial", "at least"]);
+    check(&["--supernet", "missing.safetensors"], 2, &["missing.safetensors", "scratch"]);
+    fs::write(folder.path("cut.safetensors"), b"\x10\0\0\0\0\0\0\0{\"a\":").unwrap();
+    check(&["--supernet", &folder.text("cut.safetensors")], 3, &["cut.safetensors"]);
+}
+
+#[test]
+fn folders_that_hold_something_else() {
+    let folder = Folder::new();
+    fs::create_dir(folder.path("full")).unwrap();
+    fs::write(folder.path("full/precious.txt"), "x").unwrap();
+    let full = folder.text("full");
+    let args = ["search", "--data", "builtin:climate-tiles", "--supernet", "scratch", "--out", &full];
+    refused(&args, 2, &["not empty"]);
+    assert_eq!(fs::read_dir(folder.path("full")).unwrap().count(), 1);
+    refused(&["resume", &full], 2, &["no run"]);
+    refused(&["front", &full], 2, &["no run"]);
+    fs::create_dir(folder.path("old")).unwrap();
+    fs::write(folder.path("old/run.toml"), "format = 0\n").unwrap();
+    refused(&["resume", &folder.text("old")], 2, &["format 0"]);
+}
+
+#[test]
+fn data_sets() {
+    for (set, parts) in [
+        ("sets/one-class.tar", vec!["one-class.tar", "circle"]),
+        ("sets/no-images.tar", vec!["no images"]),
+        ("sets/cut-short.tar", vec!["cut-short.tar", "ends early"]),
+        ("sets/cut-short.tar.gz", vec!["cut-short.tar.gz", "ends early"]),
+        ("sets/not-a-tar.tar", vec!["not-a-tar.tar"]),
+        ("sets/test-class-not-in-train.tar", vec!["triangle"]),
+        ("sets/missing.tar", vec!["missing.tar"]),
+    ] {
+        refused(&["data", &hostile(set)], 3, &parts);
+    }
+    let good = nat(&["data", &hostile("sets/mixed-files.tar"), "--json"]);
+    assert!(good.status.success());
+    let census: serde_json::Value = serde_json::from_slice(&good.stdout).unwrap();
+    assert!(census["skipped"].as_u64().unwrap() >= 4, "{census}");
+}
+
+#[test]
+fn models_and_checkpoints() {
+    let folder = Folder::new();
+    fs::write(folder.path("text.onnx"), "not a model").unwrap();
+    let model = folder.text("text.onnx");
+    refused(&["eval", &model, "--data", "builtin:climate-tiles"], 3, &["text.onnx"]);
+    refused(&["predict", &model, "photo.jpg"], 3, &["text.onnx"]);
+    fs::write(folder.path("text.pth"), "not a checkpoint").unwrap();
+    let (file, out) = (folder.text("text.pth"), folder.text("out.safetensors"));
+    refused(&["import", "ofa", &file, "--out", &out], 3, &["text.pth"]);
+    assert!(!folder.path("out.safetensors").exists());
+    refused(&["export", &model, "--genes", "min", "--to", "x.tflite"], 2, &[".onnx or .safetensors"]);
+}

@@ -1,0 +1,132 @@
+//! A run that is killed, interrupted, or given other thread counts ends with the same bytes.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::Path,
+    process::{Child, Command, Stdio},
+    thread::sleep,
+    time::{Duration, Instant},
+};
+
+/// A complete run in miniature: every phase happens, and a state is saved after every step.
+const SETTINGS: [&str; 14] = [
+    "pretrain.max_steps=3",
+    "pretrain.batch=16",
+    "pretrain.random_subnets=1",
+    "search.initial=8",
+    "search.iterations=2",
+    "search.archive=10",
+    "search.ensemble=20",
+    "search.population=12",
+    "search.generations=5",
+    "adapt.max_steps=3",
+    "adapt.batch=16",
+    "evaluate.images=40",
+    "evaluate.calibration_images=32",
+    "upkeep.save_seconds=0",
+];
+
+fn search(out: &Path, more: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_nat"));
+    command.args(["search", "--data", "builtin:climate-tiles", "--supernet", "scratch", "--space", "tiny"]);
+    command.args(["--seed", "5", "--out"]).arg(out);
+    for setting in SETTINGS.iter().chain(more) {
+        command.args(["--set", setting]);
+    }
+    command.stdout(Stdio::null()).stderr(Stdio::null());
+    command
+}
+
+fn resume(out: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_nat"));
+    command.arg("resume").arg(out).stdout(Stdio::null()).stderr(Stdio::null());
+    command
+}
+
+/// What must be equal: the archive, the front, and every byte of the saved states.
+fn result(run: &Path) -> BTreeMap<String, Vec<u8>> {
+    let mut files = BTreeMap::new();
+    for name in ["archive.jsonl", "front.csv"] {
+        files.insert(name.to_owned(), fs::read(run.join(name)).unwrap());
+    }
+    for entry in fs::read_dir(run).unwrap() {
+        let entry = entry.unwrap();
+        let name = entry.file_name().into_string().unwrap();
+        assert!(!name.contains(".part-") && !name.ends_with(".tmp"), "{name} was left behind");
+        if name.starts_with("generation-") {
+            for file in fs::read_dir(entry.path()).unwrap() {
+                let file = file.unwrap();
+                let key = format!("{name}/{}", file.file_name().into_string().unwrap());
+                files.insert(key, fs::read(file.path()).unwrap());
+            }
+        }
+    }
+    assert_eq!(files.len(), 5, "{:?}", files.keys());
+    files
+}
+
+fn assert_same(one: &Path, other: &Path) {
+    let (one, other) = (result(one), result(other));
+    assert_eq!(one.keys().collect::<Vec<_>>(), other.keys().collect::<Vec<_>>());
+    for (name, bytes) in &one {
+        assert!(bytes == &other[name], "{name} differs");
+    }
+}
+
+/// Waits until the run has saved `states` states more than when it was started, or is over.
+fn wait_for_saves(run: &Path, child: &mut Child, states: usize) {
+    let begun = Instant::now();
+    let newest = |run: &Path| -> Option<String> {
+        let names = fs::read_dir(run).ok()?.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+        names.filter(|name| name.starts_with("generation-")).max()
+    };
+    let (mut last, mut seen) = (newest(run), 0);
+    while seen < states && child.try_wait().unwrap().is_none() {
+        let now = newest(run);
+        if now != last {
+            seen += 1;
+            last = now;
+        }
+        assert!(begun.elapsed() < Duration::from_secs(300), "the run hangs");
+        sleep(Duration::from_millis(2));
+    }
+}
+
+#[test]
+fn a_run_survives_kill_9_interruption_and_other_thread_counts() {
+    let folder = tempfile::tempdir().unwrap();
+    let reference = folder.path().join("reference");
+    assert!(search(&reference, &[]).status().unwrap().success());
+
+    let killed = folder.path().join("killed");
+    let mut child = search(&killed, &[]).spawn().unwrap();
+    let mut kills = 0;
+    loop {
+        wait_for_saves(&killed, &mut child, 3);
+        if child.try_wait().unwrap().is_some() {
+            break;
+        }
+        child.kill().unwrap();
+        child.wait().unwrap();
+        kills += 1;
+        child = resume(&killed).spawn().unwrap();
+    }
+    assert!(child.wait().unwrap().success());
+    assert!(kills >= 2, "the run was over before it could be killed");
+    assert_same(&reference, &killed);
+
+    let interrupted = folder.path().join("interrupted");
+    let mut child = search(&interrupted, &["upkeep.save_seconds=3600"]).spawn().unwrap();
+    wait_for_saves(&interrupted, &mut child, 2);
+    let sent = Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+    assert!(sent.success());
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+    assert!(resume(&interrupted).status().unwrap().success());
+    assert_same(&reference, &interrupted);
+
+    let threads = folder.path().join("threads");
+    let more = ["upkeep.loader_threads=3", "upkeep.evaluators=1"];
+    assert!(search(&threads, &more).env("RAYON_NUM_THREADS", "1").status().unwrap().success());
+    assert_same(&reference, &threads);
+}
