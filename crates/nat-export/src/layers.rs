@@ -1,7 +1,7 @@
 //! The names of a network's layers in exported files, and how they lie on the pixels.
 //!
-//! The names are those of once-for-all checkpoints (mit-han-lab/once-for-all) without the parts that folding
-//! removes, so that one layer is called the same in a checkpoint, in ONNX and in safetensors.
+//! The names are those of once-for-all checkpoints (mit-han-lab/once-for-all) up to the layer, so that it is called
+//! the same in a checkpoint, in ONNX and in safetensors; blocks keep the number of their slot in the supernet.
 
 use nat_space::Padding;
 use nat_supernet::{FoldedConv, FoldedNet};
@@ -30,8 +30,8 @@ impl BlockNames {
             expand: format!("{block}.inverted_bottleneck"),
             depthwise: format!("{block}.depth_conv"),
             squeeze_excite: format!("{block}.depth_conv.se"),
-            reduce: format!("{block}.depth_conv.se.reduce"),
-            excite: format!("{block}.depth_conv.se.expand"),
+            reduce: format!("{block}.depth_conv.se.fc.reduce"),
+            excite: format!("{block}.depth_conv.se.fc.expand"),
             project: format!("{block}.point_linear"),
             block,
         }

@@ -239,7 +239,7 @@ fn networks_that_contradict_themselves_are_not_written() {
         ),
         (
             |n| n.blocks[1].squeeze_excite.as_mut().unwrap().reduce.stride = 2,
-            "`blocks.1.depth_conv.se.reduce`",
+            "`blocks.1.depth_conv.se.fc.reduce`",
         ),
         (
             |n| n.final_expand.weight.clear(),

@@ -4,3 +4,4 @@ mod bad_input;
 mod onnxruntime;
 mod reference;
 mod round_trip;
+mod supernet;
