@@ -26,9 +26,9 @@ impl Model {
     /// # Errors
     ///
     /// [`ExportError::Read`] and [`ExportError::UnknownForm`] for files of another kind, [`ExportError::Damaged`]
-    /// for truncated ones, [`ExportError::Foreign`] and [`ExportError::Metadata`] where the description is missing
-    /// or contradicts the network, [`ExportError::Tensor`] and [`ExportError::Layer`] for inconsistent weights,
-    /// [`ExportError::Run`] where the runtime refuses the graph.
+    /// for truncated or inconsistent ones, [`ExportError::Foreign`] and [`ExportError::Metadata`] where the
+    /// description is missing or contradicts the network, [`ExportError::Tensor`] where weights are missing or
+    /// superfluous, [`ExportError::Run`] where the runtime refuses the graph.
     pub fn open(path: &Path) -> Result<Self, ExportError> {
         let bytes = read(path)?;
         let info = info_of(path, &bytes)?;

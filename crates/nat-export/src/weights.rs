@@ -109,10 +109,10 @@ pub fn write_safetensors(
 ///
 /// # Errors
 ///
-/// [`ExportError::Read`], [`ExportError::UnknownForm`] for anything but safetensors, [`ExportError::Damaged`],
-/// [`ExportError::Foreign`] and [`ExportError::Metadata`] where the layer plan is missing or not understood,
-/// [`ExportError::Tensor`] where a tensor is missing, superfluous or of the wrong type, [`ExportError::Layer`] where
-/// the layers do not fit together.
+/// [`ExportError::Read`], [`ExportError::UnknownForm`] for anything but safetensors, [`ExportError::Damaged`] where
+/// the file is cut short or its layers do not fit together, [`ExportError::Foreign`] and [`ExportError::Metadata`]
+/// where the layer plan is missing or not understood, [`ExportError::Tensor`] where a tensor is missing, superfluous
+/// or of the wrong type.
 pub fn read_safetensors(path: &Path) -> Result<FoldedNet, ExportError> {
     let bytes = std::fs::read(path).map_err(|source| ExportError::Read {
         path: path.into(),
@@ -200,7 +200,8 @@ pub(crate) fn decode(path: &Path, bytes: &[u8]) -> Result<FoldedNet, ExportError
     };
     let net = tensors.net(&plan)?;
     tensors.expect_no_more(&net)?;
-    check::check(&net)?;
+    // The layer's error knows no file, and here the file is what is wrong.
+    check::check(&net).map_err(|error| damaged(path, &error))?;
     Ok(net)
 }
 
@@ -210,7 +211,7 @@ fn properties(path: &Path, bytes: &[u8]) -> Result<Properties, ExportError> {
     Ok(entries.into_iter().collect())
 }
 
-fn damaged(path: &Path, error: &safetensors::SafeTensorError) -> ExportError {
+fn damaged(path: &Path, error: &impl ToString) -> ExportError {
     ExportError::Damaged {
         path: path.into(),
         form: FORM,
