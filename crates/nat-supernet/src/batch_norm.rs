@@ -62,7 +62,11 @@ impl Calibration {
 
     /// Weighted mean and variance of every batch norm, in network order; none without an image.
     pub(crate) fn statistics(&self) -> impl Iterator<Item = (Vec<f32>, Vec<f32>)> {
-        let average = |sums: &[f64]| sums.iter().map(|sum| (sum / self.images as f64) as f32).collect();
+        let average = |sums: &[f64]| {
+            sums.iter()
+                .map(|sum| (sum / self.images as f64) as f32)
+                .collect()
+        };
         self.sums
             .iter()
             .map(move |(mean, variance)| (average(mean), average(variance)))

@@ -94,11 +94,16 @@ impl SupernetFile {
             let width = supernet.width();
             for parameter in supernet.parameters() {
                 let name = format!("w{width}/{}", parameter.name());
-                tensors.insert(name, (parameter.shape().to_vec(), bytes(&parameter.to_vec())));
+                tensors.insert(
+                    name,
+                    (parameter.shape().to_vec(), bytes(&parameter.to_vec())),
+                );
             }
             for norm in supernet.statistics() {
-                for (part, values) in [("running_mean", &norm.mean), ("running_var", &norm.variance)]
-                {
+                for (part, values) in [
+                    ("running_mean", &norm.mean),
+                    ("running_var", &norm.variance),
+                ] {
                     let name = format!("w{width}/{}.{part}", norm.name);
                     tensors.insert(name, (vec![values.len()], bytes(values)));
                 }
@@ -147,9 +152,10 @@ fn parse(raw: &[u8]) -> Result<SupernetFile, String> {
     let (_, metadata) = SafeTensors::read_metadata(raw).map_err(refuse)?;
     let file = SafeTensors::deserialize(raw).map_err(refuse)?;
     let entry = metadata.metadata().as_ref().and_then(|map| map.get(ENTRY));
-    let entry = entry.ok_or("a safetensors file, but not of a supernet: it has no metadata entry 'nat'")?;
-    let header: Header =
-        serde_json::from_str(entry).map_err(|error| format!("the metadata entry 'nat': {error}"))?;
+    let entry =
+        entry.ok_or("a safetensors file, but not of a supernet: it has no metadata entry 'nat'")?;
+    let header: Header = serde_json::from_str(entry)
+        .map_err(|error| format!("the metadata entry 'nat': {error}"))?;
     if header.format != FORMAT {
         return Err(format!(
             "this version reads the format '{FORMAT}', the file has '{}'",
@@ -176,13 +182,19 @@ fn parse(raw: &[u8]) -> Result<SupernetFile, String> {
             }
             for norm in supernet.statistics_mut() {
                 norm.mean = take(&format!("{}.running_mean", norm.name), &[norm.mean.len()])?;
-                norm.variance = take(&format!("{}.running_var", norm.name), &[norm.variance.len()])?;
+                norm.variance = take(
+                    &format!("{}.running_var", norm.name),
+                    &[norm.variance.len()],
+                )?;
             }
             Ok(supernet)
         })
         .collect::<Result<_, String>>()?;
     if let Some(name) = left.keys().next() {
-        return Err(format!("the tensor {name} does not belong to the space '{}'", space.name));
+        return Err(format!(
+            "the tensor {name} does not belong to the space '{}'",
+            space.name
+        ));
     }
     Ok(SupernetFile {
         supernets,
@@ -198,7 +210,9 @@ fn take(
     shape: &[usize],
 ) -> Result<Vec<f32>, String> {
     let name = format!("w{width}/{name}");
-    let view = left.remove(&name).ok_or_else(|| format!("the tensor {name} is missing"))?;
+    let view = left
+        .remove(&name)
+        .ok_or_else(|| format!("the tensor {name} is missing"))?;
     if view.dtype() != Dtype::F32 || view.shape() != shape {
         return Err(format!(
             "the tensor {name} is {:?} {:?}, expected F32 {shape:?}",
@@ -207,15 +221,23 @@ fn take(
         ));
     }
     let values = view.data().chunks_exact(4);
-    Ok(values.map(|raw| f32::from_le_bytes(raw.try_into().expect("four bytes"))).collect())
+    Ok(values
+        .map(|raw| f32::from_le_bytes(raw.try_into().expect("four bytes")))
+        .collect())
 }
 
 fn bytes(values: &[f32]) -> Vec<u8> {
-    values.iter().flat_map(|value| value.to_le_bytes()).collect()
+    values
+        .iter()
+        .flat_map(|value| value.to_le_bytes())
+        .collect()
 }
 
 fn write_beside(path: &Path, content: &[u8]) -> std::io::Result<()> {
-    let name = path.file_name().and_then(|name| name.to_str()).unwrap_or("supernet");
+    let name = path
+        .file_name()
+        .and_then(|name| name.to_str())
+        .unwrap_or("supernet");
     let beside = path.with_file_name(format!(".{name}.{}.tmp", std::process::id()));
     let written = File::create(&beside)
         .and_then(|mut file| file.write_all(content).and_then(|()| file.sync_all()))
@@ -265,7 +287,10 @@ mod tests {
         let refused = |bytes: &[u8]| {
             fs::write(&path, bytes).unwrap();
             let error = SupernetFile::load(&path).unwrap_err().to_string();
-            assert!(error.contains("net.safetensors") && !error.contains('\n'), "{error}");
+            assert!(
+                error.contains("net.safetensors") && !error.contains('\n'),
+                "{error}"
+            );
             error
         };
         for cut in [0, 7, 8, 100, whole.len() / 2, whole.len() - 1] {
@@ -273,13 +298,19 @@ mod tests {
         }
         assert!(refused(b"plain text that is no file of ours").contains("not a supernet file"));
         let text = String::from_utf8_lossy(&whole[8..200]).into_owned();
-        let position = whole.windows(8).position(|part| part == b"w0/first").unwrap();
+        let position = whole
+            .windows(8)
+            .position(|part| part == b"w0/first")
+            .unwrap();
         assert!(!text.is_empty());
         let mut renamed = whole.clone();
         renamed[position + 3] = b'x';
         assert!(refused(&renamed).contains("missing"));
         let mut other = whole.clone();
-        let format = other.windows(14).position(|part| part == FORMAT.as_bytes()).unwrap();
+        let format = other
+            .windows(14)
+            .position(|part| part == FORMAT.as_bytes())
+            .unwrap();
         other[format + 13] = b'9';
         assert!(refused(&other).contains("nat-supernet-9"));
     }

@@ -98,7 +98,12 @@ struct Builder {
 impl Builder {
     fn build(mut self, space: &Space, network: &Network) -> Layout {
         let stem = &network.stem;
-        let stem = self.layer("first_conv", stem.in_channels, stem.out_channels, stem.kernel);
+        let stem = self.layer(
+            "first_conv",
+            stem.in_channels,
+            stem.out_channels,
+            stem.kernel,
+        );
         let blocks: Vec<_> = network
             .blocks
             .iter()
@@ -184,7 +189,12 @@ impl Builder {
         }
     }
 
-    fn squeeze_excite(&mut self, name: &str, channels: usize, squeezed: usize) -> SqueezeExciteSlot {
+    fn squeeze_excite(
+        &mut self,
+        name: &str,
+        channels: usize,
+        squeezed: usize,
+    ) -> SqueezeExciteSlot {
         let mut convolution = |part: &str, inputs: usize, outputs: usize| {
             let weight = self.push(
                 format!("{name}.se.fc.{part}.weight"),
@@ -250,7 +260,13 @@ impl Builder {
         }
     }
 
-    fn push(&mut self, name: impl Into<String>, shape: Vec<usize>, kind: Kind, init: Init) -> usize {
+    fn push(
+        &mut self,
+        name: impl Into<String>,
+        shape: Vec<usize>,
+        kind: Kind,
+        init: Init,
+    ) -> usize {
         self.parameters.push(ParameterSpec {
             name: name.into(),
             shape,
@@ -279,7 +295,10 @@ mod tests {
             let length = |spec: &ParameterSpec| spec.shape.iter().product::<usize>();
             let sum: usize = layout.parameters.iter().map(length).sum();
             assert_eq!(sum, total);
-            let matrices = layout.parameters.iter().filter(|p| p.kind == Kind::KernelMatrix);
+            let matrices = layout
+                .parameters
+                .iter()
+                .filter(|p| p.kind == Kind::KernelMatrix);
             assert_eq!(matrices.map(length).sum::<usize>(), 14_120);
             let channels: usize = layout.norms.iter().map(|norm| norm.channels).sum();
             assert_eq!(2 * channels, statistics);
@@ -295,21 +314,39 @@ mod tests {
             let found = layout.parameters.iter().find(|p| p.name == name);
             found.map(|p| p.shape.clone())
         };
-        assert_eq!(shape("blocks.20.depth_conv.se.fc.reduce.weight"), Some(vec![288, 1152, 1, 1]));
+        assert_eq!(
+            shape("blocks.20.depth_conv.se.fc.reduce.weight"),
+            Some(vec![288, 1152, 1, 1])
+        );
         assert_eq!(shape("blocks.4.depth_conv.se.fc.reduce.weight"), None);
         assert_eq!(shape("blocks.0.inverted_bottleneck.conv.weight"), None);
         assert_eq!(shape("blocks.0.depth_conv.conv.7to5_matrix"), None);
-        assert_eq!(shape("blocks.9.depth_conv.conv.7to5_matrix"), Some(vec![25, 25]));
-        assert_eq!(shape("blocks.9.depth_conv.conv.5to3_matrix"), Some(vec![9, 9]));
+        assert_eq!(
+            shape("blocks.9.depth_conv.conv.7to5_matrix"),
+            Some(vec![25, 25])
+        );
+        assert_eq!(
+            shape("blocks.9.depth_conv.conv.5to3_matrix"),
+            Some(vec![9, 9])
+        );
     }
 
     #[test]
     fn spaces_with_fewer_kernels_have_fewer_matrices() {
         let layout = Layout::new(&Space::builtin("lite0").unwrap(), 0, 10);
         for block in &layout.blocks {
-            assert!(block.matrices.iter().all(|matrix| (matrix.from, matrix.to) == (5, 3)));
+            assert!(
+                block
+                    .matrices
+                    .iter()
+                    .all(|matrix| (matrix.from, matrix.to) == (5, 3))
+            );
         }
-        let elastic = layout.blocks.iter().filter(|block| !block.matrices.is_empty()).count();
+        let elastic = layout
+            .blocks
+            .iter()
+            .filter(|block| !block.matrices.is_empty())
+            .count();
         assert!(elastic > 0 && elastic < layout.blocks.len());
     }
 }

@@ -106,7 +106,9 @@ impl Slicing<'_> {
     /// The depthwise kernel that the block uses: active channels, then the chain of centres and matrices.
     fn kernel(&self, slot: &BlockSlot, plan: &BlockPlan) -> Tensor<4> {
         let channels = plan.mid_channels;
-        let mut kernel = self.tensor::<4>(slot.depthwise.weight).narrow(0, 0, channels);
+        let mut kernel = self
+            .tensor::<4>(slot.depthwise.weight)
+            .narrow(0, 0, channels);
         for matrix in slot.matrices.iter().take_while(|m| plan.kernel <= m.to) {
             let crop = (matrix.from - matrix.to) / 2;
             let area = matrix.to * matrix.to;

@@ -136,14 +136,25 @@ impl Subnet {
     }
 
     fn stem(&self, images: Tensor<4>, bn: &mut BnMode) -> Tensor<4> {
-        let ConvPlan { kernel, stride, activation, .. } = self.network.stem;
+        let ConvPlan {
+            kernel,
+            stride,
+            activation,
+            ..
+        } = self.network.stem;
         let (images, padding) = pad_uneven(images, self.padding(), kernel, stride);
         let options = ConvOptions::new([stride, stride], [padding, padding], [1, 1], 1);
         let x = conv2d(images, self.stem.weight.clone(), None, options);
         activate(self.normalise(&self.stem, x, bn), activation)
     }
 
-    fn block(&self, plan: &BlockPlan, block: &Block, input: Tensor<4>, bn: &mut BnMode) -> Tensor<4> {
+    fn block(
+        &self,
+        plan: &BlockPlan,
+        block: &Block,
+        input: Tensor<4>,
+        bn: &mut BnMode,
+    ) -> Tensor<4> {
         let mut x = input.clone();
         if let Some(expand) = &block.expand {
             x = activate(self.pointwise(expand, x, bn), plan.activation);

@@ -42,7 +42,13 @@ impl Supernet {
             .map(|(stream, spec)| {
                 let length = spec.shape.iter().product();
                 let values = spec.init.draw(length, seed, stream as u64);
-                Parameter::new(spec.name.clone(), spec.shape.clone(), spec.kind, values, &device)
+                Parameter::new(
+                    spec.name.clone(),
+                    spec.shape.clone(),
+                    spec.kind,
+                    values,
+                    &device,
+                )
             })
             .collect();
         let statistics = layout
@@ -141,7 +147,11 @@ impl Supernet {
     pub fn track(&mut self, architecture: &Architecture, moments: &[BatchMoments]) {
         let momentum = self.space.bn.momentum;
         let active = self.active_norms(architecture);
-        assert_eq!(active.len(), moments.len(), "moments of another architecture");
+        assert_eq!(
+            active.len(),
+            moments.len(),
+            "moments of another architecture"
+        );
         for (index, batch) in active.into_iter().zip(moments) {
             let running = &mut self.statistics[index];
             move_running(&mut running.mean, &mut running.variance, batch, momentum);

@@ -20,14 +20,21 @@ use crate::{
 /// Fresh optimizers, one a supernet.
 pub fn optimizers(config: &RunConfig, supernets: &SupernetFile) -> Vec<Sgd> {
     let settings = SgdSettings::from(&config.adapt);
-    supernets.supernets.iter().map(|supernet| Sgd::new(settings, supernet.parameters().len())).collect()
+    supernets
+        .supernets
+        .iter()
+        .map(|supernet| Sgd::new(settings, supernet.parameters().len()))
+        .collect()
 }
 
 /// Steps of each width: the share of the candidates that have it, rounded down.
 fn shares(steps: usize, widths: usize, candidates: &[Genotype]) -> Vec<usize> {
     (0..widths)
         .map(|width| {
-            let having = candidates.iter().filter(|genes| usize::from(genes.as_slice()[1]) == width).count();
+            let having = candidates
+                .iter()
+                .filter(|genes| usize::from(genes.as_slice()[1]) == width)
+                .count();
             steps * having / candidates.len()
         })
         .collect()
@@ -53,16 +60,30 @@ pub fn adapt(
     watch: &mut dyn FnMut(Moment<'_>) -> Result<bool, TransferError>,
 ) -> Result<(usize, usize), TransferError> {
     let settings = &config.adapt;
-    let pass = Pass::new(set.len(Split::Train), settings.batch, settings.epochs, settings.max_steps);
-    let schedule =
-        Schedule { peak: settings.learning_rate, warmup: 0, total: pass.steps * (config.search.iterations + 1) };
+    let pass = Pass::new(
+        set.len(Split::Train),
+        settings.batch,
+        settings.epochs,
+        settings.max_steps,
+    );
+    let schedule = Schedule {
+        peak: settings.learning_rate,
+        warmup: 0,
+        total: pass.steps * (config.search.iterations + 1),
+    };
     let marginals = Marginals::of(space, candidates, settings.floor);
     let stretch = Training::stretch(Phase::Adapt, generation);
-    let resolution_gene =
-        |step| marginals.sample_gene(0, &mut stream(key(config.seed, Purpose::Resolution, stretch, step)));
+    let resolution_gene = |step| {
+        marginals.sample_gene(
+            0,
+            &mut stream(key(config.seed, Purpose::Resolution, stretch, step)),
+        )
+    };
     let sides: Vec<usize> = space.resolutions.sides().collect();
     let counts = shares(pass.steps, supernets.supernets.len(), candidates);
-    let steps = plan(&counts, generation * pass.steps, schedule, |step| sides[usize::from(resolution_gene(step))]);
+    let steps = plan(&counts, generation * pass.steps, schedule, |step| {
+        sides[usize::from(resolution_gene(step))]
+    });
     let training = Training {
         set,
         transform: Transform::Train(preprocess::train(&config.augment, normalisation)),
@@ -84,12 +105,16 @@ pub fn adapt(
             let mut rng = stream(key(config.seed, Purpose::Subnet, stretch, step));
             let subnets: Vec<Architecture> = (0..settings.subnets)
                 .map(|_| {
-                    let genes = marginals.sample(space, resolution_gene(step), width as u16, &mut rng);
+                    let genes =
+                        marginals.sample(space, resolution_gene(step), width as u16, &mut rng);
                     space.architecture(&genes)
                 })
                 .collect();
-            let largest =
-                Architecture { resolution: batch.resolution, width, ..space.architecture(&space.largest()) };
+            let largest = Architecture {
+                resolution: batch.resolution,
+                width,
+                ..space.architecture(&space.largest())
+            };
             adaptation_gradients(
                 &supernets.supernets[width],
                 batch,

@@ -8,7 +8,8 @@ use nat_supernet::{Subnet, SupernetFile};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    ArchiveLine, Evaluator, Member, RunDirectory, RunRecord, TransferError, archive, checkpoint, write_atomically,
+    ArchiveLine, Evaluator, Member, RunDirectory, RunRecord, TransferError, archive, checkpoint,
+    write_atomically,
 };
 
 /// The last finished iteration of a run.
@@ -39,20 +40,30 @@ impl Answer {
     pub fn open(directory: RunDirectory) -> Result<Answer, TransferError> {
         let record = directory.record()?;
         let lines = directory.archive()?;
-        let generation = lines.iter().map(|line| line.generation).max().ok_or_else(|| TransferError::Directory {
-            path: directory.root().into(),
-            reason: format!(
-                "no iteration of this run is finished yet: `nat resume {}` goes on with it",
-                directory.root().display()
-            ),
-        })?;
+        let generation = lines
+            .iter()
+            .map(|line| line.generation)
+            .max()
+            .ok_or_else(|| TransferError::Directory {
+                path: directory.root().into(),
+                reason: format!(
+                    "no iteration of this run is finished yet: `nat resume {}` goes on with it",
+                    directory.root().display()
+                ),
+            })?;
         let archive = lines
             .iter()
             .filter(|line| line.generation == generation)
             .map(|line: &ArchiveLine| line.member(&record.space))
             .collect::<Result<_, _>>()?;
         let finished = generation >= record.config.search.iterations;
-        Ok(Answer { directory, record, generation, finished, archive })
+        Ok(Answer {
+            directory,
+            record,
+            generation,
+            finished,
+            archive,
+        })
     }
 
     /// The non-dominated members by ascending first objective.
@@ -108,10 +119,15 @@ impl Answer {
             .into());
         }
         let path = self.directory.path("test.jsonl");
-        let genes: Vec<String> = front.iter().map(|member| member.genes.to_string()).collect();
+        let genes: Vec<String> = front
+            .iter()
+            .map(|member| member.genes.to_string())
+            .collect();
         if let Ok(text) = fs::read_to_string(&path) {
-            let lines: Vec<TestLine> =
-                text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+            let lines: Vec<TestLine> = text
+                .lines()
+                .filter_map(|line| serde_json::from_str(line).ok())
+                .collect();
             if lines.iter().map(|line| &line.genes).eq(&genes) {
                 return Ok(lines.into_iter().map(|line| line.test_error).collect());
             }
@@ -123,7 +139,9 @@ impl Answer {
         for (member, genes) in front.iter().zip(genes) {
             let subnet = self.subnet(&supernets, &evaluator, &member.genes, None)?;
             let test_error = evaluator.error(&subnet, Split::Test)?;
-            text.push_str(&serde_json::to_string(&TestLine { genes, test_error }).expect("plain values"));
+            text.push_str(
+                &serde_json::to_string(&TestLine { genes, test_error }).expect("plain values"),
+            );
             text.push('\n');
             errors.push(test_error);
             measured(errors.len());

@@ -33,20 +33,31 @@ impl Member {
 
     /// The values of several objectives, in their order.
     pub fn values(&self, objectives: &[Objective]) -> Vec<f64> {
-        objectives.iter().map(|&objective| self.value(objective)).collect()
+        objectives
+            .iter()
+            .map(|&objective| self.value(objective))
+            .collect()
     }
 }
 
 /// One row of objective values a member.
 pub fn rows(members: &[Member], objectives: &[Objective]) -> Vec<Vec<f64>> {
-    members.iter().map(|member| member.values(objectives)).collect()
+    members
+        .iter()
+        .map(|member| member.values(objectives))
+        .collect()
 }
 
 /// Positions of `n` members chosen by reference directions, or by rank and crowding where there is a single objective.
 ///
 /// Normalisation starts afresh in every call: errors change with every adaptation, and an ideal point of an earlier
 /// measurement would distort the scale.
-pub fn survive(values: &[Vec<f64>], n: usize, directions: &[Vec<f64>], rng: ChaCha8Rng) -> Vec<usize> {
+pub fn survive(
+    values: &[Vec<f64>],
+    n: usize,
+    directions: &[Vec<f64>],
+    rng: ChaCha8Rng,
+) -> Vec<usize> {
     if values.len() <= n {
         return (0..values.len()).collect();
     }
@@ -61,17 +72,27 @@ pub fn survive(values: &[Vec<f64>], n: usize, directions: &[Vec<f64>], rng: ChaC
 pub fn merge(archive: &[Member], population: Vec<Member>) -> Vec<Member> {
     let mut seen: BTreeSet<Genotype> = archive.iter().map(|member| member.genes.clone()).collect();
     let mut all = archive.to_vec();
-    all.extend(population.into_iter().filter(|member| seen.insert(member.genes.clone())));
+    all.extend(
+        population
+            .into_iter()
+            .filter(|member| seen.insert(member.genes.clone())),
+    );
     all
 }
 
 /// The non-dominated members, the first of several equal ones, by ascending first objective.
 pub fn front(members: &[Member], objectives: &[Objective]) -> Vec<Member> {
     let values = rows(members, objectives);
-    let mut front: Vec<Member> = nat_moo::non_dominated(&values).into_iter().map(|i| members[i].clone()).collect();
+    let mut front: Vec<Member> = nat_moo::non_dominated(&values)
+        .into_iter()
+        .map(|i| members[i].clone())
+        .collect();
     front.sort_by(|a, b| {
         let (a_values, b_values) = (a.values(objectives), b.values(objectives));
-        a_values.partial_cmp(&b_values).expect("objectives are numbers").then_with(|| a.genes.cmp(&b.genes))
+        a_values
+            .partial_cmp(&b_values)
+            .expect("objectives are numbers")
+            .then_with(|| a.genes.cmp(&b.genes))
     });
     front
 }
@@ -84,7 +105,14 @@ pub fn hypervolume_share(values: &[Vec<f64>], reference: &[f64]) -> f64 {
 /// 1.01 times the largest value of each objective: the fixed corner of all hypervolumes of a run.
 pub fn reference_point(values: &[Vec<f64>]) -> Vec<f64> {
     let width = values.first().map_or(0, Vec::len);
-    (0..width).map(|j| 1.01 * values.iter().map(|row| row[j]).fold(f64::NEG_INFINITY, f64::max)).collect()
+    (0..width)
+        .map(|j| {
+            1.01 * values
+                .iter()
+                .map(|row| row[j])
+                .fold(f64::NEG_INFINITY, f64::max)
+        })
+        .collect()
 }
 
 #[cfg(test)]
@@ -97,13 +125,21 @@ mod tests {
     fn member(index: usize, error: f64, madds: u64) -> Member {
         let space = Space::builtin("tiny").unwrap();
         let mut rng = stream(key(index as u64, Purpose::Designs, 0, 0));
-        Member { genes: space.sample(&mut rng), error, madds, params: madds / 10 }
+        Member {
+            genes: space.sample(&mut rng),
+            error,
+            madds,
+            params: madds / 10,
+        }
     }
 
     #[test]
     fn merging_keeps_measured_errors_and_lists_a_genotype_once() {
         let archive = [member(1, 30.0, 100), member(2, 20.0, 200)];
-        let twin = Member { error: 1.0, ..archive[0].clone() };
+        let twin = Member {
+            error: 1.0,
+            ..archive[0].clone()
+        };
         let fresh = member(3, 25.0, 150);
         let merged = merge(&archive, vec![twin, fresh.clone(), fresh.clone()]);
         assert_eq!(merged.len(), 3);
@@ -113,16 +149,31 @@ mod tests {
 
     #[test]
     fn the_front_is_sorted_and_free_of_dominated_members() {
-        let members = [member(1, 30.0, 100), member(2, 20.0, 200), member(3, 35.0, 150), member(4, 10.0, 300)];
+        let members = [
+            member(1, 30.0, 100),
+            member(2, 20.0, 200),
+            member(3, 35.0, 150),
+            member(4, 10.0, 300),
+        ];
         let front = front(&members, &[Objective::Error, Objective::Madds]);
-        assert_eq!(front.iter().map(|m| m.madds).collect::<Vec<_>>(), [300, 200, 100]);
+        assert_eq!(
+            front.iter().map(|m| m.madds).collect::<Vec<_>>(),
+            [300, 200, 100]
+        );
     }
 
     #[test]
     fn survival_keeps_the_extremes_and_the_asked_number() {
         let directions = nat_moo::das_dennis(2, 9);
-        let values: Vec<Vec<f64>> = (0..40).map(|i| vec![f64::from(i), f64::from(40 - i) * 1e6]).collect();
-        let kept = survive(&values, 10, &directions, stream(key(1, Purpose::Survival, 0, 0)));
+        let values: Vec<Vec<f64>> = (0..40)
+            .map(|i| vec![f64::from(i), f64::from(40 - i) * 1e6])
+            .collect();
+        let kept = survive(
+            &values,
+            10,
+            &directions,
+            stream(key(1, Purpose::Survival, 0, 0)),
+        );
         assert_eq!(kept.len(), 10);
         assert!(kept.contains(&0) && kept.contains(&39));
         let single: Vec<Vec<f64>> = (0..9).map(|i| vec![f64::from(9 - i)]).collect();
@@ -135,6 +186,9 @@ mod tests {
     fn hypervolume_is_a_share_of_the_box() {
         let values = vec![vec![0.5, 0.5]];
         assert!((hypervolume_share(&values, &[1.0, 1.0]) - 0.25).abs() < 1e-12);
-        assert_eq!(reference_point(&[vec![1.0, 4.0], vec![2.0, 3.0]]), vec![2.02, 4.04]);
+        assert_eq!(
+            reference_point(&[vec![1.0, 4.0], vec![2.0, 3.0]]),
+            vec![2.02, 4.04]
+        );
     }
 }

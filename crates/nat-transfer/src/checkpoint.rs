@@ -70,7 +70,10 @@ pub struct Candidate {
 impl Candidate {
     /// A candidate, with its predicted error if it is new.
     pub fn new(genes: &Genotype, predicted: Option<f64>) -> Candidate {
-        Candidate { genes: genes.to_string(), predicted }
+        Candidate {
+            genes: genes.to_string(),
+            predicted,
+        }
     }
 }
 
@@ -100,11 +103,18 @@ pub fn save(
     let name = match state.position {
         Position::Complete => format!("generation-{:03}", state.generation),
         _ => {
-            let next = saved.iter().filter_map(|entry| entry.part).max().map_or(0, |part| part + 1);
+            let next = saved
+                .iter()
+                .filter_map(|entry| entry.part)
+                .max()
+                .map_or(0, |part| part + 1);
             format!("generation-{:03}.part-{next:06}", state.generation)
         }
     };
-    let (place, beside) = (directory.path(&name), directory.path(&format!(".{name}.tmp")));
+    let (place, beside) = (
+        directory.path(&name),
+        directory.path(&format!(".{name}.tmp")),
+    );
     remove(&beside)?;
     fs::create_dir_all(&beside).map_err(TransferError::io(&beside))?;
     let written = write_files(&beside, state, supernets, optimizers).and_then(|()| {
@@ -133,17 +143,27 @@ pub fn save(
 /// # Errors
 /// There is none, or it cannot be read.
 pub fn load(directory: &RunDirectory) -> Result<(State, Weights), TransferError> {
-    let latest = list(directory)?.pop().ok_or_else(|| TransferError::Directory {
-        path: directory.root().into(),
-        reason: "the run has no saved state yet: start it again in a new folder".into(),
-    })?;
+    let latest = list(directory)?
+        .pop()
+        .ok_or_else(|| TransferError::Directory {
+            path: directory.root().into(),
+            reason: "the run has no saved state yet: start it again in a new folder".into(),
+        })?;
     let path = latest.path.join(STATE);
     let text = fs::read_to_string(&path).map_err(TransferError::io(&path))?;
-    let state: State = serde_json::from_str(&text)
-        .map_err(|error| TransferError::Directory { path, reason: format!("not a saved state: {error}") })?;
+    let state: State = serde_json::from_str(&text).map_err(|error| TransferError::Directory {
+        path,
+        reason: format!("not a saved state: {error}"),
+    })?;
     let supernets = SupernetFile::load(&latest.path.join(SUPERNET))?;
     let velocities = read_velocities(&latest.path.join(MOMENTUM), &supernets.supernets)?;
-    Ok((state, Weights { supernets, velocities }))
+    Ok((
+        state,
+        Weights {
+            supernets,
+            velocities,
+        },
+    ))
 }
 
 /// The weights of the last finished iteration, or of the latest state where none is finished.
@@ -152,10 +172,14 @@ pub fn load(directory: &RunDirectory) -> Result<(State, Weights), TransferError>
 /// There are none, or they cannot be read.
 pub fn load_finished(directory: &RunDirectory) -> Result<SupernetFile, TransferError> {
     let saved = list(directory)?;
-    let entry = saved.iter().rev().find(|entry| entry.part.is_none()).ok_or_else(|| TransferError::Directory {
-        path: directory.root().into(),
-        reason: "no iteration of this run is finished yet".into(),
-    })?;
+    let entry = saved
+        .iter()
+        .rev()
+        .find(|entry| entry.part.is_none())
+        .ok_or_else(|| TransferError::Directory {
+            path: directory.root().into(),
+            reason: "no iteration of this run is finished yet".into(),
+        })?;
     Ok(SupernetFile::load(&entry.path.join(SUPERNET))?)
 }
 
@@ -171,13 +195,22 @@ fn list(directory: &RunDirectory) -> Result<Vec<Entry>, TransferError> {
     for entry in fs::read_dir(directory.root()).map_err(TransferError::io(directory.root()))? {
         let entry = entry.map_err(TransferError::io(directory.root()))?;
         let name = entry.file_name();
-        let Some(rest) = name.to_str().and_then(|name| name.strip_prefix("generation-")) else { continue };
+        let Some(rest) = name
+            .to_str()
+            .and_then(|name| name.strip_prefix("generation-"))
+        else {
+            continue;
+        };
         let (generation, part) = match rest.split_once(".part-") {
             Some((generation, part)) => (generation.parse(), part.parse().map(Some)),
             None => (rest.parse(), Ok(None)),
         };
         if let (Ok(generation), Ok(part)) = (generation, part) {
-            found.push(Entry { generation, part, path: entry.path() });
+            found.push(Entry {
+                generation,
+                part,
+                path: entry.path(),
+            });
         }
     }
     found.sort_by_key(|entry| (entry.generation, entry.part.is_none(), entry.part));
@@ -200,28 +233,43 @@ fn velocity_name(width: usize, parameter: &str) -> String {
     format!("w{width}/{parameter}")
 }
 
-fn write_velocities(path: &Path, supernets: &[Supernet], optimizers: &[Sgd]) -> Result<(), TransferError> {
+fn write_velocities(
+    path: &Path,
+    supernets: &[Supernet],
+    optimizers: &[Sgd],
+) -> Result<(), TransferError> {
     let mut bytes: BTreeMap<String, Vec<u8>> = BTreeMap::new();
     for (width, (supernet, optimizer)) in supernets.iter().zip(optimizers).enumerate() {
         for (parameter, velocity) in supernet.parameters().iter().zip(optimizer.velocities()) {
             if let Some(values) = velocity {
-                let raw = values.iter().flat_map(|value| value.to_le_bytes()).collect();
+                let raw = values
+                    .iter()
+                    .flat_map(|value| value.to_le_bytes())
+                    .collect();
                 bytes.insert(velocity_name(width, parameter.name()), raw);
             }
         }
     }
     let views = bytes.iter().map(|(name, raw)| {
-        let view = TensorView::new(Dtype::F32, vec![raw.len() / 4], raw).expect("four bytes a value");
+        let view =
+            TensorView::new(Dtype::F32, vec![raw.len() / 4], raw).expect("four bytes a value");
         (name.as_str(), view)
     });
     let file = safetensors::serialize(views, None).expect("views are consistent");
     write_atomically(path, &file)
 }
 
-fn read_velocities(path: &Path, supernets: &[Supernet]) -> Result<Vec<Vec<Option<Vec<f32>>>>, TransferError> {
-    let refuse = |reason: String| TransferError::Directory { path: path.into(), reason };
+fn read_velocities(
+    path: &Path,
+    supernets: &[Supernet],
+) -> Result<Vec<Vec<Option<Vec<f32>>>>, TransferError> {
+    let refuse = |reason: String| TransferError::Directory {
+        path: path.into(),
+        reason,
+    };
     let bytes = fs::read(path).map_err(TransferError::io(path))?;
-    let file = SafeTensors::deserialize(&bytes).map_err(|error| refuse(format!("not a saved optimizer: {error}")))?;
+    let file = SafeTensors::deserialize(&bytes)
+        .map_err(|error| refuse(format!("not a saved optimizer: {error}")))?;
     supernets
         .iter()
         .enumerate()
@@ -231,14 +279,20 @@ fn read_velocities(path: &Path, supernets: &[Supernet]) -> Result<Vec<Vec<Option
                 .iter()
                 .map(|parameter| {
                     let name = velocity_name(width, parameter.name());
-                    let Ok(view) = file.tensor(&name) else { return Ok(None) };
+                    let Ok(view) = file.tensor(&name) else {
+                        return Ok(None);
+                    };
                     if view.dtype() != Dtype::F32 || view.shape() != [parameter.len()] {
-                        return Err(refuse(format!("{name} has another shape than the supernet")));
+                        return Err(refuse(format!(
+                            "{name} has another shape than the supernet"
+                        )));
                     }
                     let values = view
                         .data()
                         .chunks_exact(4)
-                        .map(|raw| f32::from_le_bytes(raw.try_into().expect("chunks of four bytes")))
+                        .map(|raw| {
+                            f32::from_le_bytes(raw.try_into().expect("chunks of four bytes"))
+                        })
                         .collect();
                     Ok(Some(values))
                 })
@@ -248,7 +302,11 @@ fn read_velocities(path: &Path, supernets: &[Supernet]) -> Result<Vec<Vec<Option
 }
 
 fn remove(folder: &Path) -> Result<(), TransferError> {
-    if folder.exists() { fs::remove_dir_all(folder).map_err(TransferError::io(folder)) } else { Ok(()) }
+    if folder.exists() {
+        fs::remove_dir_all(folder).map_err(TransferError::io(folder))
+    } else {
+        Ok(())
+    }
 }
 
 /// Makes a rename durable. Folders cannot be opened as files everywhere; where they cannot, the system orders renames.

@@ -266,18 +266,36 @@ impl Preset {
                 calibration_batch: 150,
                 crop_ratio: 0.875,
             },
-            augment: Augmentation { min_area: 0.08, flip: true, rand_augment: 9.0, cutout: 0.25 },
-            upkeep: Upkeep { save_seconds: 120, loader_threads: 0, evaluators: 0 },
+            augment: Augmentation {
+                min_area: 0.08,
+                flip: true,
+                rand_augment: 9.0,
+                cutout: 0.25,
+            },
+            upkeep: Upkeep {
+                save_seconds: 120,
+                loader_threads: 0,
+                evaluators: 0,
+            },
         };
-        let small_input = |from, to| {
-            (space.resolutions.to > to).then_some(Resolutions { from, to, step: 8 })
-        };
+        let small_input =
+            |from, to| (space.resolutions.to > to).then_some(Resolutions { from, to, step: 8 });
         match self {
             Preset::Paper => paper,
             Preset::Standard => RunConfig {
                 resolutions: small_input(96, 160),
-                pretrain: Pretraining { epochs: 120, max_steps: 12_000, batch: 64, ..paper.pretrain },
-                search: Search { initial: 60, iterations: 12, archive: 120, ..paper.search },
+                pretrain: Pretraining {
+                    epochs: 120,
+                    max_steps: 12_000,
+                    batch: 64,
+                    ..paper.pretrain
+                },
+                search: Search {
+                    initial: 60,
+                    iterations: 12,
+                    archive: 120,
+                    ..paper.search
+                },
                 adapt: Adaptation {
                     epochs: 4,
                     max_steps: 800,
@@ -287,14 +305,39 @@ impl Preset {
                     distillation: 1.0,
                     ..paper.adapt
                 },
-                evaluate: Evaluation { images: 2000, calibration_images: 1024, batch: 64, calibration_batch: 128, ..paper.evaluate },
-                augment: Augmentation { min_area: 0.25, rand_augment: 5.0, cutout: 0.0, ..paper.augment },
+                evaluate: Evaluation {
+                    images: 2000,
+                    calibration_images: 1024,
+                    batch: 64,
+                    calibration_batch: 128,
+                    ..paper.evaluate
+                },
+                augment: Augmentation {
+                    min_area: 0.25,
+                    rand_augment: 5.0,
+                    cutout: 0.0,
+                    ..paper.augment
+                },
                 ..paper
             },
             Preset::Quick => RunConfig {
                 resolutions: small_input(64, 96),
-                pretrain: Pretraining { epochs: 40, max_steps: 1400, batch: 64, learning_rate: 0.1, ..paper.pretrain },
-                search: Search { initial: 32, iterations: 5, archive: 48, training_rows: 64, population: 64, generations: 60, ..paper.search },
+                pretrain: Pretraining {
+                    epochs: 40,
+                    max_steps: 1400,
+                    batch: 64,
+                    learning_rate: 0.1,
+                    ..paper.pretrain
+                },
+                search: Search {
+                    initial: 32,
+                    iterations: 5,
+                    archive: 48,
+                    training_rows: 64,
+                    population: 64,
+                    generations: 60,
+                    ..paper.search
+                },
                 adapt: Adaptation {
                     epochs: 3,
                     max_steps: 90,
@@ -305,9 +348,23 @@ impl Preset {
                     distillation: 1.0,
                     ..paper.adapt
                 },
-                evaluate: Evaluation { images: 512, calibration_images: 512, batch: 64, calibration_batch: 128, crop_ratio: 1.0 },
-                augment: Augmentation { min_area: 0.35, flip: true, rand_augment: 0.0, cutout: 0.0 },
-                upkeep: Upkeep { save_seconds: 30, ..paper.upkeep },
+                evaluate: Evaluation {
+                    images: 512,
+                    calibration_images: 512,
+                    batch: 64,
+                    calibration_batch: 128,
+                    crop_ratio: 1.0,
+                },
+                augment: Augmentation {
+                    min_area: 0.35,
+                    flip: true,
+                    rand_augment: 0.0,
+                    cutout: 0.0,
+                },
+                upkeep: Upkeep {
+                    save_seconds: 30,
+                    ..paper.upkeep
+                },
                 ..paper
             },
         }
@@ -327,17 +384,20 @@ impl RunConfig {
     ) -> Result<RunConfig, TransferError> {
         let mut table = Table::try_from(preset.config(space)).expect("a configuration is a table");
         if let Some((name, text)) = file {
-            let layer: Table = text
-                .parse()
-                .map_err(|error: toml::de::Error| TransferError::Config(format!("{name}: {}", one_line(&error))))?;
-            merge(&mut table, layer, "").map_err(|error| TransferError::Config(format!("{name}: {error}")))?;
+            let layer: Table = text.parse().map_err(|error: toml::de::Error| {
+                TransferError::Config(format!("{name}: {}", one_line(&error)))
+            })?;
+            merge(&mut table, layer, "")
+                .map_err(|error| TransferError::Config(format!("{name}: {error}")))?;
         }
         for text in overrides {
             let layer = parse_override(text)?;
-            merge(&mut table, layer, "").map_err(|error| TransferError::Config(format!("--set {text}: {error}")))?;
+            merge(&mut table, layer, "")
+                .map_err(|error| TransferError::Config(format!("--set {text}: {error}")))?;
         }
-        let config: RunConfig =
-            table.try_into().map_err(|error: toml::de::Error| TransferError::Config(one_line(&error)))?;
+        let config: RunConfig = table
+            .try_into()
+            .map_err(|error: toml::de::Error| TransferError::Config(one_line(&error)))?;
         config.check()?;
         Ok(config)
     }
@@ -347,7 +407,8 @@ impl RunConfig {
     /// # Errors
     /// The first field outside its range, by name.
     pub fn check(&self) -> Result<(), TransferError> {
-        let fail = |field: &str, must: &str| Err(TransferError::Config(format!("{field} must {must}")));
+        let fail =
+            |field: &str, must: &str| Err(TransferError::Config(format!("{field} must {must}")));
         let (search, adapt, evaluate) = (&self.search, &self.adapt, &self.evaluate);
         if self.objectives.is_empty() {
             return fail("objectives", "name at least one of error, madds, params");
@@ -363,7 +424,11 @@ impl RunConfig {
             ("adapt.batch", adapt.batch, 2),
             ("adapt.subnets", adapt.subnets, 1),
             ("evaluate.batch", evaluate.batch, 1),
-            ("evaluate.calibration_images", evaluate.calibration_images, 2),
+            (
+                "evaluate.calibration_images",
+                evaluate.calibration_images,
+                2,
+            ),
             ("evaluate.calibration_batch", evaluate.calibration_batch, 2),
         ] {
             if value < least {
@@ -382,9 +447,10 @@ impl RunConfig {
                 return fail(field, &format!("lie in 0 to 1, got {value}"));
             }
         }
-        for (field, value) in
-            [("augment.min_area", self.augment.min_area), ("evaluate.crop_ratio", evaluate.crop_ratio)]
-        {
+        for (field, value) in [
+            ("augment.min_area", self.augment.min_area),
+            ("evaluate.crop_ratio", evaluate.crop_ratio),
+        ] {
             if !(value > 0.0 && value <= 1.0) {
                 return fail(field, &format!("be above 0 and at most 1, got {value}"));
             }
@@ -401,7 +467,10 @@ impl RunConfig {
             ("augment.rand_augment", self.augment.rand_augment),
         ] {
             if !(value >= 0.0 && value.is_finite()) {
-                return fail(field, &format!("be a finite number not below 0, got {value}"));
+                return fail(
+                    field,
+                    &format!("be a finite number not below 0, got {value}"),
+                );
             }
         }
         Ok(())
@@ -411,14 +480,26 @@ impl RunConfig {
 /// Lays `layer` over `base`. Only keys that `base` has may be set, save for the optional `resolutions`.
 fn merge(base: &mut Table, layer: Table, path: &str) -> Result<(), String> {
     for (key, value) in layer {
-        let full = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
+        let full = if path.is_empty() {
+            key.clone()
+        } else {
+            format!("{path}.{key}")
+        };
         match (base.get_mut(&key), value) {
             (Some(Value::Table(inner)), Value::Table(layer)) => merge(inner, layer, &full)?,
-            (Some(Value::Table(_)), _) => return Err(format!("'{full}' is a section, not a value")),
-            (Some(slot @ Value::Float(_)), Value::Integer(whole)) => *slot = Value::Float(whole as f64),
+            (Some(Value::Table(_)), _) => {
+                return Err(format!("'{full}' is a section, not a value"));
+            }
+            (Some(slot @ Value::Float(_)), Value::Integer(whole)) => {
+                *slot = Value::Float(whole as f64)
+            }
             (Some(slot), value) => {
                 if slot.type_str() != value.type_str() {
-                    return Err(format!("'{full}' takes a value of type {}, got {}", slot.type_str(), value.type_str()));
+                    return Err(format!(
+                        "'{full}' takes a value of type {}, got {}",
+                        slot.type_str(),
+                        value.type_str()
+                    ));
                 }
                 *slot = value;
             }
@@ -427,7 +508,10 @@ fn merge(base: &mut Table, layer: Table, path: &str) -> Result<(), String> {
             }
             (None, _) => {
                 let known: Vec<&str> = base.keys().map(String::as_str).collect();
-                return Err(format!("there is no key '{full}'; here are {}", known.join(", ")));
+                return Err(format!(
+                    "there is no key '{full}'; here are {}",
+                    known.join(", ")
+                ));
             }
         }
     }
@@ -437,7 +521,9 @@ fn merge(base: &mut Table, layer: Table, path: &str) -> Result<(), String> {
 /// `a.b=c` as a table. What TOML does not read as a value is taken as a string.
 fn parse_override(text: &str) -> Result<Table, TransferError> {
     let Some((key, value)) = text.split_once('=') else {
-        return Err(TransferError::Config(format!("--set takes key=value, got '{text}'")));
+        return Err(TransferError::Config(format!(
+            "--set takes key=value, got '{text}'"
+        )));
     };
     let (key, value) = (key.trim(), value.trim());
     let quoted = Value::String(value.to_owned()).to_string();
@@ -446,7 +532,9 @@ fn parse_override(text: &str) -> Result<Table, TransferError> {
             return Ok(table);
         }
     }
-    Err(TransferError::Config(format!("--set takes key=value, got '{text}'")))
+    Err(TransferError::Config(format!(
+        "--set takes key=value, got '{text}'"
+    )))
 }
 
 fn one_line(error: &toml::de::Error) -> String {
@@ -463,7 +551,12 @@ mod tests {
 
     fn resolve(file: Option<&str>, overrides: &[&str]) -> Result<RunConfig, TransferError> {
         let overrides: Vec<String> = overrides.iter().map(|text| text.to_string()).collect();
-        RunConfig::resolve(Preset::Quick, &space(), file.map(|text| ("my.toml", text)), &overrides)
+        RunConfig::resolve(
+            Preset::Quick,
+            &space(),
+            file.map(|text| ("my.toml", text)),
+            &overrides,
+        )
     }
 
     #[test]
@@ -480,13 +573,26 @@ mod tests {
     fn overrides_lie_over_the_file_which_lies_over_the_preset() {
         let config = resolve(
             Some("seed = 7\n[search]\ninitial = 20\n[adapt]\nlearning_rate = 1"),
-            &["search.initial=24", "search.algorithm=nsga2", "resolutions.from=32", "resolutions.to=48", "resolutions.step=8"],
+            &[
+                "search.initial=24",
+                "search.algorithm=nsga2",
+                "resolutions.from=32",
+                "resolutions.to=48",
+                "resolutions.step=8",
+            ],
         )
         .unwrap();
         assert_eq!((config.seed, config.search.initial), (7, 24));
         assert_eq!(config.adapt.learning_rate, 1.0);
         assert_eq!(config.search.algorithm, Algorithm::Nsga2);
-        assert_eq!(config.resolutions, Some(Resolutions { from: 32, to: 48, step: 8 }));
+        assert_eq!(
+            config.resolutions,
+            Some(Resolutions {
+                from: 32,
+                to: 48,
+                step: 8
+            })
+        );
     }
 
     #[test]
@@ -494,9 +600,18 @@ mod tests {
         for (overrides, part) in [
             (vec!["search.initail=3"], "'search.initail'"),
             (vec!["search=3"], "'search' is a section"),
-            (vec!["search.initial=many"], "takes a value of type integer, got string"),
-            (vec!["search.initial=1"], "search.initial must be at least 4, got 1"),
-            (vec!["search.mutation=1.5"], "search.mutation must lie in 0 to 1"),
+            (
+                vec!["search.initial=many"],
+                "takes a value of type integer, got string",
+            ),
+            (
+                vec!["search.initial=1"],
+                "search.initial must be at least 4, got 1",
+            ),
+            (
+                vec!["search.mutation=1.5"],
+                "search.mutation must lie in 0 to 1",
+            ),
             (vec!["adapt.learning_rate=nan"], "adapt.learning_rate"),
             (vec!["search.algorithm=spea"], "nsga"),
             (vec!["nothing"], "key=value"),
@@ -507,6 +622,9 @@ mod tests {
             assert!(!error.contains('\n'), "{error}");
         }
         let error = resolve(Some("seed = \"x\""), &[]).unwrap_err().to_string();
-        assert!(error.starts_with("my.toml") || error.contains("my.toml"), "{error}");
+        assert!(
+            error.starts_with("my.toml") || error.contains("my.toml"),
+            "{error}"
+        );
     }
 }

@@ -57,7 +57,10 @@ pub struct DataRecord {
 impl DataRecord {
     /// Mean and deviation as the transforms take them.
     pub fn normalisation(&self) -> Normalisation {
-        Normalisation { mean: self.mean, std: self.std }
+        Normalisation {
+            mean: self.mean,
+            std: self.std,
+        }
     }
 }
 
@@ -85,11 +88,18 @@ impl RunRecord {
     }
 
     fn from_toml(path: &Path, text: &str) -> Result<RunRecord, TransferError> {
-        let refuse = |reason: String| TransferError::Directory { path: path.into(), reason };
-        let bad = |error: toml::de::Error| refuse(format!("not a run's configuration: {}", error.message()));
+        let refuse = |reason: String| TransferError::Directory {
+            path: path.into(),
+            reason,
+        };
+        let bad = |error: toml::de::Error| {
+            refuse(format!("not a run's configuration: {}", error.message()))
+        };
         let mut all: Table = text.parse().map_err(bad)?;
         if all.get("format").and_then(toml::Value::as_integer) != Some(i64::from(FORMAT)) {
-            let format = all.get("format").map_or_else(|| "none".to_owned(), ToString::to_string);
+            let format = all
+                .get("format")
+                .map_or_else(|| "none".to_owned(), ToString::to_string);
             return Err(refuse(format!(
                 "this run has format {format}, nat {} reads format {FORMAT}: go on with the nat that started it",
                 env!("CARGO_PKG_VERSION")
@@ -102,8 +112,9 @@ impl RunRecord {
             }
         };
         let data: DataRecord = part("data")?.try_into().map_err(bad)?;
-        let space = Space::from_toml(&toml::to_string(&part("space")?).expect("a table can be written"))
-            .map_err(|error| refuse(format!("[space]: {error}")))?;
+        let space =
+            Space::from_toml(&toml::to_string(&part("space")?).expect("a table can be written"))
+                .map_err(|error| refuse(format!("[space]: {error}")))?;
         let mut header = Table::new();
         for key in ["format", "version", "preset", "supernet"] {
             if let Some(value) = all.remove(key) {
@@ -113,7 +124,14 @@ impl RunRecord {
         let header: Header = header.try_into().map_err(bad)?;
         let config: RunConfig = all.try_into().map_err(bad)?;
         config.check()?;
-        Ok(RunRecord { version: header.version, preset: header.preset, supernet: header.supernet, data, config, space })
+        Ok(RunRecord {
+            version: header.version,
+            preset: header.preset,
+            supernet: header.supernet,
+            data,
+            config,
+            space,
+        })
     }
 }
 
@@ -189,7 +207,10 @@ impl RunDirectory {
     /// The folder holds a run, or other files.
     pub fn check_vacant(&self) -> Result<(), TransferError> {
         if self.path("run.toml").exists() {
-            let seed = self.record().map_or_else(|_| String::new(), |record| format!(" with seed {}", record.config.seed));
+            let seed = self.record().map_or_else(
+                |_| String::new(),
+                |record| format!(" with seed {}", record.config.seed),
+            );
             return Err(TransferError::Directory {
                 path: self.root.clone(),
                 reason: format!(
@@ -198,7 +219,12 @@ impl RunDirectory {
                 ),
             });
         }
-        if self.root.is_dir() && fs::read_dir(&self.root).map_err(TransferError::io(&self.root))?.next().is_some() {
+        if self.root.is_dir()
+            && fs::read_dir(&self.root)
+                .map_err(TransferError::io(&self.root))?
+                .next()
+                .is_some()
+        {
             return Err(TransferError::Directory {
                 path: self.root.clone(),
                 reason: "is not empty and holds no run: give --out a new folder".into(),
@@ -289,10 +315,21 @@ impl RunDirectory {
     ///
     /// # Errors
     /// Reading or writing fails.
-    pub fn write_archive(&self, generation: usize, members: &[Member]) -> Result<(), TransferError> {
-        let mut lines: Vec<ArchiveLine> =
-            self.archive()?.into_iter().filter(|line| line.generation < generation).collect();
-        lines.extend(members.iter().map(|member| ArchiveLine::of(generation, member)));
+    pub fn write_archive(
+        &self,
+        generation: usize,
+        members: &[Member],
+    ) -> Result<(), TransferError> {
+        let mut lines: Vec<ArchiveLine> = self
+            .archive()?
+            .into_iter()
+            .filter(|line| line.generation < generation)
+            .collect();
+        lines.extend(
+            members
+                .iter()
+                .map(|member| ArchiveLine::of(generation, member)),
+        );
         self.write_lines("archive.jsonl", &lines)
     }
 
@@ -307,7 +344,10 @@ impl RunDirectory {
         }
         text.push('\n');
         for member in front {
-            text.push_str(&format!("\"{}\",{},{},{}\n", member.genes, member.error, member.madds, member.params));
+            text.push_str(&format!(
+                "\"{}\",{},{},{}\n",
+                member.genes, member.error, member.madds, member.params
+            ));
         }
         write_atomically(&self.path("front.csv"), text.as_bytes())
     }
@@ -320,8 +360,13 @@ impl RunDirectory {
         let path = self.path("events.jsonl");
         let mut line = serde_json::to_string(event).expect("events are plain values");
         line.push('\n');
-        let mut file = OpenOptions::new().create(true).append(true).open(&path).map_err(TransferError::io(&path))?;
-        file.write_all(line.as_bytes()).map_err(TransferError::io(&path))
+        let mut file = OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(&path)
+            .map_err(TransferError::io(&path))?;
+        file.write_all(line.as_bytes())
+            .map_err(TransferError::io(&path))
     }
 
     /// Drops what was logged of iterations after `generation`, which will be run again.
@@ -348,7 +393,10 @@ impl RunDirectory {
 /// # Errors
 /// Writing or renaming fails.
 pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<(), TransferError> {
-    let name = path.file_name().and_then(|name| name.to_str()).unwrap_or("file");
+    let name = path
+        .file_name()
+        .and_then(|name| name.to_str())
+        .unwrap_or("file");
     let beside = path.with_file_name(format!(".{name}.{}.tmp", std::process::id()));
     let written = File::create(&beside)
         .and_then(|mut file| file.write_all(bytes).and_then(|()| file.sync_all()))
@@ -356,7 +404,10 @@ pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<(), TransferError> 
     written.map_err(|source| {
         // The file may not exist when creating it was what failed.
         let _ = fs::remove_file(&beside);
-        TransferError::Io { path: path.into(), source }
+        TransferError::Io {
+            path: path.into(),
+            source,
+        }
     })
 }
 
@@ -388,7 +439,12 @@ mod tests {
 
     fn member(error: f64) -> Member {
         let genes = Space::builtin("tiny").unwrap().smallest();
-        Member { genes, error, madds: 5, params: 3 }
+        Member {
+            genes,
+            error,
+            madds: 5,
+            params: 3,
+        }
     }
 
     #[test]
@@ -398,7 +454,10 @@ mod tests {
         directory.create(&record()).unwrap();
         assert_eq!(directory.record().unwrap(), record());
         let error = directory.create(&record()).unwrap_err().to_string();
-        assert!(error.contains("with seed 1") && error.contains("nat resume"), "{error}");
+        assert!(
+            error.contains("with seed 1") && error.contains("nat resume"),
+            "{error}"
+        );
     }
 
     #[test]
@@ -406,10 +465,28 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join("precious.txt"), "x").unwrap();
         let directory = RunDirectory::at(folder.path());
-        assert!(directory.create(&record()).unwrap_err().to_string().contains("not empty"));
-        assert!(directory.record().unwrap_err().to_string().contains("no run"));
+        assert!(
+            directory
+                .create(&record())
+                .unwrap_err()
+                .to_string()
+                .contains("not empty")
+        );
+        assert!(
+            directory
+                .record()
+                .unwrap_err()
+                .to_string()
+                .contains("no run")
+        );
         fs::write(directory.path("run.toml"), "format = 99\n").unwrap();
-        assert!(directory.record().unwrap_err().to_string().contains("format 99"));
+        assert!(
+            directory
+                .record()
+                .unwrap_err()
+                .to_string()
+                .contains("format 99")
+        );
     }
 
     #[test]
@@ -420,7 +497,10 @@ mod tests {
         directory.write_archive(1, &[member(2.0)]).unwrap();
         directory.write_archive(1, &[member(0.1 + 0.2)]).unwrap();
         let lines = directory.archive().unwrap();
-        assert_eq!(lines.iter().map(|line| line.error).collect::<Vec<_>>(), [3.0, 0.1 + 0.2]);
+        assert_eq!(
+            lines.iter().map(|line| line.error).collect::<Vec<_>>(),
+            [3.0, 0.1 + 0.2]
+        );
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
     }
 
@@ -428,12 +508,27 @@ mod tests {
     fn a_cut_last_line_is_left_out_and_a_broken_one_named() {
         let folder = tempfile::tempdir().unwrap();
         let directory = RunDirectory::at(folder.path());
-        directory.append_event(&Event::Resume { time: 1, generation: 0 }).unwrap();
+        directory
+            .append_event(&Event::Resume {
+                time: 1,
+                generation: 0,
+            })
+            .unwrap();
         let whole = fs::read_to_string(directory.path("events.jsonl")).unwrap();
-        fs::write(directory.path("events.jsonl"), format!("{whole}{{\"event\":\"res")).unwrap();
+        fs::write(
+            directory.path("events.jsonl"),
+            format!("{whole}{{\"event\":\"res"),
+        )
+        .unwrap();
         assert_eq!(directory.events().unwrap().len(), 1);
         fs::write(directory.path("events.jsonl"), format!("{whole}nonsense\n")).unwrap();
-        assert!(directory.events().unwrap_err().to_string().contains("line 2"));
+        assert!(
+            directory
+                .events()
+                .unwrap_err()
+                .to_string()
+                .contains("line 2")
+        );
     }
 
     #[test]

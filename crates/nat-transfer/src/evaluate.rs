@@ -8,13 +8,14 @@ use std::{
     },
 };
 
-use nat_data::{Batch, BatchRequest, EvalTransform, ImageSet, Loader, Split, TrainTransform, Transform};
+use nat_data::{
+    Batch, BatchRequest, EvalTransform, ImageSet, Loader, Split, TrainTransform, Transform,
+};
 use nat_space::{Architecture, Genotype, Space};
 use nat_supernet::{BnMode, Device, Subnet, Supernet, images};
 
 use crate::{
-    RunConfig, TransferError,
-    preprocess,
+    RunConfig, TransferError, preprocess,
     streams::{Purpose, key},
 };
 
@@ -41,7 +42,11 @@ type Batches = Box<dyn Iterator<Item = Result<Arc<Batch>, TransferError>>>;
 
 impl Evaluator {
     /// An evaluator for the run's settings.
-    pub fn new(set: Arc<ImageSet>, config: &RunConfig, normalisation: nat_data::Normalisation) -> Evaluator {
+    pub fn new(
+        set: Arc<ImageSet>,
+        config: &RunConfig,
+        normalisation: nat_data::Normalisation,
+    ) -> Evaluator {
         Evaluator {
             set,
             train: preprocess::train(&config.augment, normalisation),
@@ -55,14 +60,22 @@ impl Evaluator {
     ///
     /// # Errors
     /// An image cannot be read.
-    pub fn calibrated(&self, supernet: &Supernet, architecture: &Architecture) -> Result<Subnet, TransferError> {
+    pub fn calibrated(
+        &self,
+        supernet: &Supernet,
+        architecture: &Architecture,
+    ) -> Result<Subnet, TransferError> {
         let mut subnet = supernet.extract(architecture);
         let device = supernet.device().clone();
         let batches = self.batches(Use::Calibrate, architecture.resolution)?;
         subnet.recalibrate(batches.map(|batch| {
             let batch = batch?;
             let side = batch.resolution;
-            Ok::<_, TransferError>(images(batch.images.clone(), [batch.labels.len(), 3, side, side], &device))
+            Ok::<_, TransferError>(images(
+                batch.images.clone(),
+                [batch.labels.len(), 3, side, side],
+                &device,
+            ))
         }))?;
         Ok(subnet)
     }
@@ -72,14 +85,25 @@ impl Evaluator {
     /// # Errors
     /// An image cannot be read.
     pub fn error(&self, subnet: &Subnet, split: Split) -> Result<f64, TransferError> {
-        let kind = if split == Split::Test { Use::Test } else { Use::Search };
+        let kind = if split == Split::Test {
+            Use::Test
+        } else {
+            Use::Search
+        };
         let (mut wrong, mut seen) = (0usize, 0usize);
         for batch in self.batches(kind, subnet.network().resolution)? {
             let batch = batch?;
             let side = batch.resolution;
-            let input = images(batch.images.clone(), [batch.labels.len(), 3, side, side], &Device::flex());
-            let logits: Vec<f32> =
-                subnet.forward(input, &mut BnMode::Fixed).into_data().try_to_vec().expect("logits are 32-bit floats");
+            let input = images(
+                batch.images.clone(),
+                [batch.labels.len(), 3, side, side],
+                &Device::flex(),
+            );
+            let logits: Vec<f32> = subnet
+                .forward(input, &mut BnMode::Fixed)
+                .into_data()
+                .try_to_vec()
+                .expect("logits are 32-bit floats");
             wrong += count_errors(&logits, &batch.labels);
             seen += batch.labels.len();
         }
@@ -103,7 +127,9 @@ impl Evaluator {
         report: &(dyn Fn(usize, usize) + Sync),
         stop: &AtomicBool,
     ) -> Result<(), TransferError> {
-        let mut open: Vec<usize> = (0..genotypes.len()).filter(|&i| errors[i].is_none()).collect();
+        let mut open: Vec<usize> = (0..genotypes.len())
+            .filter(|&i| errors[i].is_none())
+            .collect();
         open.sort_by_key(|&i| (genotypes[i].as_slice()[0], i));
         let done = AtomicUsize::new(genotypes.len() - open.len());
         let next = AtomicUsize::new(0);
@@ -112,14 +138,19 @@ impl Evaluator {
         let results: Mutex<Vec<(usize, Result<f64, TransferError>)>> = Mutex::default();
         let work = || {
             while !stop.load(Ordering::Relaxed) {
-                let Some(&index) = open.get(next.fetch_add(1, Ordering::Relaxed)) else { return };
+                let Some(&index) = open.get(next.fetch_add(1, Ordering::Relaxed)) else {
+                    return;
+                };
                 let architecture = space.architecture(&genotypes[index]);
                 let supernet = &supernets[architecture.width];
                 let error = self
                     .calibrated(supernet, &architecture)
                     .and_then(|subnet| self.error(&subnet, Split::Val));
                 let failed = error.is_err();
-                results.lock().expect("no worker panics while it holds the lock").push((index, error));
+                results
+                    .lock()
+                    .expect("no worker panics while it holds the lock")
+                    .push((index, error));
                 if failed {
                     return;
                 }
@@ -137,8 +168,13 @@ impl Evaluator {
             }
             work();
         });
-        self.held.lock().expect("no worker panics while it holds the lock").clear();
-        let mut results = results.into_inner().expect("no worker panics while it holds the lock");
+        self.held
+            .lock()
+            .expect("no worker panics while it holds the lock")
+            .clear();
+        let mut results = results
+            .into_inner()
+            .expect("no worker panics while it holds the lock");
         results.sort_by_key(|(index, _)| *index);
         for (index, error) in results {
             errors[index] = Some(error?);
@@ -148,11 +184,17 @@ impl Evaluator {
 
     fn search_images(&self) -> usize {
         let all = self.set.len(Split::Val);
-        if self.config.evaluate.images == 0 { all } else { all.min(self.config.evaluate.images) }
+        if self.config.evaluate.images == 0 {
+            all
+        } else {
+            all.min(self.config.evaluate.images)
+        }
     }
 
     fn calibration_images(&self) -> usize {
-        self.set.len(Split::Train).min(self.config.evaluate.calibration_images)
+        self.set
+            .len(Split::Train)
+            .min(self.config.evaluate.calibration_images)
     }
 
     /// The batches of one kind at a resolution: from memory while they are small, else decoded as they are needed.
@@ -164,27 +206,48 @@ impl Evaluator {
             Use::Search | Use::Test => Transform::Eval(self.eval),
         };
         if count * 3 * resolution * resolution * size_of::<f32>() > HELD_BYTES {
-            let loader = Loader::new(Arc::clone(&self.set), transform, requests, self.threads(), 2);
+            let loader = Loader::new(
+                Arc::clone(&self.set),
+                transform,
+                requests,
+                self.threads(),
+                2,
+            );
             return Ok(Box::new(loader.map(|batch| Ok(Arc::new(batch?)))));
         }
-        let mut held = self.held.lock().expect("no worker panics while it holds the lock");
+        let mut held = self
+            .held
+            .lock()
+            .expect("no worker panics while it holds the lock");
         if !held.contains_key(&(kind, resolution)) {
-            let loader = Loader::new(Arc::clone(&self.set), transform, requests, self.threads(), 2);
-            let batches: Vec<Arc<Batch>> =
-                loader.map(|batch| Ok(Arc::new(batch?))).collect::<Result<_, TransferError>>()?;
+            let loader = Loader::new(
+                Arc::clone(&self.set),
+                transform,
+                requests,
+                self.threads(),
+                2,
+            );
+            let batches: Vec<Arc<Batch>> = loader
+                .map(|batch| Ok(Arc::new(batch?)))
+                .collect::<Result<_, TransferError>>()?;
             // Networks come in order of resolution: what belongs to an earlier one is not needed again.
             held.retain(|&(_, side), _| side >= resolution);
             held.insert((kind, resolution), Arc::new(batches));
         }
         let batches = Arc::clone(&held[&(kind, resolution)]);
-        Ok(Box::new((0..batches.len()).map(move |i| Ok(Arc::clone(&batches[i])))))
+        Ok(Box::new(
+            (0..batches.len()).map(move |i| Ok(Arc::clone(&batches[i]))),
+        ))
     }
 
     fn requests(&self, kind: Use, resolution: usize) -> Vec<BatchRequest> {
         let seed = self.config.seed;
         let (split, indices, size) = match kind {
             Use::Calibrate => {
-                let order = nat_data::shuffled(self.set.len(Split::Train), &key(seed, Purpose::Calibration, 0, 0));
+                let order = nat_data::shuffled(
+                    self.set.len(Split::Train),
+                    &key(seed, Purpose::Calibration, 0, 0),
+                );
                 let kept = order[..self.calibration_images()].to_vec();
                 (Split::Train, kept, self.config.evaluate.calibration_batch)
             }
@@ -195,7 +258,11 @@ impl Evaluator {
                 kept.sort_unstable();
                 (Split::Val, kept, self.config.evaluate.batch)
             }
-            Use::Test => (Split::Test, (0..self.set.len(Split::Test)).collect(), self.config.evaluate.batch),
+            Use::Test => (
+                Split::Test,
+                (0..self.set.len(Split::Test)).collect(),
+                self.config.evaluate.batch,
+            ),
         };
         indices
             .chunks(size)
@@ -217,7 +284,11 @@ impl Evaluator {
 /// How many rows of `logits` do not have their largest value at the label; the first of equal values counts.
 pub fn count_errors(logits: &[f32], labels: &[usize]) -> usize {
     let classes = logits.len() / labels.len();
-    logits.chunks_exact(classes).zip(labels).filter(|&(row, &label)| argmax(row) != label).count()
+    logits
+        .chunks_exact(classes)
+        .zip(labels)
+        .filter(|&(row, &label)| argmax(row) != label)
+        .count()
 }
 
 /// Position of the first largest value of a row.

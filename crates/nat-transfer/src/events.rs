@@ -143,7 +143,10 @@ mod tests {
 
     #[test]
     fn an_event_is_one_tagged_line() {
-        let event = Event::Resume { time: 5, generation: 2 };
+        let event = Event::Resume {
+            time: 5,
+            generation: 2,
+        };
         let line = serde_json::to_string(&event).unwrap();
         assert_eq!(line, r#"{"event":"resume","time":5,"generation":2}"#);
         assert_eq!(serde_json::from_str::<Event>(&line).unwrap(), event);

@@ -20,10 +20,17 @@ impl Marginals {
     ///
     /// # Panics
     /// No members and no floor.
-    pub fn of<'a>(space: &Space, members: impl IntoIterator<Item = &'a Genotype>, floor: f64) -> Marginals {
+    pub fn of<'a>(
+        space: &Space,
+        members: impl IntoIterator<Item = &'a Genotype>,
+        floor: f64,
+    ) -> Marginals {
         let (lower, upper) = (space.lower(), space.upper());
-        let mut counts: Vec<Vec<f64>> =
-            lower.iter().zip(&upper).map(|(&low, &high)| vec![floor; usize::from(high - low) + 1]).collect();
+        let mut counts: Vec<Vec<f64>> = lower
+            .iter()
+            .zip(&upper)
+            .map(|(&low, &high)| vec![floor; usize::from(high - low) + 1])
+            .collect();
         for member in members {
             for ((count, &gene), &low) in counts.iter_mut().zip(member.as_slice()).zip(&lower) {
                 count[usize::from(gene - low)] += 1.0;
@@ -50,17 +57,29 @@ impl Marginals {
     pub fn sample_gene(&self, gene: usize, rng: &mut impl Rng) -> u16 {
         let row = &self.cumulative[gene];
         let draw: f64 = rng.random();
-        let index = row.partition_point(|&bound| bound <= draw).min(row.len() - 1);
+        let index = row
+            .partition_point(|&bound| bound <= draw)
+            .min(row.len() - 1);
         self.lower[gene] + index as u16
     }
 
     /// Draws every gene independently; the two given genes, resolution and width, are fixed by the caller.
-    pub fn sample(&self, space: &Space, resolution: u16, width: u16, rng: &mut impl Rng) -> Genotype {
-        let mut genes: Vec<u16> = (0..self.lower.len()).map(|gene| self.sample_gene(gene, rng)).collect();
+    pub fn sample(
+        &self,
+        space: &Space,
+        resolution: u16,
+        width: u16,
+        rng: &mut impl Rng,
+    ) -> Genotype {
+        let mut genes: Vec<u16> = (0..self.lower.len())
+            .map(|gene| self.sample_gene(gene, rng))
+            .collect();
         genes[0] = resolution;
         genes[1] = width;
         space.canonicalise(&mut genes);
-        space.genotype(&genes).expect("genes are drawn inside their bounds")
+        space
+            .genotype(&genes)
+            .expect("genes are drawn inside their bounds")
     }
 }
 
@@ -100,11 +119,21 @@ mod tests {
     #[test]
     fn frequencies_follow_the_counts() {
         let space = Space::builtin("nat").unwrap();
-        let members = [space.smallest(), space.largest(), space.largest(), space.largest()];
+        let members = [
+            space.smallest(),
+            space.largest(),
+            space.largest(),
+            space.largest(),
+        ];
         let marginals = Marginals::of(&space, &members, 0.0);
         let mut rng = stream(key(3, Purpose::Subnet, 0, 0));
         let draws = 4000;
-        let high = (0..draws).filter(|_| marginals.sample_gene(3, &mut rng) == 9).count();
-        assert!((high as f64 / f64::from(draws) - 0.75).abs() < 0.03, "{high}");
+        let high = (0..draws)
+            .filter(|_| marginals.sample_gene(3, &mut rng) == 9)
+            .count();
+        assert!(
+            (high as f64 / f64::from(draws) - 0.75).abs() < 0.03,
+            "{high}"
+        );
     }
 }

@@ -40,7 +40,9 @@ impl Objective {
         for name in text.split(',').map(str::trim) {
             let objective: Objective = name.parse()?;
             if list.contains(&objective) {
-                return Err(TransferError::Config(format!("objective '{name}' is given twice")));
+                return Err(TransferError::Config(format!(
+                    "objective '{name}' is given twice"
+                )));
             }
             list.push(objective);
         }
@@ -57,7 +59,9 @@ impl FromStr for Objective {
             .find(|objective| objective.name() == name)
             .ok_or_else(|| {
                 let known = Objective::ALL.map(Objective::name).join(", ");
-                TransferError::Config(format!("there is no objective '{name}'; the objectives are {known}"))
+                TransferError::Config(format!(
+                    "there is no objective '{name}'; the objectives are {known}"
+                ))
             })
     }
 }
@@ -74,10 +78,23 @@ mod tests {
 
     #[test]
     fn lists_are_read_in_order_and_bad_ones_refused() {
-        assert_eq!(Objective::parse_list("madds, error").unwrap(), [Objective::Madds, Objective::Error]);
-        assert!(Objective::parse_list("error,error").unwrap_err().to_string().contains("twice"));
-        let unknown = Objective::parse_list("error,energy").unwrap_err().to_string();
-        assert!(unknown.contains("'energy'") && unknown.contains("error, madds, params"), "{unknown}");
+        assert_eq!(
+            Objective::parse_list("madds, error").unwrap(),
+            [Objective::Madds, Objective::Error]
+        );
+        assert!(
+            Objective::parse_list("error,error")
+                .unwrap_err()
+                .to_string()
+                .contains("twice")
+        );
+        let unknown = Objective::parse_list("error,energy")
+            .unwrap_err()
+            .to_string();
+        assert!(
+            unknown.contains("'energy'") && unknown.contains("error, madds, params"),
+            "{unknown}"
+        );
         assert!(Objective::parse_list("").is_err());
     }
 }

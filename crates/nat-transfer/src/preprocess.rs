@@ -10,8 +10,10 @@ pub fn train(augment: &Augmentation, normalisation: Normalisation) -> TrainTrans
         min_area: augment.min_area,
         ratio: (3.0 / 4.0, 4.0 / 3.0),
         flip: augment.flip,
-        rand_augment: (augment.rand_augment > 0.0)
-            .then_some(RandAugment { magnitude: augment.rand_augment, ..RandAugment::M9 }),
+        rand_augment: (augment.rand_augment > 0.0).then_some(RandAugment {
+            magnitude: augment.rand_augment,
+            ..RandAugment::M9
+        }),
         cutout: (augment.cutout > 0.0).then_some(augment.cutout),
         filter: Filter::Bicubic,
         normalisation,
@@ -20,7 +22,11 @@ pub fn train(augment: &Augmentation, normalisation: Normalisation) -> TrainTrans
 
 /// What happens to an image that is classified.
 pub fn eval(evaluate: &Evaluation, normalisation: Normalisation) -> EvalTransform {
-    EvalTransform { filter: Filter::Bicubic, crop_ratio: evaluate.crop_ratio, normalisation }
+    EvalTransform {
+        filter: Filter::Bicubic,
+        crop_ratio: evaluate.crop_ratio,
+        normalisation,
+    }
 }
 
 /// A configured number of threads, where 0 stands for as many as the machine has.

@@ -29,7 +29,11 @@ pub fn sgd_settings(config: &RunConfig) -> SgdSettings {
 /// Fresh optimizers, one a supernet.
 pub fn optimizers(config: &RunConfig, supernets: &SupernetFile) -> Vec<Sgd> {
     let settings = sgd_settings(config);
-    supernets.supernets.iter().map(|supernet| Sgd::new(settings, supernet.parameters().len())).collect()
+    supernets
+        .supernets
+        .iter()
+        .map(|supernet| Sgd::new(settings, supernet.parameters().len()))
+        .collect()
 }
 
 /// Trains from step `start` on, one width after the other; returns the steps done and the steps in all.
@@ -50,7 +54,12 @@ pub fn pretrain(
     watch: &mut dyn FnMut(Moment<'_>) -> Result<bool, TransferError>,
 ) -> Result<(usize, usize), TransferError> {
     let settings = &config.pretrain;
-    let pass = Pass::new(set.len(Split::Train), settings.batch, settings.epochs, settings.max_steps);
+    let pass = Pass::new(
+        set.len(Split::Train),
+        settings.batch,
+        settings.epochs,
+        settings.max_steps,
+    );
     let schedule = Schedule {
         peak: settings.learning_rate,
         warmup: (settings.warmup * pass.steps as f64) as usize,
@@ -58,9 +67,15 @@ pub fn pretrain(
     };
     let stretch = Training::stretch(Phase::Pretrain, 0);
     let sides: Vec<usize> = space.resolutions.sides().collect();
-    let steps = plan(&vec![pass.steps; supernets.supernets.len()], 0, schedule, |step| {
-        sides[stream(key(config.seed, Purpose::Resolution, stretch, step)).random_range(0..sides.len())]
-    });
+    let steps = plan(
+        &vec![pass.steps; supernets.supernets.len()],
+        0,
+        schedule,
+        |step| {
+            sides[stream(key(config.seed, Purpose::Resolution, stretch, step))
+                .random_range(0..sides.len())]
+        },
+    );
     let training = Training {
         set,
         transform: Transform::Train(preprocess::train(&config.augment, normalisation)),
@@ -79,14 +94,24 @@ pub fn pretrain(
         start,
         |supernets, batch, step| {
             let width = training.steps[step].width;
-            let fit = |architecture: Architecture| Architecture { resolution: batch.resolution, width, ..architecture };
+            let fit = |architecture: Architecture| Architecture {
+                resolution: batch.resolution,
+                width,
+                ..architecture
+            };
             let mut rng = stream(key(config.seed, Purpose::Subnet, stretch, step));
             let mut others = vec![fit(space.architecture(&space.smallest()))];
             for _ in 0..settings.random_subnets {
                 others.push(fit(space.architecture(&space.sample(&mut rng))));
             }
             let largest = fit(space.architecture(&space.largest()));
-            sandwich_gradients(&supernets.supernets[width], batch, &largest, &others, settings.label_smoothing)
+            sandwich_gradients(
+                &supernets.supernets[width],
+                batch,
+                &largest,
+                &others,
+                settings.label_smoothing,
+            )
         },
         watch,
     )?;

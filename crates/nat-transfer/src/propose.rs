@@ -18,7 +18,10 @@ pub fn initial_designs(space: &Space, config: &RunConfig) -> Vec<Genotype> {
     let mut designs = vec![space.smallest(), space.largest()];
     let taken = designs.iter().cloned().collect();
     let mut rng = stream(key(config.seed, Purpose::Designs, 0, 0));
-    let wanted = config.search.initial.min(usize::try_from(space.size()).unwrap_or(usize::MAX));
+    let wanted = config
+        .search
+        .initial
+        .min(usize::try_from(space.size()).unwrap_or(usize::MAX));
     let more = space
         .sample_distinct(wanted - designs.len(), &mut rng, &taken)
         .expect("the space holds at least as many genotypes as are asked for");
@@ -30,7 +33,11 @@ pub fn initial_designs(space: &Space, config: &RunConfig) -> Vec<Genotype> {
 pub fn directions(config: &RunConfig) -> Vec<Vec<f64>> {
     match config.objectives.len() {
         1 => vec![vec![1.0]],
-        m => nat_moo::riesz(m, config.search.population, seed_of(key(config.seed, Purpose::Directions, 0, 0))),
+        m => nat_moo::riesz(
+            m,
+            config.search.population,
+            seed_of(key(config.seed, Purpose::Directions, 0, 0)),
+        ),
     }
 }
 
@@ -67,13 +74,19 @@ pub fn propose(
         directions,
         survival(0),
     );
-    let genes: Vec<Vec<u16>> = rows.iter().map(|&i| measured[i].genes.as_slice().to_vec()).collect();
+    let genes: Vec<Vec<u16>> = rows
+        .iter()
+        .map(|&i| measured[i].genes.as_slice().to_vec())
+        .collect();
     let errors: Vec<f64> = rows.iter().map(|&i| measured[i].error).collect();
     let predictor = RbfEnsemble::fit(
         &genes,
         &errors,
         &Scaling::new(space.lower(), space.alphabet_sizes()),
-        &EnsembleSettings { members: config.search.ensemble, ..EnsembleSettings::default() },
+        &EnsembleSettings {
+            members: config.search.ensemble,
+            ..EnsembleSettings::default()
+        },
         seed_of(key(config.seed, Purpose::Predictor, generation, 0)),
         threads,
     )?;
@@ -81,15 +94,28 @@ pub fn propose(
 
     let begun = Instant::now();
     let assess = |genotypes: &[Genotype]| -> Vec<Member> {
-        let rows: Vec<Vec<u16>> = genotypes.iter().map(|genes| genes.as_slice().to_vec()).collect();
+        let rows: Vec<Vec<u16>> = genotypes
+            .iter()
+            .map(|genes| genes.as_slice().to_vec())
+            .collect();
         let predicted = predictor.predict(&rows, threads);
-        genotypes.iter().zip(predicted).map(|(genes, error)| costed(space, classes, genes.clone(), error)).collect()
+        genotypes
+            .iter()
+            .zip(predicted)
+            .map(|(genes, error)| costed(space, classes, genes.clone(), error))
+            .collect()
     };
-    let to_genotype = |genes: &Vec<u16>| space.genotype(genes).expect("the search stays inside the bounds");
+    let to_genotype = |genes: &Vec<u16>| {
+        space
+            .genotype(genes)
+            .expect("the search stays inside the bounds")
+    };
     let individuals = |members: Vec<Member>| -> Vec<Individual> {
         members
             .iter()
-            .map(|member| Individual::new(member.genes.as_slice().to_vec(), member.values(objectives)))
+            .map(|member| {
+                Individual::new(member.genes.as_slice().to_vec(), member.values(objectives))
+            })
             .collect()
     };
 
@@ -102,14 +128,17 @@ pub fn propose(
         mutation_probability: config.search.mutation,
         eta: config.search.eta,
         algorithm: match config.search.algorithm {
-            Algorithm::Nsga3 if objectives.len() > 1 => {
-                nat_moo::Algorithm::Nsga3 { directions: directions.to_vec() }
-            }
+            Algorithm::Nsga3 if objectives.len() > 1 => nat_moo::Algorithm::Nsga3 {
+                directions: directions.to_vec(),
+            },
             Algorithm::Nsga3 | Algorithm::Nsga2 => nat_moo::Algorithm::Nsga2,
         },
     };
     let mut search = Search::new(
-        Variables { lower: space.lower(), upper: space.upper() },
+        Variables {
+            lower: space.lower(),
+            upper: space.upper(),
+        },
         settings,
         individuals(assess(&start)),
         seed_of(key(config.seed, Purpose::Search, generation, 0)),
@@ -123,19 +152,36 @@ pub fn propose(
             archive::rows(&assess(&genotypes), objectives)
         },
     )?;
-    let population: Vec<Genotype> =
-        search.population().iter().map(|individual| to_genotype(&individual.genes)).collect();
+    let population: Vec<Genotype> = search
+        .population()
+        .iter()
+        .map(|individual| to_genotype(&individual.genes))
+        .collect();
 
     let all = archive::merge(measured, assess(&population));
-    let kept = archive::survive(&archive::rows(&all, objectives), config.search.archive, directions, survival(1));
+    let kept = archive::survive(
+        &archive::rows(&all, objectives),
+        config.search.archive,
+        directions,
+        survival(1),
+    );
     let members = kept.into_iter().map(|i| all[i].clone()).collect();
-    Ok(Proposal { members, fit_seconds, search_seconds: begun.elapsed().as_secs_f64() })
+    Ok(Proposal {
+        members,
+        fit_seconds,
+        search_seconds: begun.elapsed().as_secs_f64(),
+    })
 }
 
 /// A network with its exact costs and an error from elsewhere.
 pub fn costed(space: &Space, classes: usize, genes: Genotype, error: f64) -> Member {
     let network = space.network(&space.architecture(&genes), classes);
-    Member { genes, error, madds: network.madds(), params: network.params() }
+    Member {
+        genes,
+        error,
+        madds: network.madds(),
+        params: network.params(),
+    }
 }
 
 #[cfg(test)]
@@ -190,13 +236,18 @@ mod tests {
             let again = propose(&space, &config, 10, &archive, &directions, 1).unwrap();
             assert_eq!(proposal.members, again.members);
             assert_eq!(proposal.members.len(), 80);
-            let distinct: BTreeSet<_> = proposal.members.iter().map(|member| &member.genes).collect();
+            let distinct: BTreeSet<_> = proposal
+                .members
+                .iter()
+                .map(|member| &member.genes)
+                .collect();
             assert_eq!(distinct.len(), 80);
             let before = archive::rows(&archive, &objectives);
             let reference = archive::reference_point(&before);
             let after = archive::rows(&proposal.members, &objectives);
             assert!(
-                archive::hypervolume_share(&after, &reference) >= archive::hypervolume_share(&before, &reference),
+                archive::hypervolume_share(&after, &reference)
+                    >= archive::hypervolume_share(&before, &reference),
                 "{objectives:?}"
             );
         }

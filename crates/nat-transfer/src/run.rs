@@ -18,8 +18,8 @@ use nat_space::Genotype;
 use nat_supernet::SupernetFile;
 
 use crate::{
-    Evaluator, Event, Member, Observer, Phase, Progress, RunDirectory, RunRecord, Seconds, TransferError, adapt,
-    archive,
+    Evaluator, Event, Member, Observer, Phase, Progress, RunDirectory, RunRecord, Seconds,
+    TransferError, adapt, archive,
     checkpoint::{self, Candidate, Position, State, Weights},
     directory::{ArchiveLine, RunLock},
     pretrain, propose,
@@ -69,8 +69,15 @@ impl Run {
         let lock = directory.lock()?;
         let state = State {
             generation: 0,
-            position: if pretrained { Position::Adapt { step: 0 } } else { Position::Pretrain { step: 0 } },
-            candidates: designs.iter().map(|genes| Candidate::new(genes, None)).collect(),
+            position: if pretrained {
+                Position::Adapt { step: 0 }
+            } else {
+                Position::Pretrain { step: 0 }
+            },
+            candidates: designs
+                .iter()
+                .map(|genes| Candidate::new(genes, None))
+                .collect(),
             archive: Vec::new(),
             reference: Vec::new(),
         };
@@ -78,7 +85,11 @@ impl Run {
         run.save()?;
         let seed = run.record.config.seed;
         let version = env!("CARGO_PKG_VERSION").into();
-        run.directory.append_event(&Event::Start { time: now(), version, seed })?;
+        run.directory.append_event(&Event::Start {
+            time: now(),
+            version,
+            seed,
+        })?;
         Ok(run)
     }
 
@@ -99,10 +110,19 @@ impl Run {
                 ),
             });
         }
-        let (state, Weights { supernets, velocities }) = checkpoint::load(&directory)?;
+        let (
+            state,
+            Weights {
+                supernets,
+                velocities,
+            },
+        ) = checkpoint::load(&directory)?;
         let mut run = Run::assemble(directory, record, set, supernets, state, lock);
-        for ((optimizer, velocities), supernet) in
-            run.optimizers.iter_mut().zip(velocities).zip(&run.supernets.supernets)
+        for ((optimizer, velocities), supernet) in run
+            .optimizers
+            .iter_mut()
+            .zip(velocities)
+            .zip(&run.supernets.supernets)
         {
             optimizer.restore(velocities, supernet.device());
         }
@@ -124,7 +144,11 @@ impl Run {
         };
         Run {
             directions: propose::directions(&record.config),
-            evaluator: Evaluator::new(Arc::clone(&set), &record.config, record.data.normalisation()),
+            evaluator: Evaluator::new(
+                Arc::clone(&set),
+                &record.config,
+                record.data.normalisation(),
+            ),
             directory,
             record,
             set,
@@ -143,9 +167,11 @@ impl Run {
         let generation = self.state.generation;
         let complete = self.state.position == Position::Complete;
         let archive = self.archive()?;
-        self.directory.write_archive(generation, if complete { &archive } else { &[] })?;
+        self.directory
+            .write_archive(generation, if complete { &archive } else { &[] })?;
         if !archive.is_empty() {
-            self.directory.write_front(&archive::front(&archive, &self.record.config.objectives))?;
+            self.directory
+                .write_front(&archive::front(&archive, &self.record.config.objectives))?;
         }
         let images = self.set.len(Split::Train);
         let config = &self.record.config;
@@ -153,29 +179,47 @@ impl Run {
         let (pretrained, adapted) = match self.state.position {
             Position::Pretrain { step } => {
                 let settings = &config.pretrain;
-                (step / Pass::new(images, settings.batch, settings.epochs, 0).steps_per_epoch, 0)
+                (
+                    step / Pass::new(images, settings.batch, settings.epochs, 0).steps_per_epoch,
+                    0,
+                )
             }
             Position::Adapt { step } => {
                 let settings = &config.adapt;
-                (usize::MAX, step / Pass::new(images, settings.batch, settings.epochs, 0).steps_per_epoch)
+                (
+                    usize::MAX,
+                    step / Pass::new(images, settings.batch, settings.epochs, 0).steps_per_epoch,
+                )
             }
             Position::Evaluate { .. } | Position::Complete => (usize::MAX, usize::MAX),
         };
         self.directory.rewind_events(|event| match event {
             Event::Start { .. } | Event::Resume { .. } => true,
             Event::Finish { .. } => false,
-            Event::Epoch { phase: Phase::Pretrain, epoch, .. } => *epoch <= pretrained,
-            Event::Epoch { generation: g, epoch, .. } => {
-                *g < generation || (*g == generation && *epoch <= adapted)
+            Event::Epoch {
+                phase: Phase::Pretrain,
+                epoch,
+                ..
+            } => *epoch <= pretrained,
+            Event::Epoch {
+                generation: g,
+                epoch,
+                ..
+            } => *g < generation || (*g == generation && *epoch <= adapted),
+            Event::Generation { generation: g, .. } => {
+                *g < generation || (complete && *g == generation)
             }
-            Event::Generation { generation: g, .. } => *g < generation || (complete && *g == generation),
         })?;
-        self.directory.append_event(&Event::Resume { time: now(), generation })
+        self.directory.append_event(&Event::Resume {
+            time: now(),
+            generation,
+        })
     }
 
     /// Whether every iteration is complete.
     pub fn is_finished(&self) -> bool {
-        self.state.position == Position::Complete && self.state.generation >= self.record.config.search.iterations
+        self.state.position == Position::Complete
+            && self.state.generation >= self.record.config.search.iterations
     }
 
     /// The measured members of the last finished iteration.
@@ -183,14 +227,22 @@ impl Run {
     /// # Errors
     /// A saved genotype does not belong to the space.
     pub fn archive(&self) -> Result<Vec<Member>, TransferError> {
-        self.state.archive.iter().map(|line| line.member(&self.record.space)).collect()
+        self.state
+            .archive
+            .iter()
+            .map(|line| line.member(&self.record.space))
+            .collect()
     }
 
     /// Works until the last iteration is complete or `stop` is set, in which case the state is saved.
     ///
     /// # Errors
     /// An unreadable image, a full disk, a loss that is no number. The last saved state stays as it was.
-    pub fn go(&mut self, observer: &mut (dyn Observer + Send), stop: &AtomicBool) -> Result<Outcome, TransferError> {
+    pub fn go(
+        &mut self,
+        observer: &mut (dyn Observer + Send),
+        stop: &AtomicBool,
+    ) -> Result<Outcome, TransferError> {
         while !self.is_finished() {
             match self.state.position.clone() {
                 Position::Pretrain { step } => self.pretrain(step, observer, stop)?,
@@ -205,7 +257,10 @@ impl Run {
                 return Ok(Outcome::Interrupted);
             }
         }
-        let event = Event::Finish { seconds: self.begun.elapsed().as_secs_f64(), peak_rss_mb: peak_rss_mb() };
+        let event = Event::Finish {
+            seconds: self.begun.elapsed().as_secs_f64(),
+            peak_rss_mb: peak_rss_mb(),
+        };
         self.directory.append_event(&event)?;
         observer.event(&event);
         Ok(Outcome::Finished)
@@ -219,8 +274,24 @@ impl Run {
     ) -> Result<(), TransferError> {
         let begun = Instant::now();
         let normalisation = self.record.data.normalisation();
-        let Run { record, set, supernets, optimizers, directory, state, saved, .. } = self;
-        let mut keeper = Keeper { directory, state, saved, observer, stop, save_seconds: record.config.upkeep.save_seconds };
+        let Run {
+            record,
+            set,
+            supernets,
+            optimizers,
+            directory,
+            state,
+            saved,
+            ..
+        } = self;
+        let mut keeper = Keeper {
+            directory,
+            state,
+            saved,
+            observer,
+            stop,
+            save_seconds: record.config.upkeep.save_seconds,
+        };
         let (done, total) = pretrain::pretrain(
             set,
             &record.space,
@@ -249,9 +320,25 @@ impl Run {
         let begun = Instant::now();
         let candidates = self.candidates()?;
         let normalisation = self.record.data.normalisation();
-        let Run { record, set, supernets, optimizers, directory, state, saved, .. } = self;
+        let Run {
+            record,
+            set,
+            supernets,
+            optimizers,
+            directory,
+            state,
+            saved,
+            ..
+        } = self;
         let generation = state.generation;
-        let mut keeper = Keeper { directory, state, saved, observer, stop, save_seconds: record.config.upkeep.save_seconds };
+        let mut keeper = Keeper {
+            directory,
+            state,
+            saved,
+            observer,
+            stop,
+            save_seconds: record.config.upkeep.save_seconds,
+        };
         let (done, total) = adapt::adapt(
             set,
             &record.space,
@@ -266,7 +353,9 @@ impl Run {
         )?;
         self.seconds.adapt += begun.elapsed().as_secs_f64();
         if done == total {
-            self.state.position = Position::Evaluate { errors: vec![None; candidates.len()] };
+            self.state.position = Position::Evaluate {
+                errors: vec![None; candidates.len()],
+            };
         }
         Ok(())
     }
@@ -279,7 +368,8 @@ impl Run {
     ) -> Result<(), TransferError> {
         let begun = Instant::now();
         let candidates = self.candidates()?;
-        let (generation, iterations) = (self.state.generation, self.record.config.search.iterations);
+        let (generation, iterations) =
+            (self.state.generation, self.record.config.search.iterations);
         let watcher = Mutex::new(&mut *observer);
         self.evaluator.measure(
             &self.supernets.supernets,
@@ -296,7 +386,10 @@ impl Run {
                     images_per_s: images as f64 / begun.elapsed().as_secs_f64(),
                     loss: None,
                 };
-                watcher.lock().expect("no worker panics while it holds the lock").progress(&progress);
+                watcher
+                    .lock()
+                    .expect("no worker panics while it holds the lock")
+                    .progress(&progress);
             },
             stop,
         )?;
@@ -344,14 +437,26 @@ impl Run {
             archive: members.len(),
             front: front.len(),
             hypervolume: archive::hypervolume_share(&values, &self.state.reference),
-            best_error: members.iter().map(|member| member.error).fold(f64::INFINITY, f64::min),
-            tau: judged.then(|| metrics::kendall_tau(&predicted, &measured)).flatten(),
-            rho: judged.then(|| metrics::spearman(&predicted, &measured)).flatten(),
-            rmse: judged.then(|| metrics::rmse(&predicted, &measured)).flatten(),
+            best_error: members
+                .iter()
+                .map(|member| member.error)
+                .fold(f64::INFINITY, f64::min),
+            tau: judged
+                .then(|| metrics::kendall_tau(&predicted, &measured))
+                .flatten(),
+            rho: judged
+                .then(|| metrics::spearman(&predicted, &measured))
+                .flatten(),
+            rmse: judged
+                .then(|| metrics::rmse(&predicted, &measured))
+                .flatten(),
             predicted: newcomers,
             seconds: std::mem::take(&mut self.seconds),
         };
-        self.state.archive = members.iter().map(|member| ArchiveLine::of(generation, member)).collect();
+        self.state.archive = members
+            .iter()
+            .map(|member| ArchiveLine::of(generation, member))
+            .collect();
         self.state.position = Position::Complete;
         // The saved state is the commit: what is written before it is taken back by a resume that does not find it.
         self.directory.write_archive(generation, &members)?;
@@ -384,11 +489,17 @@ impl Run {
         )?;
         self.seconds.fit += proposal.fit_seconds;
         self.seconds.search += proposal.search_seconds;
-        let known: std::collections::BTreeSet<&Genotype> = archive.iter().map(|member| &member.genes).collect();
+        let known: std::collections::BTreeSet<&Genotype> =
+            archive.iter().map(|member| &member.genes).collect();
         self.state.candidates = proposal
             .members
             .iter()
-            .map(|member| Candidate::new(&member.genes, (!known.contains(&member.genes)).then_some(member.error)))
+            .map(|member| {
+                Candidate::new(
+                    &member.genes,
+                    (!known.contains(&member.genes)).then_some(member.error),
+                )
+            })
             .collect();
         self.state.generation = generation;
         self.state.position = Position::Adapt { step: 0 };
@@ -397,12 +508,21 @@ impl Run {
 
     fn candidates(&self) -> Result<Vec<Genotype>, TransferError> {
         let space = &self.record.space;
-        self.state.candidates.iter().map(|candidate| Ok(space.parse(&candidate.genes)?)).collect()
+        self.state
+            .candidates
+            .iter()
+            .map(|candidate| Ok(space.parse(&candidate.genes)?))
+            .collect()
     }
 
     fn save(&mut self) -> Result<(), TransferError> {
         self.saved = Instant::now();
-        checkpoint::save(&self.directory, &self.state, &self.supernets, &self.optimizers)
+        checkpoint::save(
+            &self.directory,
+            &self.state,
+            &self.supernets,
+            &self.optimizers,
+        )
     }
 }
 
@@ -432,7 +552,12 @@ impl Keeper<'_> {
             return Ok(false);
         }
         if self.saved.elapsed() >= Duration::from_secs(self.save_seconds) {
-            checkpoint::save(self.directory, self.state, moment.supernets, moment.optimizers)?;
+            checkpoint::save(
+                self.directory,
+                self.state,
+                moment.supernets,
+                moment.optimizers,
+            )?;
             *self.saved = Instant::now();
         }
         Ok(true)
@@ -440,7 +565,9 @@ impl Keeper<'_> {
 }
 
 fn now() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| since.as_secs())
 }
 
 /// Largest resident set of this process in MiB, from `/proc` where there is one.

@@ -36,7 +36,11 @@ mod tests {
 
     #[test]
     fn starts_at_the_peak_halves_in_the_middle_and_ends_at_zero() {
-        let schedule = Schedule { peak: 0.01, warmup: 0, total: 200 };
+        let schedule = Schedule {
+            peak: 0.01,
+            warmup: 0,
+            total: 200,
+        };
         assert_eq!(schedule.rate(0), 0.01);
         assert!((schedule.rate(100) - 0.005).abs() < 1e-12);
         assert!(schedule.rate(199) > 0.0 && schedule.rate(199) < 1e-5);
@@ -45,7 +49,11 @@ mod tests {
 
     #[test]
     fn is_continuous_where_the_warm_up_ends() {
-        let schedule = Schedule { peak: 0.4, warmup: 4, total: 100 };
+        let schedule = Schedule {
+            peak: 0.4,
+            warmup: 4,
+            total: 100,
+        };
         let rates: Vec<f64> = (0..6).map(|step| schedule.rate(step)).collect();
         assert_eq!(&rates[..4], &[0.1, 0.2, 0.30000000000000004, 0.4]);
         assert_eq!(rates[4], 0.4);

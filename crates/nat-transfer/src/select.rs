@@ -29,7 +29,11 @@ impl Limits {
     /// # Errors
     /// An unknown objective, no comparison, or something that is no number; the message quotes the part.
     pub fn parse(text: &str) -> Result<Limits, TransferError> {
-        text.replace(" and ", ",").split(',').map(|part| parse_limit(part.trim())).collect::<Result<_, _>>().map(Limits)
+        text.replace(" and ", ",")
+            .split(',')
+            .map(|part| parse_limit(part.trim()))
+            .collect::<Result<_, _>>()
+            .map(Limits)
     }
 
     /// Whether a network meets every limit.
@@ -48,11 +52,19 @@ impl Limits {
 
 fn parse_limit(part: &str) -> Result<Limit, TransferError> {
     let bad = |what: &str| {
-        TransferError::Config(format!("the limit '{part}' {what}; write for example madds<=200M or error<30"))
+        TransferError::Config(format!(
+            "the limit '{part}' {what}; write for example madds<=200M or error<30"
+        ))
     };
-    let start = part.find(['<', '>']).ok_or_else(|| bad("has no comparison (<, <=, >, >=)"))?;
+    let start = part
+        .find(['<', '>'])
+        .ok_or_else(|| bad("has no comparison (<, <=, >, >=)"))?;
     let objective: Objective = part[..start].trim().parse()?;
-    let (operator, rest) = part[start..].split_at(if part[start + 1..].starts_with('=') { 2 } else { 1 });
+    let (operator, rest) = part[start..].split_at(if part[start + 1..].starts_with('=') {
+        2
+    } else {
+        1
+    });
     let comparison = match operator {
         "<" => Comparison::Less,
         "<=" => Comparison::AtMost,
@@ -67,31 +79,53 @@ fn parse_limit(part: &str) -> Result<Limit, TransferError> {
         Some((at, '%')) => (&rest[..at], 1.0),
         _ => (rest, 1.0),
     };
-    let number: f64 = digits.trim().parse().map_err(|_| bad("does not end in a number"))?;
+    let number: f64 = digits
+        .trim()
+        .parse()
+        .map_err(|_| bad("does not end in a number"))?;
     if !number.is_finite() {
         return Err(bad("does not end in a finite number"));
     }
-    Ok(Limit { objective, comparison, bound: number * scale })
+    Ok(Limit {
+        objective,
+        comparison,
+        bound: number * scale,
+    })
 }
 
 /// The admitted network with the least value of `best`; ties by the other values, then by genotype.
 ///
 /// # Errors
 /// Nothing is admitted; the message gives the range that the front covers.
-pub fn pick<'a>(front: &'a [Member], limits: &Limits, best: Objective) -> Result<&'a Member, TransferError> {
-    let rank = |member: &Member| (member.value(best), member.error, member.madds, member.params);
+pub fn pick<'a>(
+    front: &'a [Member],
+    limits: &Limits,
+    best: Objective,
+) -> Result<&'a Member, TransferError> {
+    let rank = |member: &Member| {
+        (
+            member.value(best),
+            member.error,
+            member.madds,
+            member.params,
+        )
+    };
     front
         .iter()
         .filter(|member| limits.admit(member))
         .min_by(|a, b| {
-            rank(a).partial_cmp(&rank(b)).expect("objectives are numbers").then_with(|| a.genes.cmp(&b.genes))
+            rank(a)
+                .partial_cmp(&rank(b))
+                .expect("objectives are numbers")
+                .then_with(|| a.genes.cmp(&b.genes))
         })
         .ok_or_else(|| {
             let range = |objective: Objective| {
                 let values = front.iter().map(|member| member.value(objective));
-                let (low, high) = values.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), value| {
-                    (low.min(value), high.max(value))
-                });
+                let (low, high) = values
+                    .fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), value| {
+                        (low.min(value), high.max(value))
+                    });
                 format!("{objective} {}", span(objective, low, high))
             };
             TransferError::Config(format!(
@@ -115,7 +149,12 @@ mod tests {
     use super::*;
 
     fn member(error: f64, madds: u64) -> Member {
-        Member { genes: Space::builtin("tiny").unwrap().smallest(), error, madds, params: 1000 }
+        Member {
+            genes: Space::builtin("tiny").unwrap().smallest(),
+            error,
+            madds,
+            params: 1000,
+        }
     }
 
     #[test]
@@ -124,12 +163,21 @@ mod tests {
         assert!(limits.admit(&member(29.9, 2_500_000)));
         assert!(!limits.admit(&member(30.0, 2_500_000)));
         assert!(!limits.admit(&member(10.0, 2_500_001)));
-        assert!(Limits::parse("params>=1K and error>1").unwrap().admit(&member(2.0, 1)));
+        assert!(
+            Limits::parse("params>=1K and error>1")
+                .unwrap()
+                .admit(&member(2.0, 1))
+        );
     }
 
     #[test]
     fn nonsense_is_quoted() {
-        for (text, part) in [("madds", "no comparison"), ("madds<=x", "number"), ("weight<1", "'weight'"), ("", "''")] {
+        for (text, part) in [
+            ("madds", "no comparison"),
+            ("madds<=x", "number"),
+            ("weight<1", "'weight'"),
+            ("", "''"),
+        ] {
             let error = Limits::parse(text).unwrap_err().to_string();
             assert!(error.contains(part), "{text}: {error}");
         }
@@ -137,11 +185,29 @@ mod tests {
 
     #[test]
     fn picks_the_best_admitted_and_says_what_there_is_otherwise() {
-        let front = [member(40.0, 1_000_000), member(30.0, 2_000_000), member(20.0, 3_000_000)];
+        let front = [
+            member(40.0, 1_000_000),
+            member(30.0, 2_000_000),
+            member(20.0, 3_000_000),
+        ];
         let limits = Limits::parse("madds<=2M").unwrap();
         assert_eq!(pick(&front, &limits, Objective::Error).unwrap().error, 30.0);
-        assert_eq!(pick(&front, &Limits::default(), Objective::Madds).unwrap().error, 40.0);
-        let error = pick(&front, &Limits::parse("madds<=0.5M").unwrap(), Objective::Error).unwrap_err().to_string();
-        assert!(error.contains("1.00M to 3.00M") && error.contains("20.0 to 40.0 %"), "{error}");
+        assert_eq!(
+            pick(&front, &Limits::default(), Objective::Madds)
+                .unwrap()
+                .error,
+            40.0
+        );
+        let error = pick(
+            &front,
+            &Limits::parse("madds<=0.5M").unwrap(),
+            Objective::Error,
+        )
+        .unwrap_err()
+        .to_string();
+        assert!(
+            error.contains("1.00M to 3.00M") && error.contains("20.0 to 40.0 %"),
+            "{error}"
+        );
     }
 }

@@ -44,28 +44,55 @@ impl From<&Adaptation> for SgdSettings {
 impl Sgd {
     /// An optimizer at rest for `parameters` tensors.
     pub fn new(settings: SgdSettings, parameters: usize) -> Sgd {
-        Sgd { settings, velocities: vec![None; parameters] }
+        Sgd {
+            settings,
+            velocities: vec![None; parameters],
+        }
     }
 
     /// Moves the parameters that have a gradient.
     ///
     /// # Panics
     /// The lists differ in length.
-    pub fn step(&mut self, parameters: &mut [Parameter], gradients: Vec<Option<Tensor<1>>>, rate: f64) {
-        assert_eq!(parameters.len(), gradients.len(), "one gradient slot a parameter");
-        let SgdSettings { momentum, nesterov, weight_decay, decay_all } = self.settings;
-        for ((parameter, gradient), slot) in parameters.iter_mut().zip(gradients).zip(&mut self.velocities) {
+    pub fn step(
+        &mut self,
+        parameters: &mut [Parameter],
+        gradients: Vec<Option<Tensor<1>>>,
+        rate: f64,
+    ) {
+        assert_eq!(
+            parameters.len(),
+            gradients.len(),
+            "one gradient slot a parameter"
+        );
+        let SgdSettings {
+            momentum,
+            nesterov,
+            weight_decay,
+            decay_all,
+        } = self.settings;
+        for ((parameter, gradient), slot) in parameters
+            .iter_mut()
+            .zip(gradients)
+            .zip(&mut self.velocities)
+        {
             let Some(gradient) = gradient else { continue };
             let value = parameter.value();
             let decays = weight_decay > 0.0 && (decay_all || parameter.kind() == Kind::Weight);
-            let direction =
-                if decays { gradient + value.clone().mul_scalar(weight_decay) } else { gradient };
+            let direction = if decays {
+                gradient + value.clone().mul_scalar(weight_decay)
+            } else {
+                gradient
+            };
             let velocity = match slot.take() {
                 Some(velocity) => velocity.mul_scalar(momentum) + direction.clone(),
                 None => direction.clone(),
             };
-            let change =
-                if nesterov { direction + velocity.clone().mul_scalar(momentum) } else { velocity.clone() };
+            let change = if nesterov {
+                direction + velocity.clone().mul_scalar(momentum)
+            } else {
+                velocity.clone()
+            };
             *slot = Some(velocity);
             parameter.set(value - change.mul_scalar(rate));
         }
@@ -77,7 +104,12 @@ impl Sgd {
             .iter()
             .map(|slot| {
                 let tensor = slot.clone()?;
-                Some(tensor.into_data().try_to_vec().expect("velocities are 32-bit floats"))
+                Some(
+                    tensor
+                        .into_data()
+                        .try_to_vec()
+                        .expect("velocities are 32-bit floats"),
+                )
             })
             .collect()
     }
@@ -109,13 +141,30 @@ mod tests {
     #[test]
     fn follows_the_rule_by_hand_and_leaves_untouched_parameters_alone() {
         let mut supernet = Supernet::new(&Space::builtin("tiny").unwrap(), 0, 3, 1);
-        let settings = SgdSettings { momentum: 0.9, nesterov: true, weight_decay: 0.1, decay_all: false };
+        let settings = SgdSettings {
+            momentum: 0.9,
+            nesterov: true,
+            weight_decay: 0.1,
+            decay_all: false,
+        };
         let count = supernet.parameters().len();
         let mut sgd = Sgd::new(settings, count);
-        let before: Vec<Vec<f32>> = supernet.parameters().iter().map(Parameter::to_vec).collect();
+        let before: Vec<Vec<f32>> = supernet
+            .parameters()
+            .iter()
+            .map(Parameter::to_vec)
+            .collect();
         let device = supernet.device().clone();
-        let weight = supernet.parameters().iter().position(|p| p.kind() == Kind::Weight).unwrap();
-        let norm = supernet.parameters().iter().position(|p| p.kind() == Kind::Norm).unwrap();
+        let weight = supernet
+            .parameters()
+            .iter()
+            .position(|p| p.kind() == Kind::Weight)
+            .unwrap();
+        let norm = supernet
+            .parameters()
+            .iter()
+            .position(|p| p.kind() == Kind::Norm)
+            .unwrap();
         for _ in 0..2 {
             let mut gradients = vec![None; count];
             for index in [weight, norm] {
@@ -147,7 +196,12 @@ mod tests {
     #[test]
     fn velocities_survive_a_round_trip() {
         let mut supernet = Supernet::new(&Space::builtin("tiny").unwrap(), 0, 3, 1);
-        let settings = SgdSettings { momentum: 0.9, nesterov: false, weight_decay: 0.0, decay_all: true };
+        let settings = SgdSettings {
+            momentum: 0.9,
+            nesterov: false,
+            weight_decay: 0.0,
+            decay_all: true,
+        };
         let count = supernet.parameters().len();
         let device = supernet.device().clone();
         let mut sgd = Sgd::new(settings, count);

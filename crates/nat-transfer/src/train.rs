@@ -1,18 +1,35 @@
 //! One training step: several subnets on one batch, their gradients added.
 
+use std::{
+    sync::{
+        Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
+    thread,
+};
+
 use burn::tensor::Tensor;
 use nat_data::Batch;
 use nat_space::Architecture;
-use nat_supernet::{BnMode, Subnet, Supernet, images, losses};
+use nat_supernet::{BnMode, Supernet, images, losses};
 
 /// Gradients in parameter order; `None` where no subnet used the parameter.
 pub type Gradients = Vec<Option<Tensor<1>>>;
 
+/// What a subnet learns from a batch.
+#[derive(Clone, Debug)]
+struct Lesson {
+    /// Smoothing of the labels, where they are learned from.
+    labels: Option<f64>,
+    /// Logits to imitate, and the weight of that.
+    teacher: Option<(Tensor<2>, f64)>,
+}
+
 /// The gradients of an adaptation step and its mean loss.
 ///
-/// Each subnet learns from the labels and, with `distillation` above 0, from the logits that the largest subnet has
-/// for the same batch under batch statistics: `loss = distillation * CE_soft + CE_smooth` (mit-han-lab/once-for-all,
-/// `train_ofa_net.py`).
+/// Each subnet learns from the labels and, with `distillation` above 0, from the logits that the
+/// largest subnet has for the same batch under batch statistics:
+/// `loss = distillation * CE_soft + CE_smooth` (mit-han-lab/once-for-all, `train_ofa_net.py`).
 pub fn adaptation_gradients(
     supernet: &Supernet,
     batch: &Batch,
@@ -22,25 +39,27 @@ pub fn adaptation_gradients(
     smoothing: f64,
 ) -> (Gradients, f32) {
     let teacher = (distillation > 0.0).then(|| {
-        let input = batch_images(supernet, batch, false);
-        supernet.extract(largest).forward(input, &mut BnMode::Batch)
+        let logits = supernet
+            .extract(largest)
+            .forward(input(supernet, batch, false), &mut BnMode::Batch);
+        (logits, distillation)
     });
-    let mut gradients = vec![None; supernet.parameters().len()];
-    let mut total = 0.0;
-    for architecture in subnets {
-        let logits = train_forward(&supernet.subnet(architecture), supernet, batch);
-        let mut loss = losses::cross_entropy(logits.clone(), &batch.labels, smoothing as f32);
-        if let Some(teacher) = &teacher {
-            let soft = losses::distillation(logits, Tensor::from_inner(teacher.clone()));
-            loss = loss + soft.mul_scalar(distillation);
-        }
-        total += add_gradients(supernet, loss, &mut gradients);
-    }
-    (gradients, total / subnets.len() as f32)
+    let lesson = Lesson {
+        labels: Some(smoothing),
+        teacher,
+    };
+    let lessons: Vec<(&Architecture, &Lesson)> = subnets
+        .iter()
+        .map(|architecture| (architecture, &lesson))
+        .collect();
+    let learned = Queue::new(&lessons).work_off(supernet, batch, || ());
+    let losses: f32 = learned.1.iter().map(|(_, loss)| loss).sum();
+    let mean = losses / subnets.len() as f32;
+    (sum(supernet, learned.1), mean)
 }
 
-/// The gradients of a sandwich step and the largest subnet's loss: the largest subnet learns from the labels, all
-/// others only from its logits (facebookresearch/AlphaNet, `train_alphanet.py`).
+/// The gradients of a sandwich step and the largest subnet's loss: the largest subnet learns from
+/// the labels, all others only from its logits (facebookresearch/AlphaNet, `train_alphanet.py`).
 pub fn sandwich_gradients(
     supernet: &Supernet,
     batch: &Batch,
@@ -48,39 +67,143 @@ pub fn sandwich_gradients(
     others: &[Architecture],
     smoothing: f64,
 ) -> (Gradients, f32) {
-    let mut gradients = vec![None; supernet.parameters().len()];
-    let logits = train_forward(&supernet.subnet(largest), supernet, batch);
-    let teacher = logits.clone().inner();
-    let loss = losses::cross_entropy(logits, &batch.labels, smoothing as f32);
-    let reported = add_gradients(supernet, loss, &mut gradients);
-    for architecture in others {
-        let logits = train_forward(&supernet.subnet(architecture), supernet, batch);
-        let loss = losses::distillation(logits, Tensor::from_inner(teacher.clone()));
-        add_gradients(supernet, loss, &mut gradients);
-    }
-    (gradients, reported)
+    let own = fork(supernet);
+    let logits = own
+        .subnet(largest)
+        .forward(input(supernet, batch, true), &mut BnMode::Batch);
+    let imitate = Lesson {
+        labels: None,
+        teacher: Some((logits.clone().inner(), 1.0)),
+    };
+    let lessons: Vec<(&Architecture, &Lesson)> = others
+        .iter()
+        .map(|architecture| (architecture, &imitate))
+        .collect();
+    // The others need no more than the logits: they go forward while the largest goes backward.
+    let (first, mut learned) = Queue::new(&lessons).work_off(supernet, batch, || {
+        backward(
+            &own,
+            losses::cross_entropy(logits, &batch.labels, smoothing as f32),
+        )
+    });
+    let loss = first.1;
+    learned.insert(0, first);
+    (sum(supernet, learned), loss)
 }
 
-fn batch_images(supernet: &Supernet, batch: &Batch, autodiff: bool) -> Tensor<4> {
-    let side = batch.resolution;
-    let tensor = images(batch.images.clone(), [batch.labels.len(), 3, side, side], supernet.device());
+/// Lessons that several threads take one by one. Each has a gradient graph of its own, so the
+/// result does not depend on who takes what; sums are formed in the order of the lessons.
+struct Queue<'a> {
+    lessons: &'a [(&'a Architecture, &'a Lesson)],
+    next: AtomicUsize,
+    learned: Mutex<Vec<(usize, Learned)>>,
+}
+
+type Learned = (Gradients, f32);
+
+impl<'a> Queue<'a> {
+    fn new(lessons: &'a [(&'a Architecture, &'a Lesson)]) -> Queue<'a> {
+        Queue {
+            lessons,
+            next: AtomicUsize::new(0),
+            learned: Mutex::default(),
+        }
+    }
+
+    /// Does every lesson, and `first` on this thread before it joins in.
+    fn work_off<T>(
+        &self,
+        supernet: &Supernet,
+        batch: &Batch,
+        first: impl FnOnce() -> T,
+    ) -> (T, Vec<Learned>) {
+        let threads = thread::available_parallelism().map_or(1, usize::from);
+        let result = thread::scope(|scope| {
+            for _ in 1..threads.min(self.lessons.len() + 1) {
+                scope.spawn(|| self.work(supernet, batch));
+            }
+            let result = first();
+            self.work(supernet, batch);
+            result
+        });
+        let mut learned = std::mem::take(&mut *self.learned.lock().expect("no worker panicked"));
+        learned.sort_by_key(|(index, _)| *index);
+        (
+            result,
+            learned.into_iter().map(|(_, learned)| learned).collect(),
+        )
+    }
+
+    fn work(&self, supernet: &Supernet, batch: &Batch) {
+        loop {
+            let index = self.next.fetch_add(1, Ordering::Relaxed);
+            let Some((architecture, lesson)) = self.lessons.get(index) else {
+                return;
+            };
+            let learned = learn(supernet, batch, architecture, lesson);
+            self.learned
+                .lock()
+                .expect("no worker panicked")
+                .push((index, learned));
+        }
+    }
+}
+
+fn learn(
+    supernet: &Supernet,
+    batch: &Batch,
+    architecture: &Architecture,
+    lesson: &Lesson,
+) -> Learned {
+    let own = fork(supernet);
+    let logits = own
+        .subnet(architecture)
+        .forward(input(supernet, batch, true), &mut BnMode::Batch);
+    let hard = lesson
+        .labels
+        .map(|smoothing| losses::cross_entropy(logits.clone(), &batch.labels, smoothing as f32));
+    let soft = lesson.teacher.as_ref().map(|(teacher, weight)| {
+        let teacher = Tensor::from_inner(teacher.clone());
+        losses::distillation(logits, teacher).mul_scalar(*weight)
+    });
+    let loss = match (hard, soft) {
+        (Some(hard), Some(soft)) => hard + soft,
+        (hard, soft) => hard.or(soft).expect("a lesson teaches something"),
+    };
+    backward(&own, loss)
+}
+
+/// The same weights as leaves of a gradient graph of their own: graphs that share leaves exclude
+/// each other in Burn.
+fn fork(supernet: &Supernet) -> Supernet {
+    let mut fork = supernet.clone();
+    for parameter in fork.parameters_mut() {
+        parameter.set(parameter.value());
+    }
+    fork
+}
+
+fn input(supernet: &Supernet, batch: &Batch, autodiff: bool) -> Tensor<4> {
+    let shape = [batch.labels.len(), 3, batch.resolution, batch.resolution];
+    let tensor = images(batch.images.clone(), shape, supernet.device());
     if autodiff { tensor.autodiff() } else { tensor }
 }
 
-fn train_forward(subnet: &Subnet, supernet: &Supernet, batch: &Batch) -> Tensor<2> {
-    subnet.forward(batch_images(supernet, batch, true), &mut BnMode::Batch)
-}
-
-/// Backpropagates one loss, adds its gradients to the sum and returns its value. The graph is gone afterwards, so only
-/// one subnet's activations are alive at a time.
-fn add_gradients(supernet: &Supernet, loss: Tensor<1>, sum: &mut Gradients) -> f32 {
+fn backward(supernet: &Supernet, loss: Tensor<1>) -> Learned {
     let value = loss.clone().into_scalar::<f32>();
     let mut gradients = loss.backward();
-    for (slot, gradient) in sum.iter_mut().zip(supernet.gradients(&mut gradients)) {
-        *slot = match (slot.take(), gradient) {
-            (Some(sum), Some(gradient)) => Some(sum + gradient),
-            (sum, gradient) => sum.or(gradient),
-        };
+    (supernet.gradients(&mut gradients), value)
+}
+
+fn sum(supernet: &Supernet, learned: Vec<Learned>) -> Gradients {
+    let mut sum: Gradients = vec![None; supernet.parameters().len()];
+    for (gradients, _) in learned {
+        for (slot, gradient) in sum.iter_mut().zip(gradients) {
+            *slot = match (slot.take(), gradient) {
+                (Some(sum), Some(gradient)) => Some(sum + gradient),
+                (sum, gradient) => sum.or(gradient),
+            };
+        }
     }
-    value
+    sum
 }

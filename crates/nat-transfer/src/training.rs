@@ -30,7 +30,15 @@ impl Pass {
         let batch = batch.min(images);
         let steps_per_epoch = images / batch;
         let steps = epochs * steps_per_epoch;
-        Pass { batch, steps_per_epoch, steps: if max_steps == 0 { steps } else { steps.min(max_steps) } }
+        Pass {
+            batch,
+            steps_per_epoch,
+            steps: if max_steps == 0 {
+                steps
+            } else {
+                steps.min(max_steps)
+            },
+        }
     }
 }
 
@@ -53,7 +61,10 @@ pub fn plan(
     schedule: Schedule,
     mut resolution: impl FnMut(usize) -> usize,
 ) -> Vec<PlannedStep> {
-    let steps = counts.iter().enumerate().flat_map(|(width, &count)| (0..count).map(move |local| (width, local)));
+    let steps = counts
+        .iter()
+        .enumerate()
+        .flat_map(|(width, &count)| (0..count).map(move |local| (width, local)));
     steps
         .enumerate()
         .map(|(step, (width, local))| PlannedStep {
@@ -103,7 +114,11 @@ pub struct Moment<'a> {
 impl Training<'_> {
     /// Number of the key of this stretch's random streams: 0 for pretraining, 1 + iteration for adaptation.
     pub fn stretch(phase: Phase, generation: usize) -> usize {
-        if phase == Phase::Pretrain { 0 } else { 1 + generation }
+        if phase == Phase::Pretrain {
+            0
+        } else {
+            1 + generation
+        }
     }
 
     /// Runs the steps from `start` on. `gradients` gives a step's gradients and loss; `watch` is told of every step and
@@ -124,8 +139,13 @@ impl Training<'_> {
         let mut mean = Mean::default();
         let mut smooth: Option<f64> = None;
         let mut epoch_begun = Instant::now();
-        let loader =
-            Loader::new(Arc::clone(self.set), self.transform, self.requests(start), self.threads, 4);
+        let loader = Loader::new(
+            Arc::clone(self.set),
+            self.transform,
+            self.requests(start),
+            self.threads,
+            4,
+        );
         for (step, batch) in (start..).zip(loader) {
             let batch = batch?;
             let planned = self.steps[step];
@@ -165,7 +185,13 @@ impl Training<'_> {
                 images_per_s: images as f64 / begun.elapsed().as_secs_f64(),
                 loss: smooth,
             };
-            if !watch(Moment { done, progress, epoch, supernets, optimizers })? {
+            if !watch(Moment {
+                done,
+                progress,
+                epoch,
+                supernets,
+                optimizers,
+            })? {
                 return Ok(done);
             }
         }
@@ -189,7 +215,13 @@ impl Training<'_> {
 
     fn diverged(&self, loss: f32, step: usize) -> TransferError {
         let phase = self.phase.name();
-        TransferError::Diverged { loss, generation: self.generation, phase, step, key: phase }
+        TransferError::Diverged {
+            loss,
+            generation: self.generation,
+            phase,
+            step,
+            key: phase,
+        }
     }
 
     fn requests(&self, start: usize) -> Vec<BatchRequest> {
@@ -198,13 +230,23 @@ impl Training<'_> {
         let mut order = (usize::MAX, Vec::new());
         (start..self.steps.len())
             .map(|step| {
-                let (epoch, place) = (step / self.pass.steps_per_epoch, step % self.pass.steps_per_epoch);
+                let (epoch, place) = (
+                    step / self.pass.steps_per_epoch,
+                    step % self.pass.steps_per_epoch,
+                );
                 if order.0 != epoch {
-                    order = (epoch, nat_data::shuffled(images, &key(self.seed, Purpose::Shuffle, stretch, epoch)));
+                    order = (
+                        epoch,
+                        nat_data::shuffled(
+                            images,
+                            &key(self.seed, Purpose::Shuffle, stretch, epoch),
+                        ),
+                    );
                 }
                 BatchRequest {
                     split: Split::Train,
-                    indices: order.1[place * self.pass.batch..(place + 1) * self.pass.batch].to_vec(),
+                    indices: order.1[place * self.pass.batch..(place + 1) * self.pass.batch]
+                        .to_vec(),
                     resolution: self.steps[step].resolution,
                     key: key(self.seed, Purpose::Augmentation, stretch, step),
                 }
@@ -238,17 +280,38 @@ mod tests {
 
     #[test]
     fn a_pass_has_whole_batches_and_respects_the_bound() {
-        assert_eq!(Pass::new(100, 32, 5, 0), Pass { batch: 32, steps_per_epoch: 3, steps: 15 });
+        assert_eq!(
+            Pass::new(100, 32, 5, 0),
+            Pass {
+                batch: 32,
+                steps_per_epoch: 3,
+                steps: 15
+            }
+        );
         assert_eq!(Pass::new(100, 32, 5, 7).steps, 7);
-        assert_eq!(Pass::new(10, 32, 2, 0), Pass { batch: 10, steps_per_epoch: 1, steps: 2 });
+        assert_eq!(
+            Pass::new(10, 32, 2, 0),
+            Pass {
+                batch: 10,
+                steps_per_epoch: 1,
+                steps: 2
+            }
+        );
     }
 
     #[test]
     fn widths_share_the_steps_and_each_starts_its_segment_anew() {
-        let schedule = Schedule { peak: 1.0, warmup: 0, total: 40 };
+        let schedule = Schedule {
+            peak: 1.0,
+            warmup: 0,
+            total: 40,
+        };
         let steps = plan(&[2, 3], 10, schedule, |step| 32 + step);
         assert_eq!(steps.len(), 5);
-        assert_eq!(steps.iter().map(|step| step.width).collect::<Vec<_>>(), [0, 0, 1, 1, 1]);
+        assert_eq!(
+            steps.iter().map(|step| step.width).collect::<Vec<_>>(),
+            [0, 0, 1, 1, 1]
+        );
         assert_eq!(steps[0].rate, schedule.rate(10));
         assert_eq!(steps[2].rate, schedule.rate(10));
         assert_eq!(steps[4].rate, schedule.rate(12));

@@ -9,7 +9,8 @@ use nat_transfer::DataRecord;
 /// Name of the built-in set: satellite tiles labelled by climate group.
 pub const CLIMATE_TILES: &str = "builtin:climate-tiles";
 
-static CLIMATE_TILES_TAR: &[u8] = include_bytes!("../../../assets/climate-tiles/climate-tiles-64.tar.gz");
+static CLIMATE_TILES_TAR: &[u8] =
+    include_bytes!("../../../assets/climate-tiles/climate-tiles-64.tar.gz");
 
 /// Pictures are reduced to this shorter side when they are decoded, in every command alike, so that an exported model
 /// sees the pixels that the search saw.
@@ -20,7 +21,11 @@ const SHOWN_WARNINGS: usize = 10;
 
 /// How sets are opened everywhere.
 pub fn options(seed: u64) -> OpenOptions {
-    OpenOptions { seed, max_shorter_side: Some(SHORTER_SIDE), ..OpenOptions::default() }
+    OpenOptions {
+        seed,
+        max_shorter_side: Some(SHORTER_SIDE),
+        ..OpenOptions::default()
+    }
 }
 
 /// Opens a set, with its warnings on stderr.
@@ -31,7 +36,10 @@ pub fn open(path: &str, options: &OpenOptions) -> Result<Arc<ImageSet>> {
         eprintln!("nat: warning: {}: {}", warning.path, warning.reason);
     }
     if warnings.len() > SHOWN_WARNINGS {
-        eprintln!("nat: warning: {} more; `nat data {path}` lists them all", warnings.len() - SHOWN_WARNINGS);
+        eprintln!(
+            "nat: warning: {} more; `nat data {path}` lists them all",
+            warnings.len() - SHOWN_WARNINGS
+        );
     }
     Ok(set)
 }
@@ -57,8 +65,18 @@ pub fn open_recorded(record: &DataRecord) -> Result<Arc<ImageSet>> {
 }
 
 /// The set as a run remembers it. Paths are kept absolute, so that a run can be resumed from any folder.
-pub fn record(path: &str, set: &ImageSet, options: &OpenOptions, mean: [f32; 3], std: [f32; 3]) -> DataRecord {
-    let absolute = if path == CLIMATE_TILES { None } else { std::fs::canonicalize(path).ok() };
+pub fn record(
+    path: &str,
+    set: &ImageSet,
+    options: &OpenOptions,
+    mean: [f32; 3],
+    std: [f32; 3],
+) -> DataRecord {
+    let absolute = if path == CLIMATE_TILES {
+        None
+    } else {
+        std::fs::canonicalize(path).ok()
+    };
     DataRecord {
         path: absolute.map_or_else(|| path.to_owned(), |path| path.display().to_string()),
         hash: set.hash().to_owned(),

@@ -48,7 +48,9 @@ pub fn exit_code(error: &anyhow::Error) -> u8 {
     for cause in error.chain() {
         if let Some(error) = cause.downcast_ref::<TransferError>() {
             match error {
-                TransferError::Config(_) | TransferError::Genotype(_) | TransferError::Directory { .. } => return 2,
+                TransferError::Config(_)
+                | TransferError::Genotype(_)
+                | TransferError::Directory { .. } => return 2,
                 TransferError::Data(_) => return 3,
                 TransferError::Supernet(error) => return supernet_code(error),
                 TransferError::Predictor(_)
@@ -64,7 +66,11 @@ pub fn exit_code(error: &anyhow::Error) -> u8 {
             return supernet_code(error);
         }
         if let Some(error) = cause.downcast_ref::<ExportError>() {
-            return if matches!(error, ExportError::Write { .. }) { 1 } else { 3 };
+            return if matches!(error, ExportError::Write { .. }) {
+                1
+            } else {
+                3
+            };
         }
         if cause.is::<DataError>() || cause.is::<ImportError>() || cause.is::<BadInput>() {
             return 3;
@@ -74,7 +80,11 @@ pub fn exit_code(error: &anyhow::Error) -> u8 {
 }
 
 fn supernet_code(error: &CheckpointError) -> u8 {
-    if matches!(error, CheckpointError::Write { .. }) { 1 } else { 3 }
+    if matches!(error, CheckpointError::Write { .. }) {
+        1
+    } else {
+        3
+    }
 }
 
 /// An error with its causes on one line, each said once.
@@ -103,12 +113,17 @@ mod tests {
         assert_eq!(code(bad_input("x")), 3);
         assert_eq!(code(TransferError::Config("x".into()).into()), 2);
         assert_eq!(code(anyhow::anyhow!("x")), 1);
-        assert_eq!(code(anyhow::Error::from(TransferError::Config("x".into())).context("y")), 2);
+        assert_eq!(
+            code(anyhow::Error::from(TransferError::Config("x".into())).context("y")),
+            2
+        );
     }
 
     #[test]
     fn causes_are_joined_without_repetition() {
-        let error = anyhow::anyhow!("no such file").context("photos: no such file").context("opening");
+        let error = anyhow::anyhow!("no such file")
+            .context("photos: no such file")
+            .context("opening");
         assert_eq!(one_line(&error), "opening: photos: no such file");
     }
 }

@@ -22,7 +22,8 @@ impl Progress {
     pub fn new() -> Progress {
         let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
         bar.set_style(
-            ProgressStyle::with_template("{bar:24} {pos}/{len} {wide_msg}").expect("the template is well formed"),
+            ProgressStyle::with_template("{bar:24} {pos}/{len} {wide_msg}")
+                .expect("the template is well formed"),
         );
         Progress {
             bar,
@@ -50,7 +51,14 @@ impl Progress {
 impl Observer for Progress {
     fn event(&mut self, event: &Event) {
         match event {
-            Event::Epoch { generation, phase, epoch, loss, images_per_s, .. } => {
+            Event::Epoch {
+                generation,
+                phase,
+                epoch,
+                loss,
+                images_per_s,
+                ..
+            } => {
                 if !std::io::stderr().is_terminal() {
                     self.line(&format!(
                         "iteration {generation}  {:<8}  epoch {epoch}  loss {loss:.3}  {images_per_s:.0} images/s",
@@ -58,7 +66,16 @@ impl Observer for Progress {
                     ));
                 }
             }
-            Event::Generation { generation, archive, front, hypervolume, best_error, tau, seconds, .. } => {
+            Event::Generation {
+                generation,
+                archive,
+                front,
+                hypervolume,
+                best_error,
+                tau,
+                seconds,
+                ..
+            } => {
                 let tau = tau.map_or_else(|| "-".to_owned(), |tau| format!("{tau:.2}"));
                 self.last = format!("HV {hypervolume:.4}  tau {tau}");
                 self.line(&format!(
@@ -88,9 +105,18 @@ impl Observer for Progress {
         self.clock.stepped(step, self.phase_begun.elapsed());
         self.bar.set_length(step.total as u64);
         self.bar.set_position(step.done as u64);
-        let loss = step.loss.map_or_else(String::new, |loss| format!("  loss {loss:.3}"));
-        let left = self.clock.left(step).map_or_else(String::new, |left| format!("  {} left", plain(left)));
-        let rate = if step.images_per_s > 0.0 { format!("  {:.0} images/s", step.images_per_s) } else { String::new() };
+        let loss = step
+            .loss
+            .map_or_else(String::new, |loss| format!("  loss {loss:.3}"));
+        let left = self
+            .clock
+            .left(step)
+            .map_or_else(String::new, |left| format!("  {} left", plain(left)));
+        let rate = if step.images_per_s > 0.0 {
+            format!("  {:.0} images/s", step.images_per_s)
+        } else {
+            String::new()
+        };
         self.bar.set_message(format!(
             "iteration {} of {}  {}{rate}{loss}{left}  {}",
             step.generation,
@@ -129,7 +155,10 @@ impl TimeLeft {
         if done == 0 {
             return;
         }
-        let rate = Some(Rate { seconds_each: since.as_secs_f64() / done as f64, total: step.total });
+        let rate = Some(Rate {
+            seconds_each: since.as_secs_f64() / done as f64,
+            total: step.total,
+        });
         match step.phase {
             Phase::Adapt => self.adapt = rate,
             Phase::Evaluate => self.evaluate = rate,
@@ -171,7 +200,15 @@ mod tests {
     use super::*;
 
     fn step(phase: Phase, generation: usize, done: usize, total: usize) -> Step {
-        Step { phase, generation, iterations: 3, done, total, images_per_s: 1.0, loss: None }
+        Step {
+            phase,
+            generation,
+            iterations: 3,
+            done,
+            total,
+            images_per_s: 1.0,
+            loss: None,
+        }
     }
 
     #[test]
@@ -182,7 +219,10 @@ mod tests {
         assert_eq!(clock.left(&adapt), None);
         clock.stepped(&step(Phase::Evaluate, 0, 4, 4), Duration::from_secs(4));
         clock.iteration_ended(1.0);
-        assert_eq!(clock.left(&adapt), Some(5.0 * 2.0 + 4.0 + 2.0 * (1.0 + 20.0 + 4.0)));
+        assert_eq!(
+            clock.left(&adapt),
+            Some(5.0 * 2.0 + 4.0 + 2.0 * (1.0 + 20.0 + 4.0))
+        );
     }
 
     #[test]

@@ -13,7 +13,13 @@ pub fn render(header: &[&str], rows: &[Vec<String>]) -> String {
             .iter()
             .zip(&widths)
             .enumerate()
-            .map(|(column, (cell, &width))| if column == 0 { format!("{cell:<width$}") } else { format!("{cell:>width$}") })
+            .map(|(column, (cell, &width))| {
+                if column == 0 {
+                    format!("{cell:<width$}")
+                } else {
+                    format!("{cell:>width$}")
+                }
+            })
             .collect();
         format!("{}\n", padded.join("  ").trim_end())
     };
@@ -35,7 +41,13 @@ mod tests {
 
     #[test]
     fn columns_line_up() {
-        let text = render(&["name", "n"], &[vec!["a".into(), "12".into()], vec!["longer".into(), "3".into()]]);
+        let text = render(
+            &["name", "n"],
+            &[
+                vec!["a".into(), "12".into()],
+                vec!["longer".into(), "3".into()],
+            ],
+        );
         assert_eq!(text, "name     n\na       12\nlonger   3\n");
         assert_eq!(millions(12_345_678), "12.35M");
     }

@@ -7,7 +7,10 @@ use std::{
 };
 
 fn nat(args: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_nat")).args(args).output().unwrap()
+    Command::new(env!("CARGO_BIN_EXE_nat"))
+        .args(args)
+        .output()
+        .unwrap()
 }
 
 /// Asserts exit code and message; the last line of stderr must be the only error and name `parts`.
@@ -24,7 +27,11 @@ fn refused(args: &[&str], code: i32, parts: &[&str]) {
 }
 
 fn hostile(name: &str) -> String {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../nat-data/tests/hostile").join(name).display().to_string()
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../nat-data/tests/hostile")
+        .join(name)
+        .display()
+        .to_string()
 }
 
 struct Folder(tempfile::TempDir);
@@ -45,10 +52,18 @@ impl Folder {
 
 #[test]
 fn spaces_and_genes() {
-    refused(&["space", "show", "nonsense"], 2, &["nonsense", "ofa-mbv3-w1.0", "tiny"]);
+    refused(
+        &["space", "show", "nonsense"],
+        2,
+        &["nonsense", "ofa-mbv3-w1.0", "tiny"],
+    );
     refused(&["space", "count", "nat", "--genes", "1,2,3"], 2, &["22"]);
     let out_of_range = format!("99,0{}", ",1".repeat(20));
-    refused(&["space", "count", "nat", "--genes", &out_of_range], 2, &["99", "16"]);
+    refused(
+        &["space", "count", "nat", "--genes", &out_of_range],
+        2,
+        &["99", "16"],
+    );
     refused(&["space", "count", "nat", "--genes", "a,b"], 2, &["a"]);
     let folder = Folder::new();
     fs::write(folder.path("my.toml"), "name = \"x\"\nwidth = 3\n").unwrap();
@@ -62,21 +77,58 @@ fn arguments_of_a_search() {
     let search = |more: &[&str]| {
         let mut args = vec!["search", "--data", "builtin:climate-tiles", "--out", &out];
         args.extend(more);
-        args.iter().map(|arg| arg.to_string()).collect::<Vec<String>>()
+        args.iter()
+            .map(|arg| arg.to_string())
+            .collect::<Vec<String>>()
     };
     let check = |more: &[&str], code: i32, parts: &[&str]| {
         let args = search(more);
-        refused(&args.iter().map(String::as_str).collect::<Vec<_>>(), code, parts);
-        assert!(!folder.path("run").exists(), "{more:?} left a folder behind");
+        refused(
+            &args.iter().map(String::as_str).collect::<Vec<_>>(),
+            code,
+            parts,
+        );
+        assert!(
+            !folder.path("run").exists(),
+            "{more:?} left a folder behind"
+        );
     };
-    check(&["--supernet", "scratch", "--objectives", "error,energy"], 2, &["'energy'", "error, madds, params"]);
-    check(&["--supernet", "scratch", "--space", "nonsense"], 2, &["nonsense"]);
-    check(&["--supernet", "scratch", "--preset", "fast"], 2, &["'fast'", "quick"]);
-    check(&["--supernet", "scratch", "--set", "search.initail=3"], 2, &["search.initail"]);
-    check(&["--supernet", "scratch", "--set", "search.initial=0"], 2, &["search.initial", "at least"]);
-    check(&["--supernet", "missing.safetensors"], 2, &["missing.safetensors", "scratch"]);
+    check(
+        &["--supernet", "scratch", "--objectives", "error,energy"],
+        2,
+        &["'energy'", "error, madds, params"],
+    );
+    check(
+        &["--supernet", "scratch", "--space", "nonsense"],
+        2,
+        &["nonsense"],
+    );
+    check(
+        &["--supernet", "scratch", "--preset", "fast"],
+        2,
+        &["'fast'", "quick"],
+    );
+    check(
+        &["--supernet", "scratch", "--set", "search.initail=3"],
+        2,
+        &["search.initail"],
+    );
+    check(
+        &["--supernet", "scratch", "--set", "search.initial=0"],
+        2,
+        &["search.initial", "at least"],
+    );
+    check(
+        &["--supernet", "missing.safetensors"],
+        2,
+        &["missing.safetensors", "scratch"],
+    );
     fs::write(folder.path("cut.safetensors"), b"\x10\0\0\0\0\0\0\0{\"a\":").unwrap();
-    check(&["--supernet", &folder.text("cut.safetensors")], 3, &["cut.safetensors"]);
+    check(
+        &["--supernet", &folder.text("cut.safetensors")],
+        3,
+        &["cut.safetensors"],
+    );
 }
 
 #[test]
@@ -85,7 +137,15 @@ fn folders_that_hold_something_else() {
     fs::create_dir(folder.path("full")).unwrap();
     fs::write(folder.path("full/precious.txt"), "x").unwrap();
     let full = folder.text("full");
-    let args = ["search", "--data", "builtin:climate-tiles", "--supernet", "scratch", "--out", &full];
+    let args = [
+        "search",
+        "--data",
+        "builtin:climate-tiles",
+        "--supernet",
+        "scratch",
+        "--out",
+        &full,
+    ];
     refused(&args, 2, &["not empty"]);
     assert_eq!(fs::read_dir(folder.path("full")).unwrap().count(), 1);
     refused(&["resume", &full], 2, &["no run"]);
@@ -101,7 +161,10 @@ fn data_sets() {
         ("sets/one-class.tar", vec!["one-class.tar", "circle"]),
         ("sets/no-images.tar", vec!["no images"]),
         ("sets/cut-short.tar", vec!["cut-short.tar", "ends early"]),
-        ("sets/cut-short.tar.gz", vec!["cut-short.tar.gz", "ends early"]),
+        (
+            "sets/cut-short.tar.gz",
+            vec!["cut-short.tar.gz", "ends early"],
+        ),
         ("sets/not-a-tar.tar", vec!["not-a-tar.tar"]),
         ("sets/test-class-not-in-train.tar", vec!["triangle"]),
         ("sets/missing.tar", vec!["missing.tar"]),
@@ -119,11 +182,19 @@ fn models_and_checkpoints() {
     let folder = Folder::new();
     fs::write(folder.path("text.onnx"), "not a model").unwrap();
     let model = folder.text("text.onnx");
-    refused(&["eval", &model, "--data", "builtin:climate-tiles"], 3, &["text.onnx"]);
+    refused(
+        &["eval", &model, "--data", "builtin:climate-tiles"],
+        3,
+        &["text.onnx"],
+    );
     refused(&["predict", &model, "photo.jpg"], 3, &["text.onnx"]);
     fs::write(folder.path("text.pth"), "not a checkpoint").unwrap();
     let (file, out) = (folder.text("text.pth"), folder.text("out.safetensors"));
     refused(&["import", "ofa", &file, "--out", &out], 3, &["text.pth"]);
     assert!(!folder.path("out.safetensors").exists());
-    refused(&["export", &model, "--genes", "min", "--to", "x.tflite"], 2, &[".onnx or .safetensors"]);
+    refused(
+        &["export", &model, "--genes", "min", "--to", "x.tflite"],
+        2,
+        &[".onnx or .safetensors"],
+    );
 }

@@ -29,7 +29,15 @@ const SETTINGS: [&str; 14] = [
 
 fn search(out: &Path, more: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_nat"));
-    command.args(["search", "--data", "builtin:climate-tiles", "--supernet", "scratch", "--space", "tiny"]);
+    command.args([
+        "search",
+        "--data",
+        "builtin:climate-tiles",
+        "--supernet",
+        "scratch",
+        "--space",
+        "tiny",
+    ]);
     command.args(["--seed", "5", "--out"]).arg(out);
     for setting in SETTINGS.iter().chain(more) {
         command.args(["--set", setting]);
@@ -40,7 +48,11 @@ fn search(out: &Path, more: &[&str]) -> Command {
 
 fn resume(out: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_nat"));
-    command.arg("resume").arg(out).stdout(Stdio::null()).stderr(Stdio::null());
+    command
+        .arg("resume")
+        .arg(out)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
     command
 }
 
@@ -53,7 +65,10 @@ fn result(run: &Path) -> BTreeMap<String, Vec<u8>> {
     for entry in fs::read_dir(run).unwrap() {
         let entry = entry.unwrap();
         let name = entry.file_name().into_string().unwrap();
-        assert!(!name.contains(".part-") && !name.ends_with(".tmp"), "{name} was left behind");
+        assert!(
+            !name.contains(".part-") && !name.ends_with(".tmp"),
+            "{name} was left behind"
+        );
         if name.starts_with("generation-") {
             for file in fs::read_dir(entry.path()).unwrap() {
                 let file = file.unwrap();
@@ -68,7 +83,10 @@ fn result(run: &Path) -> BTreeMap<String, Vec<u8>> {
 
 fn assert_same(one: &Path, other: &Path) {
     let (one, other) = (result(one), result(other));
-    assert_eq!(one.keys().collect::<Vec<_>>(), other.keys().collect::<Vec<_>>());
+    assert_eq!(
+        one.keys().collect::<Vec<_>>(),
+        other.keys().collect::<Vec<_>>()
+    );
     for (name, bytes) in &one {
         assert!(bytes == &other[name], "{name} differs");
     }
@@ -78,7 +96,9 @@ fn assert_same(one: &Path, other: &Path) {
 fn wait_for_saves(run: &Path, child: &mut Child, states: usize) {
     let begun = Instant::now();
     let newest = |run: &Path| -> Option<String> {
-        let names = fs::read_dir(run).ok()?.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+        let names = fs::read_dir(run)
+            .ok()?
+            .filter_map(|entry| entry.ok()?.file_name().into_string().ok());
         names.filter(|name| name.starts_with("generation-")).max()
     };
     let (mut last, mut seen) = (newest(run), 0);
@@ -117,9 +137,14 @@ fn a_run_survives_kill_9_interruption_and_other_thread_counts() {
     assert_same(&reference, &killed);
 
     let interrupted = folder.path().join("interrupted");
-    let mut child = search(&interrupted, &["upkeep.save_seconds=3600"]).spawn().unwrap();
+    let mut child = search(&interrupted, &["upkeep.save_seconds=3600"])
+        .spawn()
+        .unwrap();
     wait_for_saves(&interrupted, &mut child, 2);
-    let sent = Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+    let sent = Command::new("kill")
+        .args(["-INT", &child.id().to_string()])
+        .status()
+        .unwrap();
     assert!(sent.success());
     assert_eq!(child.wait().unwrap().code(), Some(130));
     assert!(resume(&interrupted).status().unwrap().success());
@@ -127,6 +152,12 @@ fn a_run_survives_kill_9_interruption_and_other_thread_counts() {
 
     let threads = folder.path().join("threads");
     let more = ["upkeep.loader_threads=3", "upkeep.evaluators=1"];
-    assert!(search(&threads, &more).env("RAYON_NUM_THREADS", "1").status().unwrap().success());
+    assert!(
+        search(&threads, &more)
+            .env("RAYON_NUM_THREADS", "1")
+            .status()
+            .unwrap()
+            .success()
+    );
     assert_same(&reference, &threads);
 }

@@ -145,7 +145,9 @@ fn fill(
             .ok_or_else(|| format!("tensor {name} is missing"))?;
         if tensor.shape != shape {
             let got = &tensor.shape;
-            return Err(format!("tensor {name} has shape {got:?}, expected {shape:?}"));
+            return Err(format!(
+                "tensor {name} has shape {got:?}, expected {shape:?}"
+            ));
         }
         Ok(tensor.values.clone())
     };
@@ -201,7 +203,10 @@ mod tests {
         for (key, name) in [
             ("first_conv.conv.weight", "first_conv.conv.weight"),
             ("first_conv.conv.conv.weight", "first_conv.conv.weight"),
-            ("module.first_conv.bn.bn.running_var", "first_conv.bn.running_var"),
+            (
+                "module.first_conv.bn.bn.running_var",
+                "first_conv.bn.running_var",
+            ),
             (
                 "blocks.3.mobile_inverted_conv.depth_conv.conv.conv.weight",
                 "blocks.3.depth_conv.conv.weight",

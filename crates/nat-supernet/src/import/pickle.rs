@@ -380,7 +380,8 @@ impl<'a> Machine<'a> {
             Value::Node(index) => Some(&self.nodes[index]),
             _ => None,
         };
-        let ordered = matches!(node(function), Some(Node::Global(name)) if name == "collections.OrderedDict");
+        let ordered =
+            matches!(node(function), Some(Node::Global(name)) if name == "collections.OrderedDict");
         if !ordered {
             self.push(Node::Call(function, arguments));
             return;
@@ -437,9 +438,15 @@ mod tests {
         let items = pickle.dict(pickle.root).unwrap();
         assert_eq!(pickle.text(items[0].0), Some("a"));
         assert_eq!(items[0].1, items[1].1);
-        assert_eq!(pickle.tuple(items[0].1).unwrap(), [Value::Int(1), Value::Int(-2)]);
+        assert_eq!(
+            pickle.tuple(items[0].1).unwrap(),
+            [Value::Int(1), Value::Int(-2)]
+        );
         assert_eq!(pickle.sizes(items[0].1), None);
-        assert_eq!(pickle.list(items[2].1).unwrap(), [Value::Bool(true), Value::Float(2.5)]);
+        assert_eq!(
+            pickle.list(items[2].1).unwrap(),
+            [Value::Bool(true), Value::Float(2.5)]
+        );
     }
 
     #[test]

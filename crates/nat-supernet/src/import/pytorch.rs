@@ -137,8 +137,8 @@ fn open_stream(bytes: &[u8]) -> Result<(Pickle, Storages<'_>), String> {
         let width = widths
             .get(key)
             .ok_or_else(|| format!("storage {key} belongs to no tensor"))?;
-        let data = stored(bytes, &mut at, *width)
-            .ok_or_else(|| format!("storage {key} is truncated"))?;
+        let data =
+            stored(bytes, &mut at, *width).ok_or_else(|| format!("storage {key} is truncated"))?;
         storages.insert(key.to_string(), Cow::Borrowed(data));
     }
     Ok((object, storages))
@@ -147,7 +147,11 @@ fn open_stream(bytes: &[u8]) -> Result<(Pickle, Storages<'_>), String> {
 /// The next storage of a stream: a 64-bit number of values, then the values.
 fn stored<'a>(bytes: &'a [u8], at: &mut usize, width: usize) -> Option<&'a [u8]> {
     let start = *at + 8;
-    let count = bytes.get(*at..start)?.try_into().map(u64::from_le_bytes).ok()?;
+    let count = bytes
+        .get(*at..start)?
+        .try_into()
+        .map(u64::from_le_bytes)
+        .ok()?;
     let length = usize::try_from(count).ok()?.checked_mul(width)?;
     let data = bytes.get(start..start.checked_add(length)?)?;
     *at = start + length;
@@ -306,8 +310,12 @@ impl Reader<'_> {
         let available = data.len() / number.width();
         let indices = view(offset, &shape, &strides, available)?;
         let left = self.budget.get().checked_sub(indices.len());
-        self.budget.set(left.ok_or("the tensors share storages too often")?);
-        let values = indices.iter().map(|&index| number.get(data, index)).collect();
+        self.budget
+            .set(left.ok_or("the tensors share storages too often")?);
+        let values = indices
+            .iter()
+            .map(|&index| number.get(data, index))
+            .collect();
         Ok(HostTensor { shape, values })
     }
 }
@@ -320,21 +328,31 @@ fn view(
     available: usize,
 ) -> Result<Vec<usize>, String> {
     let outside = || {
-        format!("shape {shape:?}, strides {strides:?} and offset {offset} reach beyond the storage of {available} values")
+        format!(
+            "shape {shape:?}, strides {strides:?} and offset {offset} reach beyond the storage of {available} values"
+        )
     };
     if shape.len() != strides.len() {
-        return Err(format!("shape {shape:?} does not go with strides {strides:?}"));
+        return Err(format!(
+            "shape {shape:?} does not go with strides {strides:?}"
+        ));
     }
-    let count = shape.iter().try_fold(1usize, |product, &side| product.checked_mul(side));
+    let count = shape
+        .iter()
+        .try_fold(1usize, |product, &side| product.checked_mul(side));
     // A repeated (expanded) view is never stored as a weight; refusing it bounds the memory by the file's size.
-    let count = count.filter(|&count| count <= available).ok_or_else(outside)?;
+    let count = count
+        .filter(|&count| count <= available)
+        .ok_or_else(outside)?;
     if count == 0 {
         return Ok(Vec::new());
     }
     let last = shape
         .iter()
         .zip(strides)
-        .try_fold(offset, |sum, (&side, &stride)| sum.checked_add((side - 1).checked_mul(stride)?));
+        .try_fold(offset, |sum, (&side, &stride)| {
+            sum.checked_add((side - 1).checked_mul(stride)?)
+        });
     if last.is_none_or(|last| last >= available) {
         return Err(outside());
     }
@@ -354,7 +372,10 @@ mod tests {
 
     #[test]
     fn views_follow_strides_and_offset() {
-        assert_eq!(view(10, &[2, 3], &[1, 5], 40).unwrap(), [10, 15, 20, 11, 16, 21]);
+        assert_eq!(
+            view(10, &[2, 3], &[1, 5], 40).unwrap(),
+            [10, 15, 20, 11, 16, 21]
+        );
         assert_eq!(view(3, &[], &[], 4).unwrap(), [3]);
         assert!(view(0, &[0, 3], &[3, 1], 4).unwrap().is_empty());
     }

@@ -48,10 +48,14 @@ impl<'a> Zip<'a> {
             let header = u32_at(bytes, at + 42)?;
             let name = String::from_utf8_lossy(slice(bytes, at + 46, name_length)?).into_owned();
             if method != 0 {
-                return Err(format!("member {name} is compressed, which PyTorch never does"));
+                return Err(format!(
+                    "member {name} is compressed, which PyTorch never does"
+                ));
             }
             if size == u32::MAX || header == u32::MAX {
-                return Err(format!("member {name} needs the zip64 format, which is not supported"));
+                return Err(format!(
+                    "member {name} needs the zip64 format, which is not supported"
+                ));
             }
             let data = local_data(bytes, header as usize, size as usize)?;
             members.insert(name, Member { data, checksum });
@@ -90,7 +94,9 @@ fn local_data(bytes: &[u8], header: usize, size: usize) -> Result<&[u8], String>
 }
 
 fn tail(bytes: &[u8], at: usize) -> Result<&[u8], String> {
-    bytes.get(at..).ok_or_else(|| "the file is truncated".into())
+    bytes
+        .get(at..)
+        .ok_or_else(|| "the file is truncated".into())
 }
 
 fn slice(bytes: &[u8], at: usize, length: usize) -> Result<&[u8], String> {
@@ -118,7 +124,11 @@ fn crc32(bytes: &[u8]) -> u32 {
             let mut value = index as u32;
             let mut bit = 0;
             while bit < 8 {
-                value = if value & 1 == 1 { value >> 1 ^ 0xEDB8_8320 } else { value >> 1 };
+                value = if value & 1 == 1 {
+                    value >> 1 ^ 0xEDB8_8320
+                } else {
+                    value >> 1
+                };
                 bit += 1;
             }
             table[index] = value;

@@ -1,11 +1,11 @@
 //! Activations, as `nat_space` names them.
 
+use burn::backend::autodiff::NodeId;
 use burn::backend::autodiff::checkpoint::base::Checkpointer;
 use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
 use burn::backend::autodiff::grads::Gradients;
 use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
 use burn::backend::tensor::FloatTensor;
-use burn::backend::autodiff::NodeId;
 use burn::backend::{Autodiff, Backend, Dispatch, Flex, backend_extension};
 use burn::tensor::Tensor;
 use burn::tensor::activation::{hard_sigmoid, relu};
@@ -46,7 +46,11 @@ impl HSwish for Flex {
 
 impl<B: HSwish, C: CheckpointStrategy> HSwish for Autodiff<B, C> {
     fn h_swish(x: FloatTensor<Self>) -> FloatTensor<Self> {
-        match HSwishNode.prepare::<C>([x.node()]).compute_bound().stateful() {
+        match HSwishNode
+            .prepare::<C>([x.node()])
+            .compute_bound()
+            .stateful()
+        {
             OpsKind::Tracked(mut prep) => {
                 let saved = prep.checkpoint(&x);
                 prep.finish(saved, B::h_swish(x.into_primitive()))
@@ -109,7 +113,9 @@ mod tests {
         };
         let cases: [(Activation, &dyn Fn(f32) -> f32, &dyn Fn(f32) -> f32); 4] = [
             (Activation::Identity, &|x| x, &|_| 1.0),
-            (Activation::Relu, &|x| x.max(0.0), &|x| f32::from(u8::from(x > 0.0))),
+            (Activation::Relu, &|x| x.max(0.0), &|x| {
+                f32::from(u8::from(x > 0.0))
+            }),
             (Activation::Relu6, &|x| x.clamp(0.0, 6.0), &|x| {
                 f32::from(u8::from(x > 0.0 && x < 6.0))
             }),
@@ -117,15 +123,24 @@ mod tests {
         ];
         for (activation, value, slope) in cases {
             let data = TensorData::new(points.to_vec(), [1, 1, 3, 3]);
-            let x = Tensor::from_data(data, &Device::flex()).autodiff().require_grad();
+            let x = Tensor::from_data(data, &Device::flex())
+                .autodiff()
+                .require_grad();
             let y = activate(x.clone(), activation);
             // Squares make the incoming gradient differ from point to point.
             let gradient = x.grad(&(y.clone() * y.clone()).sum().backward()).unwrap();
             let (y, gradient) = (to_vec(y.inner()), to_vec(gradient));
             for (i, &x) in points.iter().enumerate() {
-                assert!((y[i] - value(x)).abs() < 1e-6, "{activation:?} at {x}: {}", y[i]);
+                assert!(
+                    (y[i] - value(x)).abs() < 1e-6,
+                    "{activation:?} at {x}: {}",
+                    y[i]
+                );
                 let expected = 2.0 * value(x) * slope(x);
-                assert!((gradient[i] - expected).abs() < 1e-5, "{activation:?} at {x}");
+                assert!(
+                    (gradient[i] - expected).abs() < 1e-5,
+                    "{activation:?} at {x}"
+                );
             }
         }
     }

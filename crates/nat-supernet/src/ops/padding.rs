@@ -55,7 +55,10 @@ mod tests {
         assert_eq!(border(Padding::Symmetric, 7, 2, 14), (3, 3));
         for (kernel, stride, side) in [(3, 2, 9), (5, 2, 10), (7, 1, 4), (3, 2, 1)] {
             let (begin, end) = border(Padding::Same, kernel, stride, side);
-            assert_eq!((side + begin + end - kernel) / stride + 1, side.div_ceil(stride));
+            assert_eq!(
+                (side + begin + end - kernel) / stride + 1,
+                side.div_ceil(stride)
+            );
         }
     }
 }

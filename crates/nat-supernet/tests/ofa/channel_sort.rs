@@ -19,7 +19,9 @@ fn architecture(subnet: &Value) -> Architecture {
     let per_stage = |field: &str| {
         let all = broadcast(&subnet[field], 20);
         let stages = depths.iter().enumerate();
-        stages.map(|(stage, &depth)| all[4 * stage..][..depth].to_vec()).collect()
+        stages
+            .map(|(stage, &depth)| all[4 * stage..][..depth].to_vec())
+            .collect()
     };
     Architecture {
         resolution: 64,
@@ -45,18 +47,34 @@ fn sorted_logits_orders_and_tensors() {
         let orders = sorted.sort_channels(stage);
         assert_eq!(orders.len(), 20);
         for (name, subnet) in run["subnets"].as_object().unwrap() {
-            let before = &fixtures.tensor(&format!("sort_before/logits/{name}")).values;
-            assert_close(name, &logits(fixtures, &fixtures.supernet, subnet), before, 5e-5);
-            let after = &fixtures.tensor(&format!("sort{stage}/logits/{name}")).values;
+            let before = &fixtures
+                .tensor(&format!("sort_before/logits/{name}"))
+                .values;
+            assert_close(
+                name,
+                &logits(fixtures, &fixtures.supernet, subnet),
+                before,
+                5e-5,
+            );
+            let after = &fixtures
+                .tensor(&format!("sort{stage}/logits/{name}"))
+                .values;
             assert_close(name, &logits(fixtures, &sorted, subnet), after, 5e-5);
         }
         for slot in [2, 6, 18] {
             let order = orders.iter().find(|order| order.slot == slot).unwrap();
-            let expected = fixtures.tensor(&format!("sort{stage}/perm/blocks.{slot}.mid")).indices();
-            assert_eq!(order.middle[..expected.len()], expected, "sort{stage} {slot}");
+            let expected = fixtures
+                .tensor(&format!("sort{stage}/perm/blocks.{slot}.mid"))
+                .indices();
+            assert_eq!(
+                order.middle[..expected.len()],
+                expected,
+                "sort{stage} {slot}"
+            );
             if let Some(squeeze) = &order.squeeze {
-                let expected =
-                    fixtures.tensor(&format!("sort{stage}/perm/blocks.{slot}.se")).indices();
+                let expected = fixtures
+                    .tensor(&format!("sort{stage}/perm/blocks.{slot}.se"))
+                    .indices();
                 assert_eq!(*squeeze, expected, "sort{stage} {slot}");
             }
         }
@@ -68,16 +86,30 @@ fn sorted_logits_orders_and_tensors() {
 
 fn check_tensor(supernet: &Supernet, key: &str, expected: &Value) {
     let name = our_name(key);
-    let values = supernet.parameter(&name).map(|p| p.to_vec()).unwrap_or_else(|| {
-        let (norm, part) = name.rsplit_once('.').unwrap();
-        let running = supernet.statistics().iter().find(|s| s.name == norm).unwrap();
-        let mean = part == "running_mean";
-        if mean { running.mean.clone() } else { running.variance.clone() }
-    });
+    let values = supernet
+        .parameter(&name)
+        .map(|p| p.to_vec())
+        .unwrap_or_else(|| {
+            let (norm, part) = name.rsplit_once('.').unwrap();
+            let running = supernet
+                .statistics()
+                .iter()
+                .find(|s| s.name == norm)
+                .unwrap();
+            let mean = part == "running_mean";
+            if mean {
+                running.mean.clone()
+            } else {
+                running.variance.clone()
+            }
+        });
     let number = |field: &str| expected[field].as_f64().unwrap();
     let scale = number("abs_sum");
     let total: f64 = values.iter().map(|&v| f64::from(v)).sum();
-    assert!((total - number("sum")).abs() <= 1e-5 * scale, "{key}: {total}");
+    assert!(
+        (total - number("sum")).abs() <= 1e-5 * scale,
+        "{key}: {total}"
+    );
 
     let shape: Vec<usize> = serde_json::from_value(expected["shape"].clone()).unwrap();
     // The middle channels are columns of these two, rows of all others.
@@ -87,14 +119,21 @@ fn check_tensor(supernet: &Supernet, key: &str, expected: &Value) {
     let weighted: f64 = (0..head)
         .map(|channel| {
             let of_channel = values.iter().enumerate().filter(|(index, _)| {
-                let at = if columns { index % channels } else { index * channels / values.len() };
+                let at = if columns {
+                    index % channels
+                } else {
+                    index * channels / values.len()
+                };
                 at == channel
             });
             (channel + 1) as f64 * of_channel.map(|(_, &v)| f64::from(v)).sum::<f64>()
         })
         .sum();
     let bound = 1e-5 * scale * head as f64;
-    assert!((weighted - number("head_weighted_sum")).abs() <= bound, "{key}: {weighted}");
+    assert!(
+        (weighted - number("head_weighted_sum")).abs() <= bound,
+        "{key}: {weighted}"
+    );
 }
 
 #[test]
@@ -107,7 +146,11 @@ fn sorting_keeps_the_function_where_it_must() {
         for order in sorted.sort_channels(groups) {
             let mut channels = order.middle.clone();
             channels.sort_unstable();
-            assert!(channels.into_iter().eq(0..order.middle.len()), "blocks.{}", order.slot);
+            assert!(
+                channels.into_iter().eq(0..order.middle.len()),
+                "blocks.{}",
+                order.slot
+            );
             let inputs = order.middle.len() / 6;
             let crossing = |border: usize| order.middle[..border].iter().any(|&old| old >= border);
             assert!(groups < 1 || !crossing(4 * inputs), "blocks.{}", order.slot);

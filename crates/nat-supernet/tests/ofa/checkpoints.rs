@@ -13,7 +13,10 @@ fn the_stream_format_is_read() {
     let space = Space::builtin("ofa-mbv3-w1.0").unwrap();
     let error = import::ofa(&path, &[space]).unwrap_err().to_string();
     assert!(error.contains("legacy_small.pth"), "{error}");
-    assert!(error.contains("classifier.linear.bias is missing"), "{error}");
+    assert!(
+        error.contains("classifier.linear.bias is missing"),
+        "{error}"
+    );
 }
 
 #[test]

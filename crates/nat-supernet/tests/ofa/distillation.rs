@@ -12,7 +12,11 @@ fn losses_and_their_gradients() {
     for case in cases {
         let number = |field: &str| case[field].as_f64().unwrap() as f32;
         let prefix = format!("kd/c{}", case["classes"]);
-        let logits = |which: &str| fixtures.tensor(&format!("{prefix}/{which}_logits")).logits();
+        let logits = |which: &str| {
+            fixtures
+                .tensor(&format!("{prefix}/{which}_logits"))
+                .logits()
+        };
         let labels = fixtures.tensor(&format!("{prefix}/labels")).indices();
         let student = logits("student").autodiff().require_grad();
 
@@ -21,7 +25,10 @@ fn losses_and_their_gradients() {
         let loss = soft.clone() * number("kd_ratio") + hard.clone();
         for (field, value) in [("soft_ce", &soft), ("hard_ce", &hard), ("loss", &loss)] {
             let difference = vector(value.clone())[0] - number(field);
-            assert!(difference.abs() <= 1e-5, "{prefix} {field}: off by {difference}");
+            assert!(
+                difference.abs() <= 1e-5,
+                "{prefix} {field}: off by {difference}"
+            );
         }
         let gradient = student.grad(&loss.backward()).unwrap();
         let name = case["grad"].as_str().unwrap();

@@ -50,7 +50,8 @@ impl Fixtures {
 
     pub fn architecture(&self, genes: &Value) -> Architecture {
         let genes: Vec<u16> = serde_json::from_value(genes.clone()).unwrap();
-        self.space.architecture(&self.space.genotype(&genes).unwrap())
+        self.space
+            .architecture(&self.space.genotype(&genes).unwrap())
     }
 }
 
@@ -132,16 +133,25 @@ pub fn max_abs(values: &[f32]) -> f32 {
 
 pub fn max_difference(a: &[f32], b: &[f32]) -> f32 {
     assert_eq!(a.len(), b.len());
-    a.iter().zip(b).fold(0.0, |max, (x, y)| max.max((x - y).abs()))
+    a.iter()
+        .zip(b)
+        .fold(0.0, |max, (x, y)| max.max((x - y).abs()))
 }
 
 pub fn norm(values: &[f32]) -> f64 {
-    values.iter().map(|&v| f64::from(v).powi(2)).sum::<f64>().sqrt()
+    values
+        .iter()
+        .map(|&v| f64::from(v).powi(2))
+        .sum::<f64>()
+        .sqrt()
 }
 
 /// Asserts `|got - expected| <= tolerance * max|expected|` for every value.
 pub fn assert_close(what: &str, got: &[f32], expected: &[f32], tolerance: f32) {
     let difference = max_difference(got, expected);
     let bound = tolerance * max_abs(expected);
-    assert!(difference <= bound, "{what}: off by {difference}, allowed {bound}");
+    assert!(
+        difference <= bound,
+        "{what}: off by {difference}, allowed {bound}"
+    );
 }

@@ -44,7 +44,10 @@ fn recalibrated_statistics_and_logits() {
             .collect();
         let statistics = format!("{prefix}/bn/");
         let given = fixtures.names(&statistics);
-        let ours = tensors.keys().filter(|name| name.contains(".running_")).count();
+        let ours = tensors
+            .keys()
+            .filter(|name| name.contains(".running_"))
+            .count();
         assert_eq!(given.len(), ours);
         for name in given {
             let key = our_name(name.strip_prefix(&statistics).unwrap());

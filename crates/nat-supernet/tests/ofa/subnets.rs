@@ -5,9 +5,7 @@ use std::collections::BTreeMap;
 use nat_supernet::{BnMode, Kind, Point, losses};
 use serde_json::Value;
 
-use crate::fixtures::{
-    Fixtures, assert_close, fixtures, max_difference, norm, our_name, vector,
-};
+use crate::fixtures::{Fixtures, assert_close, fixtures, max_difference, norm, our_name, vector};
 
 fn for_every_case(check: impl Fn(&Fixtures, &Value, &str)) {
     let Some(fixtures) = fixtures() else { return };
@@ -43,15 +41,27 @@ fn evaluation_logits_and_traces() {
             let values = vector(x.clone());
             let count = values.len() as f64;
             let mean = values.iter().map(|&v| f64::from(v)).sum::<f64>() / count;
-            let spread = values.iter().map(|&v| (f64::from(v) - mean).powi(2)).sum::<f64>();
+            let spread = values
+                .iter()
+                .map(|&v| (f64::from(v) - mean).powi(2))
+                .sum::<f64>();
             let deviation = (spread / count).sqrt();
             let expect = |field: &str| expected[field].as_f64().unwrap();
             let bound = 1e-3 * expect("std").max(1.0);
-            assert!((mean - expect("mean")).abs() <= bound, "{name} {layer}: mean {mean}");
-            assert!((deviation - expect("std")).abs() <= bound, "{name} {layer}: std {deviation}");
+            assert!(
+                (mean - expect("mean")).abs() <= bound,
+                "{name} {layer}: mean {mean}"
+            );
+            assert!(
+                (deviation - expect("std")).abs() <= bound,
+                "{name} {layer}: std {deviation}"
+            );
             let first: Vec<f64> = serde_json::from_value(expected["first4"].clone()).unwrap();
             for (got, expected) in values.iter().zip(first) {
-                assert!((f64::from(*got) - expected).abs() <= bound, "{name} {layer}: {got}");
+                assert!(
+                    (f64::from(*got) - expected).abs() <= bound,
+                    "{name} {layer}: {got}"
+                );
             }
         });
         assert!(trace.next().is_none(), "{name}: a layer was not passed");
@@ -93,7 +103,10 @@ fn kernels_and_counts() {
             let index = blocks.iter().position(|plan| plan.slot == slot).unwrap();
             let kernel = &tensors[&format!("blocks.{index}.depth_conv.conv.weight")];
             let difference = max_difference(kernel, &expected.values);
-            assert!(difference <= 1e-5, "{name} blocks.{slot}: off by {difference}");
+            assert!(
+                difference <= 1e-5,
+                "{name} blocks.{slot}: off by {difference}"
+            );
         }
     });
 }
@@ -142,25 +155,45 @@ fn check_gradients(
         let got = &gradients[key.as_str()];
         let difference: Vec<f32> = got.iter().zip(expected).map(|(a, b)| a - b).collect();
         let bound = 1e-3 * norm(expected);
-        assert!(norm(&difference) <= bound, "{name} {key}: {}", norm(&difference));
+        assert!(
+            norm(&difference) <= bound,
+            "{name} {key}: {}",
+            norm(&difference)
+        );
         for (got, expected) in got.iter().zip(expected) {
-            assert!(*expected != 0.0 || *got == 0.0, "{name} {key}: {got} instead of 0");
+            assert!(
+                *expected != 0.0 || *got == 0.0,
+                "{name} {key}: {got} instead of 0"
+            );
         }
     }
-    let head = &fixtures.tensor(&format!("{name}/grad_head64/classifier.linear.weight")).values;
-    assert_close(name, &gradients["classifier.linear.weight"][..64], head, 1e-3);
+    let head = &fixtures
+        .tensor(&format!("{name}/grad_head64/classifier.linear.weight"))
+        .values;
+    assert_close(
+        name,
+        &gradients["classifier.linear.weight"][..64],
+        head,
+        1e-3,
+    );
 
     let total = case["grad_norm"].as_f64().unwrap();
     let norms: Vec<f64> = gradients.values().map(|gradient| norm(gradient)).collect();
     let got = norms.iter().map(|n| n * n).sum::<f64>().sqrt();
-    assert!((got / total - 1.0).abs() <= 5e-4, "{name}: gradient norm {got}, not {total}");
+    assert!(
+        (got / total - 1.0).abs() <= 5e-4,
+        "{name}: gradient norm {got}, not {total}"
+    );
     let names: Vec<String> = serde_json::from_value(fixtures.cases["param_names"].clone()).unwrap();
     assert_eq!(names.len(), gradients.len());
     let expected = &fixtures.tensor(&format!("{name}/grad_norms")).values;
     for (key, &expected) in names.iter().zip(expected) {
         let got = norm(&gradients[our_name(key).as_str()]);
         let difference = (got - f64::from(expected)).abs();
-        assert!(difference <= 5e-4 * total, "{name} {key}: norm {got}, not {expected}");
+        assert!(
+            difference <= 5e-4 * total,
+            "{name} {key}: norm {got}, not {expected}"
+        );
     }
 }
 
@@ -208,7 +241,10 @@ fn running_statistics_move_by_the_momentum() {
         supernet.track(&architecture, &moments);
         let running = |supernet: &nat_supernet::Supernet| {
             let all = supernet.statistics().iter();
-            all.clone().find(|s| s.name == "blocks.6.depth_conv.bn").unwrap().clone()
+            all.clone()
+                .find(|s| s.name == "blocks.6.depth_conv.bn")
+                .unwrap()
+                .clone()
         };
         let (before, after) = (running(&fixtures.supernet), running(&supernet));
         for (part, before, after) in [
@@ -218,8 +254,18 @@ fn running_statistics_move_by_the_momentum() {
             let expected = &fixtures.tensor(&format!("{name}/bn_after/{part}")).values;
             let difference = max_difference(&after, expected);
             assert!(difference <= 1e-5, "{name} {part}: off by {difference}");
-            let middle = subnet.network().blocks.iter().find(|p| p.slot == 6).unwrap().mid_channels;
-            assert_eq!(before[middle..], after[middle..], "{name} {part}: inactive channels");
+            let middle = subnet
+                .network()
+                .blocks
+                .iter()
+                .find(|p| p.slot == 6)
+                .unwrap()
+                .mid_channels;
+            assert_eq!(
+                before[middle..],
+                after[middle..],
+                "{name} {part}: inactive channels"
+            );
         }
     });
 }

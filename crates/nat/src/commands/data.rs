@@ -15,12 +15,23 @@ pub fn run(args: &args::Data) -> Result<()> {
         eprintln!("nat: warning: {}: {}", warning.path, warning.reason);
     }
     let row = |name: &str, images: nat_data::SplitCounts| {
-        vec![name.to_owned(), images.train.to_string(), images.val.to_string(), images.test.to_string()]
+        vec![
+            name.to_owned(),
+            images.train.to_string(),
+            images.val.to_string(),
+            images.test.to_string(),
+        ]
     };
-    let mut rows: Vec<Vec<String>> =
-        census.classes.iter().map(|class| row(&class.name, class.images)).collect();
+    let mut rows: Vec<Vec<String>> = census
+        .classes
+        .iter()
+        .map(|class| row(&class.name, class.images))
+        .collect();
     rows.push(row("all", census.images));
-    print!("{}", table::render(&["class", "train", "val", "test"], &rows));
+    print!(
+        "{}",
+        table::render(&["class", "train", "val", "test"], &rows)
+    );
     let (width, height) = (census.width, census.height);
     println!(
         "\nsizes    {} to {} wide (median {}), {} to {} high (median {})",
@@ -28,7 +39,10 @@ pub fn run(args: &args::Data) -> Result<()> {
     );
     if !census.drawn.is_empty() {
         let names: Vec<&str> = census.drawn.iter().map(|split| split.name()).collect();
-        println!("drawn    {} from the training images: the set has no such folders", names.join(", "));
+        println!(
+            "drawn    {} from the training images: the set has no such folders",
+            names.join(", ")
+        );
     }
     println!("skipped  {} of {} files", census.skipped, census.files);
     println!("hash     {}", census.hash);

@@ -40,5 +40,11 @@ pub fn run(args: &args::Demo) -> Result<ExitCode> {
         "nat: {} satellite tiles in 7 climate groups are built in; a small supernet is trained on them and searched",
         dataset::CLIMATE_TILES
     );
-    search::start(dataset::CLIMATE_TILES, source, Preset::Quick, config, &args.out)
+    search::start(
+        dataset::CLIMATE_TILES,
+        source,
+        Preset::Quick,
+        config,
+        &args.out,
+    )
 }

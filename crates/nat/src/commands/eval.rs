@@ -3,7 +3,10 @@
 use std::{path::Path, sync::Arc};
 
 use anyhow::Result;
-use nat_data::{BatchRequest, EvalTransform, Filter, ImageSet, Loader, Normalisation, Split, StreamKey, Transform};
+use nat_data::{
+    BatchRequest, EvalTransform, Filter, ImageSet, Loader, Normalisation, Split, StreamKey,
+    Transform,
+};
 use nat_export::{Model, ModelInfo};
 use nat_transfer::{Answer, RunDirectory, argmax};
 use serde_json::json;
@@ -33,19 +36,33 @@ pub fn run(args: &args::Eval) -> Result<()> {
     let model_file = !args.model.is_dir() && nat_export::read_info(&args.model).is_ok();
     let (error, images) = if model_file {
         if args.genes.is_some() {
-            return Err(wrong_argument("--genes goes with a supernet or a run; this file is a single network"));
+            return Err(wrong_argument(
+                "--genes goes with a supernet or a run; this file is a single network",
+            ));
         }
         let set = dataset::open(&args.data, &dataset::options(1))?;
         let score = score(&Model::open(&args.model)?, &set, &args.data, split)?;
-        (100.0 * score.errors as f64 / score.images as f64, score.images)
+        (
+            100.0 * score.errors as f64 / score.images as f64,
+            score.images,
+        )
     } else {
         let quarry = quarry(&args.model, &args.data)?;
-        let text = args.genes.as_deref().ok_or_else(|| wrong_argument("a supernet or a run needs --genes"))?;
+        let text = args
+            .genes
+            .as_deref()
+            .ok_or_else(|| wrong_argument("a supernet or a run needs --genes"))?;
         let subnet = quarry.cut(&space::genotype(&quarry.space, text)?, None)?;
-        (quarry.evaluator.error(&subnet, split)?, quarry.set.len(split))
+        (
+            quarry.evaluator.error(&subnet, split)?,
+            quarry.set.len(split),
+        )
     };
     if args.json {
-        println!("{}", json!({ "error": error, "images": images, "split": split.name() }));
+        println!(
+            "{}",
+            json!({ "error": error, "images": images, "split": split.name() })
+        );
     } else {
         println!("{error:.2} % error on {images} images ({})", split.name());
     }
@@ -57,7 +74,9 @@ fn quarry(model: &Path, data: &str) -> Result<Quarry> {
         Quarry::of_run(&Answer::open(RunDirectory::at(model))?, Some(data))
     } else if model.extension().is_some_and(|ending| ending == "onnx") {
         // Not one of ours: say what is wrong with it.
-        Err(nat_export::read_info(model).expect_err("it was refused before").into())
+        Err(nat_export::read_info(model)
+            .expect_err("it was refused before")
+            .into())
     } else {
         Quarry::of_file(model, data)
     }
@@ -68,12 +87,19 @@ pub fn transform(info: &ModelInfo) -> Result<EvalTransform> {
     let filter = match info.filter.as_str() {
         "bicubic" => Filter::Bicubic,
         "bilinear" => Filter::Bilinear,
-        other => return Err(bad_input(format!("the model asks for the filter '{other}', which is not known"))),
+        other => {
+            return Err(bad_input(format!(
+                "the model asks for the filter '{other}', which is not known"
+            )));
+        }
     };
     Ok(EvalTransform {
         filter,
         crop_ratio: info.crop_ratio,
-        normalisation: Normalisation { mean: info.mean, std: info.std },
+        normalisation: Normalisation {
+            mean: info.mean,
+            std: info.std,
+        },
     })
 }
 
@@ -83,9 +109,14 @@ fn score(model: &Model, set: &Arc<ImageSet>, path: &str, split: Split) -> Result
         .classes()
         .iter()
         .map(|class| {
-            info.classes.iter().position(|name| name == class).ok_or_else(|| {
-                bad_input(format!("{path}: the model does not know the class '{class}'"))
-            })
+            info.classes
+                .iter()
+                .position(|name| name == class)
+                .ok_or_else(|| {
+                    bad_input(format!(
+                        "{path}: the model does not know the class '{class}'"
+                    ))
+                })
         })
         .collect::<Result<_>>()?;
     let indices: Vec<usize> = (0..set.len(split)).collect();
@@ -98,9 +129,18 @@ fn score(model: &Model, set: &Arc<ImageSet>, path: &str, split: Split) -> Result
             key: StreamKey([0; 4]),
         })
         .collect();
-    let mut score = Score { images: 0, errors: 0 };
+    let mut score = Score {
+        images: 0,
+        errors: 0,
+    };
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
-    for batch in Loader::new(Arc::clone(set), Transform::Eval(transform(info)?), requests, threads, 2) {
+    for batch in Loader::new(
+        Arc::clone(set),
+        Transform::Eval(transform(info)?),
+        requests,
+        threads,
+        2,
+    ) {
         let batch = batch?;
         let logits = model.run(&batch.images, batch.labels.len())?;
         for (row, &label) in logits.chunks_exact(info.classes.len()).zip(&batch.labels) {

@@ -12,8 +12,9 @@ use nat_transfer::{Answer, Evaluator, Preset, RunConfig, RunDirectory};
 use crate::{
     args,
     commands::{front, space},
-    dataset, table,
+    dataset,
     failure::{bad_input, wrong_argument},
+    table,
 };
 
 /// Where a subnet is cut from: a run or a supernet file, with its way of measuring.
@@ -66,7 +67,10 @@ impl Quarry {
                 file = path.display()
             )));
         }
-        let normalisation = nat_data::Normalisation { mean: provenance.mean, std: provenance.std };
+        let normalisation = nat_data::Normalisation {
+            mean: provenance.mean,
+            std: provenance.std,
+        };
         Ok(Quarry {
             evaluator: Evaluator::new(Arc::clone(&set), &config, normalisation),
             crop_ratio: config.evaluate.crop_ratio,
@@ -80,15 +84,24 @@ impl Quarry {
     pub fn cut(&self, genes: &Genotype, resolution: Option<usize>) -> Result<Subnet> {
         let mut architecture = self.space.architecture(genes);
         architecture.resolution = resolution.unwrap_or(architecture.resolution);
-        Ok(self.evaluator.calibrated(&self.supernets.supernets[architecture.width], &architecture)?)
+        Ok(self
+            .evaluator
+            .calibrated(&self.supernets.supernets[architecture.width], &architecture)?)
     }
 }
 
 pub fn run(args: &args::Export) -> Result<()> {
-    if args.resolution.is_some_and(|side| !(8..=2048).contains(&side)) {
+    if args
+        .resolution
+        .is_some_and(|side| !(8..=2048).contains(&side))
+    {
         return Err(wrong_argument("--resolution must lie in 8 to 2048 pixels"));
     }
-    let form = args.to.extension().and_then(|ending| ending.to_str()).unwrap_or_default();
+    let form = args
+        .to
+        .extension()
+        .and_then(|ending| ending.to_str())
+        .unwrap_or_default();
     if !matches!(form, "onnx" | "safetensors") {
         return Err(wrong_argument(format!(
             "--to {}: the ending must be .onnx or .safetensors",

@@ -14,16 +14,30 @@ const MARKED: usize = 4;
 pub fn front(args: &args::Front) -> Result<()> {
     let answer = Answer::open(RunDirectory::at(&args.run))?;
     let front = answer.front();
-    let tests = args.test.then(|| test_errors(&answer, &front)).transpose()?;
+    let tests = args
+        .test
+        .then(|| test_errors(&answer, &front))
+        .transpose()?;
     if args.json {
         for (index, member) in front.iter().enumerate() {
-            println!("{}", json_line(member, tests.as_ref().map(|tests| tests[index])));
+            println!(
+                "{}",
+                json_line(member, tests.as_ref().map(|tests| tests[index]))
+            );
         }
     } else if args.csv {
-        println!("genes,error,madds,params{}", if tests.is_some() { ",test_error" } else { "" });
+        println!(
+            "genes,error,madds,params{}",
+            if tests.is_some() { ",test_error" } else { "" }
+        );
         for (index, member) in front.iter().enumerate() {
-            let test = tests.as_ref().map_or(String::new(), |tests| format!(",{}", tests[index]));
-            println!("\"{}\",{},{},{}{test}", member.genes, member.error, member.madds, member.params);
+            let test = tests
+                .as_ref()
+                .map_or(String::new(), |tests| format!(",{}", tests[index]));
+            println!(
+                "\"{}\",{},{},{}{test}",
+                member.genes, member.error, member.madds, member.params
+            );
         }
     } else {
         print!("{}", front_table(&answer, &front, tests.as_deref()));
@@ -37,8 +51,14 @@ pub fn pick(args: &args::Pick) -> Result<()> {
     let chosen: Vec<Member> = match args.tradeoff {
         Some(count) => {
             let limits = limits(&args.choice)?;
-            let admitted: Vec<Member> = front.into_iter().filter(|member| limits.admit(member)).collect();
-            high_tradeoff(&answer, &admitted, count).into_iter().map(|i| admitted[i].clone()).collect()
+            let admitted: Vec<Member> = front
+                .into_iter()
+                .filter(|member| limits.admit(member))
+                .collect();
+            high_tradeoff(&answer, &admitted, count)
+                .into_iter()
+                .map(|i| admitted[i].clone())
+                .collect()
         }
         None => vec![choose(&front, &args.choice)?.clone()],
     };
@@ -59,7 +79,12 @@ pub fn choose<'a>(front: &'a [Member], choice: &args::Choice) -> Result<&'a Memb
 }
 
 fn limits(choice: &args::Choice) -> Result<Limits> {
-    Ok(choice.r#where.as_deref().map(Limits::parse).transpose()?.unwrap_or_default())
+    Ok(choice
+        .r#where
+        .as_deref()
+        .map(Limits::parse)
+        .transpose()?
+        .unwrap_or_default())
 }
 
 /// The front of a finished run, where its report lies and what to do next.
@@ -68,12 +93,16 @@ pub fn print_answer(run: &Path) -> Result<()> {
     let front = answer.front();
     print!("{}", front_table(&answer, &front, None));
     let name = run.display();
-    println!("\n* high-trade-off points: moving away from them costs most of one objective per gain in another");
+    println!(
+        "\n* high-trade-off points: moving away from them costs most of one objective per gain in another"
+    );
     println!("report   {}", run.join("report.html").display());
     println!("next     nat front {name} --test");
     if let Some(middle) = front.get(front.len() / 2) {
         let limit = (middle.madds as f64 / 1e5).ceil() / 10.0;
-        println!("         nat export {name} --where \"madds<={limit}M\" --best error --to model.onnx");
+        println!(
+            "         nat export {name} --where \"madds<={limit}M\" --best error --to model.onnx"
+        );
     }
     Ok(())
 }
@@ -84,7 +113,10 @@ fn test_errors(answer: &Answer, front: &[Member]) -> Result<Vec<f64>> {
         || dataset::open_recorded(&answer.record.data),
         &mut |done| {
             let end = if done == front.len() { '\n' } else { '\r' };
-            eprint!("nat: {done} of {} networks on the test split{end}", front.len());
+            eprint!(
+                "nat: {done} of {} networks on the test split{end}",
+                front.len()
+            );
         },
     )?;
     Ok(tests)
@@ -133,8 +165,17 @@ fn front_table(answer: &Answer, front: &[Member], tests: Option<&[f64]>) -> Stri
             row.extend([
                 table::millions(member.madds),
                 table::millions(member.params),
-                answer.record.space.architecture(&member.genes).resolution.to_string(),
-                if marked.contains(&index) { "*".into() } else { String::new() },
+                answer
+                    .record
+                    .space
+                    .architecture(&member.genes)
+                    .resolution
+                    .to_string(),
+                if marked.contains(&index) {
+                    "*".into()
+                } else {
+                    String::new()
+                },
             ]);
             row
         })
@@ -144,7 +185,13 @@ fn front_table(answer: &Answer, front: &[Member], tests: Option<&[f64]>) -> Stri
 
 /// The member of a run with the given genotype: from the archive with its error, or any other one without.
 pub fn find<'a>(answer: &'a Answer, genes: &nat_space::Genotype) -> Result<&'a Member> {
-    answer.archive.iter().find(|member| member.genes == *genes).ok_or_else(|| {
-        wrong_argument(format!("the archive of this run does not hold {genes}; `nat front` lists what it found"))
-    })
+    answer
+        .archive
+        .iter()
+        .find(|member| member.genes == *genes)
+        .ok_or_else(|| {
+            wrong_argument(format!(
+                "the archive of this run does not hold {genes}; `nat front` lists what it found"
+            ))
+        })
 }

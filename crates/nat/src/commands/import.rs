@@ -29,7 +29,16 @@ pub fn run(args: &args::Import) -> Result<()> {
         },
     };
     supernets.save(out)?;
-    let parameters: usize = supernets.supernets.iter().flat_map(Supernet::parameters).map(Parameter::len).sum();
-    println!("{}: space {}, {classes} classes, {parameters} parameters", out.display(), supernets.space().name);
+    let parameters: usize = supernets
+        .supernets
+        .iter()
+        .flat_map(Supernet::parameters)
+        .map(Parameter::len)
+        .sum();
+    println!(
+        "{}: space {}, {classes} classes, {parameters} parameters",
+        out.display(),
+        supernets.space().name
+    );
     Ok(())
 }

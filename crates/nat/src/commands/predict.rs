@@ -22,7 +22,11 @@ pub fn run(args: &args::Predict) -> Result<()> {
         let logits = model.run(&input, 1).with_context(|| name.clone())?;
         let probabilities = softmax(&logits);
         let mut order: Vec<usize> = (0..probabilities.len()).collect();
-        order.sort_by(|&a, &b| probabilities[b].total_cmp(&probabilities[a]).then(a.cmp(&b)));
+        order.sort_by(|&a, &b| {
+            probabilities[b]
+                .total_cmp(&probabilities[a])
+                .then(a.cmp(&b))
+        });
         order.truncate(args.top.max(1));
         if args.json {
             let classes: Vec<_> = order

@@ -11,7 +11,10 @@ use crate::{args, commands::search, dataset, failure::wrong_argument, progress::
 
 pub fn run(args: &args::Pretrain) -> Result<ExitCode> {
     if args.out.is_dir() {
-        return Err(wrong_argument(format!("--out {}: is a folder; give a file", args.out.display())));
+        return Err(wrong_argument(format!(
+            "--out {}: is a folder; give a file",
+            args.out.display()
+        )));
     }
     let preset = Preset::named(&args.settings.preset)?;
     let mut space = Space::load(&args.space)?;
@@ -22,21 +25,38 @@ pub fn run(args: &args::Pretrain) -> Result<ExitCode> {
     let set = dataset::open(&args.data, &dataset::options(config.seed))?;
     let mut file = search::fresh(&space, &set, config.seed);
     let mut optimizers = pretrain::optimizers(&config, &file);
-    let normalisation = Normalisation { mean: file.provenance.mean, std: file.provenance.std };
+    let normalisation = Normalisation {
+        mean: file.provenance.mean,
+        std: file.provenance.std,
+    };
     let mut progress = Progress::new();
     let mut last_loss = f64::NAN;
-    pretrain::pretrain(&set, &space, &config, normalisation, &mut file, &mut optimizers, 0, &mut |moment| {
-        progress.progress(&moment.progress);
-        if let Some(event) = &moment.epoch {
-            progress.event(event);
-            if let Event::Epoch { loss, .. } = event {
-                last_loss = *loss;
+    pretrain::pretrain(
+        &set,
+        &space,
+        &config,
+        normalisation,
+        &mut file,
+        &mut optimizers,
+        0,
+        &mut |moment| {
+            progress.progress(&moment.progress);
+            if let Some(event) = &moment.epoch {
+                progress.event(event);
+                if let Event::Epoch { loss, .. } = event {
+                    last_loss = *loss;
+                }
             }
-        }
-        Ok(true)
-    })?;
+            Ok(true)
+        },
+    )?;
     progress.close();
     file.save(&args.out)?;
-    println!("{}: space {}, {} classes, loss {last_loss:.3}", args.out.display(), space.name, set.classes().len());
+    println!(
+        "{}: space {}, {} classes, loss {last_loss:.3}",
+        args.out.display(),
+        space.name,
+        set.classes().len()
+    );
     Ok(ExitCode::SUCCESS)
 }

@@ -8,7 +8,10 @@ use nat_transfer::{Answer, RunDirectory, write_atomically};
 use crate::{args, report as page};
 
 pub fn run(args: &args::Report) -> Result<()> {
-    let out = args.out.clone().unwrap_or_else(|| args.run.join("report.html"));
+    let out = args
+        .out
+        .clone()
+        .unwrap_or_else(|| args.run.join("report.html"));
     let answer = Answer::open(RunDirectory::at(&args.run))?;
     write(&answer, &args.run, &out)?;
     println!("{}", out.display());

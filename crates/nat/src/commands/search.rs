@@ -54,7 +54,9 @@ pub fn settings(args: &args::Settings, preset: Preset, space: &Space) -> Result<
         }
         None => None,
     };
-    let file = file.as_ref().map(|(name, text)| (name.as_str(), text.as_str()));
+    let file = file
+        .as_ref()
+        .map(|(name, text)| (name.as_str(), text.as_str()));
     let mut config = RunConfig::resolve(preset, space, file, &args.set)?;
     if let Some(seed) = args.seed {
         config.seed = seed;
@@ -102,7 +104,10 @@ impl Source {
                 )));
             }
         }
-        Ok(Source::File { path: supernet.to_owned(), file: Box::new(file) })
+        Ok(Source::File {
+            path: supernet.to_owned(),
+            file: Box::new(file),
+        })
     }
 
     /// The space of the weights.
@@ -115,7 +120,13 @@ impl Source {
 }
 
 /// Starts a run and sees it through.
-pub fn start(data: &str, source: Source, preset: Preset, config: RunConfig, out: &Path) -> Result<ExitCode> {
+pub fn start(
+    data: &str,
+    source: Source,
+    preset: Preset,
+    config: RunConfig,
+    out: &Path,
+) -> Result<ExitCode> {
     let directory = RunDirectory::at(out);
     directory.check_vacant()?;
     let mut space = source.space().clone();
@@ -144,20 +155,37 @@ pub fn start(data: &str, source: Source, preset: Preset, config: RunConfig, out:
 /// Supernets of a space with random weights, one a width.
 pub fn fresh(space: &Space, set: &ImageSet, seed: u64) -> SupernetFile {
     let supernets = (0..space.width_multipliers.len())
-        .map(|width| Supernet::new(space, width, set.classes().len(), seed_of(key(seed, Purpose::Weights, width, 0))))
+        .map(|width| {
+            Supernet::new(
+                space,
+                width,
+                set.classes().len(),
+                seed_of(key(seed, Purpose::Weights, width, 0)),
+            )
+        })
         .collect();
-    SupernetFile { supernets, provenance: provenance(set) }
+    SupernetFile {
+        supernets,
+        provenance: provenance(set),
+    }
 }
 
 fn provenance(set: &ImageSet) -> Provenance {
-    Provenance { class_names: set.classes().to_vec(), mean: IMAGENET_MEAN, std: IMAGENET_STD }
+    Provenance {
+        class_names: set.classes().to_vec(),
+        mean: IMAGENET_MEAN,
+        std: IMAGENET_STD,
+    }
 }
 
 /// Fits loaded supernets to a data set: where the classes differ, the classifiers are replaced by fresh ones.
 fn adopt(mut file: SupernetFile, set: &ImageSet, seed: u64) -> SupernetFile {
     if file.provenance.class_names != set.classes() {
         for (width, supernet) in file.supernets.iter_mut().enumerate() {
-            supernet.replace_classifier(set.classes().len(), seed_of(key(seed, Purpose::Classifier, width, 0)));
+            supernet.replace_classifier(
+                set.classes().len(),
+                seed_of(key(seed, Purpose::Classifier, width, 0)),
+            );
         }
         file.provenance.class_names = set.classes().to_vec();
     }
@@ -195,12 +223,19 @@ fn drive(mut run: Run, out: &Path) -> Result<ExitCode> {
     progress.close();
     match outcome? {
         Outcome::Interrupted => {
-            eprintln!("nat: interrupted and saved: `nat resume {}` goes on", out.display());
+            eprintln!(
+                "nat: interrupted and saved: `nat resume {}` goes on",
+                out.display()
+            );
             Ok(ExitCode::from(failure::INTERRUPTED))
         }
         Outcome::Finished => {
             drop(run);
-            report::write(&Answer::open(RunDirectory::at(out))?, out, &out.join("report.html"))?;
+            report::write(
+                &Answer::open(RunDirectory::at(out))?,
+                out,
+                &out.join("report.html"),
+            )?;
             front::print_answer(out)?;
             Ok(ExitCode::SUCCESS)
         }

@@ -13,7 +13,12 @@ pub fn run(args: &args::Space) -> Result<()> {
     match args {
         args::Space::List { json } => list(*json),
         args::Space::Show { space } => print!("{}", Space::load(space)?.to_toml()),
-        args::Space::Count { space, genes, classes, json } => count(&Space::load(space)?, genes, *classes, *json)?,
+        args::Space::Count {
+            space,
+            genes,
+            classes,
+            json,
+        } => count(&Space::load(space)?, genes, *classes, *json)?,
         args::Space::Sample { space, n, seed } => sample(&Space::load(space)?, *n, *seed)?,
     }
     Ok(())
@@ -29,16 +34,22 @@ pub fn genotype(space: &Space, text: &str) -> Result<Genotype> {
     let genes = parse_genes(text)?;
     let genotype = space.genotype(&genes)?;
     if !space.is_canonical(&genes) {
-        eprintln!("nat: the genotype is not canonical (a layer follows a skipped one); it is read as {genotype}");
+        eprintln!(
+            "nat: the genotype is not canonical (a layer follows a skipped one); it is read as {genotype}"
+        );
     }
     Ok(genotype)
 }
 
 fn list(as_json: bool) {
-    let spaces = Space::BUILTIN_NAMES.map(|name| Space::builtin(name).expect("built-in names have a space"));
+    let spaces =
+        Space::BUILTIN_NAMES.map(|name| Space::builtin(name).expect("built-in names have a space"));
     if as_json {
         for space in spaces {
-            println!("{}", json!({ "name": space.name, "genes": space.genes(), "networks": space.size().to_string() }));
+            println!(
+                "{}",
+                json!({ "name": space.name, "genes": space.genes(), "networks": space.size().to_string() })
+            );
         }
         return;
     }
@@ -58,7 +69,19 @@ fn list(as_json: bool) {
             ]
         })
         .collect();
-    print!("{}", table::render(&["space", "genes", "networks", "pixels", "MAdds (1000 classes)"], &rows));
+    print!(
+        "{}",
+        table::render(
+            &[
+                "space",
+                "genes",
+                "networks",
+                "pixels",
+                "MAdds (1000 classes)"
+            ],
+            &rows
+        )
+    );
 }
 
 fn count(space: &Space, genes: &str, classes: usize, as_json: bool) -> Result<()> {
@@ -75,15 +98,19 @@ fn count(space: &Space, genes: &str, classes: usize, as_json: bool) -> Result<()
     println!("depths      {:?}", count.depths);
     println!("kernels     {:?}", count.kernels);
     println!("expands     {:?}", count.expands);
-    println!("MAdds       {} (convolutions and linear layers)", count.madds);
+    println!(
+        "MAdds       {} (convolutions and linear layers)",
+        count.madds
+    );
     println!("params      {}", count.params);
     Ok(())
 }
 
 fn sample(space: &Space, n: usize, seed: u64) -> Result<()> {
     let mut rng = stream(key(seed, Purpose::Designs, 0, 0));
-    let genotypes =
-        space.sample_distinct(n, &mut rng, &BTreeSet::new()).map_err(|error| wrong_argument(error.to_string()))?;
+    let genotypes = space
+        .sample_distinct(n, &mut rng, &BTreeSet::new())
+        .map_err(|error| wrong_argument(error.to_string()))?;
     for genotype in genotypes {
         println!("{genotype}");
     }
