@@ -169,3 +169,71 @@ fn plain_conv(
 fn values<const D: usize>(tensor: &Tensor<D>) -> Vec<f32> {
     to_vec(tensor.clone().inner())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use nat_space::Space;
+
+    use super::*;
+    use crate::supernet::Supernet;
+
+    #[test]
+    fn every_layer_is_scaled_and_shifted_by_its_norm() {
+        let space = Space::builtin("tiny").unwrap();
+        let mut supernet = Supernet::new(&space, 0, 3, 1);
+        for norm in supernet.statistics_mut() {
+            for (channel, (mean, variance)) in
+                norm.mean.iter_mut().zip(&mut norm.variance).enumerate()
+            {
+                *mean = channel as f32 * 0.1 - 0.5;
+                *variance = 0.5 + channel as f32;
+            }
+        }
+        let subnet = supernet.extract(&space.architecture(&space.middle()));
+        let folded = subnet.fold();
+        let tensors: BTreeMap<_, _> = subnet
+            .named_tensors()
+            .into_iter()
+            .map(|tensor| (tensor.name, tensor.values))
+            .collect();
+        let check = |name: &str, conv: &FoldedConv| {
+            let get = |part: &str| &tensors[&format!("{name}.{part}")];
+            let weight = get("conv.weight");
+            let row = weight.len() / conv.bias.len();
+            for channel in 0..conv.bias.len() {
+                let deviation = (get("bn.running_var")[channel] + space.bn.eps as f32).sqrt();
+                let factor = get("bn.weight")[channel] / deviation;
+                let bias = get("bn.bias")[channel] - get("bn.running_mean")[channel] * factor;
+                assert!((conv.bias[channel] - bias).abs() < 1e-6, "{name}");
+                for i in channel * row..(channel + 1) * row {
+                    assert!((conv.weight[i] - weight[i] * factor).abs() < 1e-6, "{name}");
+                }
+            }
+        };
+        check("first_conv", &folded.stem);
+        for (index, block) in folded.blocks.iter().enumerate() {
+            let name = |part: &str| format!("blocks.{index}.{part}");
+            if let Some(expand) = &block.expand {
+                check(&name("inverted_bottleneck"), expand);
+            }
+            check(&name("depth_conv"), &block.depthwise);
+            assert_eq!(block.depthwise.groups, block.depthwise.bias.len());
+            check(&name("point_linear"), &block.project);
+            if let Some(se) = &block.squeeze_excite {
+                assert_eq!(
+                    se.reduce.weight,
+                    tensors[&name("depth_conv.se.fc.reduce.weight")]
+                );
+                assert_eq!(
+                    se.expand.bias,
+                    tensors[&name("depth_conv.se.fc.expand.bias")]
+                );
+            }
+        }
+        check("final_expand_layer", &folded.final_expand);
+        assert_eq!(folded.classes(), 3);
+        assert_eq!(folded.features(), subnet.network().features());
+    }
+}

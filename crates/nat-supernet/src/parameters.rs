@@ -19,7 +19,7 @@ pub enum Kind {
 }
 
 /// One learnable tensor of the supernet, at its full size.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Parameter {
     name: String,
     shape: Vec<usize>,
@@ -35,14 +35,12 @@ impl Parameter {
         values: Vec<f32>,
         device: &Device,
     ) -> Self {
-        let mut parameter = Self {
-            leaf: Tensor::empty([0], device),
+        Self {
             name,
             shape,
             kind,
-        };
-        parameter.set(from_vec(values, device));
-        parameter
+            leaf: leaf(from_vec(values, device)),
+        }
     }
 
     /// Name in the public once-for-all naming, each doubled part once and without the block's module name,
@@ -87,7 +85,7 @@ impl Parameter {
             "{}: new value has another length",
             self.name
         );
-        self.leaf = value.inner().autodiff().require_grad();
+        self.leaf = leaf(value);
     }
 
     /// The values as plain numbers in memory order.
@@ -104,6 +102,23 @@ impl Parameter {
     pub(crate) fn take_gradient(&self, gradients: &mut Gradients) -> Option<Tensor<1>> {
         self.leaf.grad_remove(gradients)
     }
+}
+
+/// A clone shares the values but is a leaf of its own: gradients of one do not reach the other, and another thread
+/// may train it. Burn's graphs that share a leaf become one graph, whose locks two threads can block each other on.
+impl Clone for Parameter {
+    fn clone(&self) -> Self {
+        Self {
+            name: self.name.clone(),
+            shape: self.shape.clone(),
+            kind: self.kind,
+            leaf: leaf(self.value()),
+        }
+    }
+}
+
+fn leaf(value: Tensor<1>) -> Tensor<1> {
+    value.inner().autodiff().require_grad()
 }
 
 /// Running mean and variance of one batch norm, at full width.

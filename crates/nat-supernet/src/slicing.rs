@@ -159,3 +159,98 @@ impl Slicing<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use nat_space::Space;
+
+    use crate::init::Init;
+    use crate::parameters::from_vec;
+    use crate::subnet::Subnet;
+    use crate::supernet::Supernet;
+
+    /// The subnet with this kernel and expansion everywhere, at full depth.
+    fn uniform(supernet: &Supernet, kernel: usize, expand: usize) -> Subnet {
+        let space = supernet.space();
+        let mut architecture = space.architecture(&space.largest());
+        architecture
+            .kernels
+            .iter_mut()
+            .flatten()
+            .for_each(|k| *k = kernel);
+        architecture
+            .expands
+            .iter_mut()
+            .flatten()
+            .for_each(|e| *e = expand);
+        supernet.extract(&architecture)
+    }
+
+    /// Kernel of the fourth block, `[channels, k, k]` in memory order.
+    fn kernel(subnet: &Subnet) -> Vec<f32> {
+        let tensors = subnet.named_tensors();
+        let name = "blocks.3.depth_conv.conv.weight";
+        tensors.into_iter().find(|t| t.name == name).unwrap().values
+    }
+
+    /// The centre of side `to` of every kernel of side `from`.
+    fn centre(kernels: &[f32], from: usize, to: usize) -> Vec<f32> {
+        let crop = (from - to) / 2;
+        let mut centre = Vec::new();
+        for kernel in kernels.chunks_exact(from * from) {
+            for row in crop..crop + to {
+                centre.extend(&kernel[row * from + crop..][..to]);
+            }
+        }
+        centre
+    }
+
+    /// `y_i = sum_j m_ij x_j` for every kernel `x`.
+    fn transformed(kernels: &[f32], matrix: &[f32], area: usize) -> Vec<f32> {
+        let mut result = Vec::new();
+        for x in kernels.chunks_exact(area) {
+            for row in matrix.chunks_exact(area) {
+                result.push(row.iter().zip(x).map(|(m, x)| m * x).sum());
+            }
+        }
+        result
+    }
+
+    #[test]
+    fn identity_matrices_leave_the_centre() {
+        let space = Space::builtin("ofa-mbv3-w1.0").unwrap();
+        let supernet = Supernet::new(&space, 0, 4, 3);
+        let full = kernel(&uniform(&supernet, 7, 6));
+        assert_eq!(kernel(&uniform(&supernet, 5, 6)), centre(&full, 7, 5));
+        assert_eq!(kernel(&uniform(&supernet, 3, 6)), centre(&full, 7, 3));
+        let narrow = kernel(&uniform(&supernet, 7, 3));
+        assert_eq!(narrow, full[..full.len() / 2]);
+    }
+
+    #[test]
+    fn each_smaller_kernel_starts_from_the_transformed_larger_one() {
+        let space = Space::builtin("ofa-mbv3-w1.0").unwrap();
+        let mut supernet = Supernet::new(&space, 0, 4, 3);
+        let device = supernet.device().clone();
+        let mut matrix = |name: &str, length: usize, stream: u64| {
+            let values = Init::Normal(0.5).draw(length, 1, stream);
+            let name = format!("blocks.3.depth_conv.conv.{name}");
+            let mut parameters = supernet.parameters_mut().iter_mut();
+            let found = parameters.find(|p| p.name() == name).unwrap();
+            found.set(from_vec(values.clone(), &device));
+            values
+        };
+        let to5 = matrix("7to5_matrix", 625, 0);
+        let to3 = matrix("5to3_matrix", 81, 1);
+        let full = kernel(&uniform(&supernet, 7, 4));
+        let five = transformed(&centre(&full, 7, 5), &to5, 25);
+        let three = transformed(&centre(&five, 5, 3), &to3, 9);
+        for (size, expected) in [(5, five), (3, three)] {
+            let got = kernel(&uniform(&supernet, size, 4));
+            assert_eq!(got.len(), expected.len());
+            for (got, expected) in got.iter().zip(&expected) {
+                assert!((got - expected).abs() < 1e-5, "{size}: {got} {expected}");
+            }
+        }
+    }
+}

@@ -210,3 +210,141 @@ impl BatchMoments {
         self.mean.len()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+
+    use nat_space::Space;
+    use rand::SeedableRng;
+    use rand_chacha::ChaCha8Rng;
+
+    use super::*;
+    use crate::init::Init;
+    use crate::parameters::to_vec;
+    use crate::supernet::Supernet;
+
+    fn noise(shape: [usize; 4], stream: u64) -> Tensor<4> {
+        let values = Init::Normal(1.0).draw(shape.iter().product(), 11, stream);
+        images(values, shape, &Device::flex())
+    }
+
+    fn tiny() -> Subnet {
+        let space = Space::builtin("tiny").unwrap();
+        let supernet = Supernet::new(&space, 0, 5, 1);
+        supernet.extract(&space.architecture(&space.middle()))
+    }
+
+    fn recalibrated(batches: &[Tensor<4>]) -> Subnet {
+        let mut subnet = tiny();
+        let batches = batches.iter().cloned().map(Ok::<_, Infallible>);
+        let Ok(_) = subnet.recalibrate(batches);
+        subnet
+    }
+
+    fn statistics(subnet: &mut Subnet) -> Vec<Vec<f32>> {
+        let norms = subnet.norms_mut();
+        norms
+            .flat_map(|norm| [to_vec(norm.mean.clone()), to_vec(norm.variance.clone())])
+            .collect()
+    }
+
+    fn largest_difference(a: &[Vec<f32>], b: &[Vec<f32>]) -> f32 {
+        let pairs = a.iter().flatten().zip(b.iter().flatten());
+        pairs.map(|(a, b)| (a - b).abs()).fold(0.0, f32::max)
+    }
+
+    #[test]
+    fn elastic_and_extracted_forward_agree_in_every_space() {
+        for (name, width, side) in [
+            ("nat", 0, 228),
+            ("nat", 1, 204),
+            ("lite0", 0, 97),
+            ("lite0", 0, 64),
+            ("tiny", 0, 33),
+        ] {
+            let space = Space::builtin(name).unwrap();
+            let supernet = Supernet::new(&space, width, 7, 2);
+            let mut architecture =
+                space.architecture(&space.sample(&mut ChaCha8Rng::seed_from_u64(side as u64)));
+            architecture.width = width;
+            architecture.resolution = side;
+            let image = noise([1, 3, side, side], 0);
+            let elastic = supernet.subnet(&architecture);
+            let extracted = supernet.extract(&architecture);
+            let mut sides = Vec::new();
+            let logits =
+                extracted.forward_observed(image.clone(), &mut BnMode::Fixed, &mut |_, x| {
+                    sides.push(x.dims()[2]);
+                });
+            let elastic = elastic.forward(image, &mut BnMode::Fixed);
+            assert_eq!(to_vec(elastic.inner()), to_vec(logits), "{name} at {side}");
+            let network = extracted.network();
+            assert_eq!(sides[0], network.stem.output_side, "{name} at {side}");
+            for (plan, side) in network.blocks.iter().zip(&sides[1..]) {
+                assert_eq!(*side, plan.output_side, "{name} block {}", plan.slot);
+            }
+        }
+    }
+
+    #[test]
+    fn one_batch_calibrates_to_its_own_statistics() {
+        let batch = noise([6, 3, 40, 40], 0);
+        let subnet = recalibrated(std::slice::from_ref(&batch));
+        let fixed = to_vec(subnet.forward(batch.clone(), &mut BnMode::Fixed));
+        let own = to_vec(subnet.forward(batch, &mut BnMode::Batch));
+        let scale = own.iter().fold(0f32, |max, v| max.max(v.abs()));
+        for (fixed, own) in fixed.iter().zip(&own) {
+            assert!((fixed - own).abs() < 1e-4 * scale, "{fixed} {own}");
+        }
+    }
+
+    #[test]
+    fn batches_count_by_their_images_in_any_order() {
+        let (large, small) = (noise([6, 3, 40, 40], 0), noise([2, 3, 40, 40], 1));
+        let mut both = recalibrated(&[large.clone(), small.clone()]);
+        let both = statistics(&mut both);
+        let reversed = statistics(&mut recalibrated(&[small.clone(), large.clone()]));
+        assert!(largest_difference(&both, &reversed) < 1e-6);
+
+        let (one, two) = (
+            statistics(&mut recalibrated(std::slice::from_ref(&large))),
+            statistics(&mut recalibrated(std::slice::from_ref(&small))),
+        );
+        for ((both, one), two) in both.iter().zip(&one).zip(&two) {
+            for ((both, one), two) in both.iter().zip(one).zip(two) {
+                assert!((both - (0.75 * one + 0.25 * two)).abs() < 1e-5);
+            }
+        }
+        // The variance between batch means is left out, so cutting the same images differently matters.
+        let joined = recalibrated(&[Tensor::cat(vec![large, small], 0)]);
+        let joined = statistics(&mut { joined });
+        assert!(largest_difference(&both, &joined) > 1e-3);
+    }
+
+    #[test]
+    fn a_failing_batch_changes_nothing() {
+        let mut subnet = tiny();
+        let before = statistics(&mut subnet);
+        let batches = [Ok(noise([2, 3, 32, 32], 0)), Err("no more images")];
+        assert_eq!(
+            subnet.recalibrate(batches.into_iter()),
+            Err("no more images")
+        );
+        assert_eq!(statistics(&mut subnet), before);
+    }
+
+    #[test]
+    fn shortcuts_are_where_stride_and_width_allow() {
+        let space = Space::builtin("ofa-mbv3-w1.0").unwrap();
+        let network = space.network(&space.architecture(&space.largest()), 10);
+        let without: Vec<usize> = network
+            .blocks
+            .iter()
+            .filter(|plan| !plan.residual)
+            .map(|plan| plan.slot)
+            .collect();
+        // The first layer of every stage, that of the fourth (stride 1, wider) among them.
+        assert_eq!(without, [1, 5, 9, 13, 17]);
+    }
+}

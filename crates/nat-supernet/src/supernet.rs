@@ -11,6 +11,9 @@ use crate::slicing::Slicing;
 use crate::subnet::Subnet;
 
 /// Learnable tensors and running statistics that all subnets of a space share, at one of its width multipliers.
+///
+/// A clone shares memory until one of them changes, and trains on its own: threads that train at the same time need
+/// a clone each.
 #[derive(Clone, Debug)]
 pub struct Supernet {
     space: Space,
@@ -222,4 +225,135 @@ impl Supernet {
 pub(crate) fn contiguous<const D: usize>(tensor: Tensor<D>, device: &Device) -> Tensor<D> {
     let data: TensorData = tensor.into_data();
     Tensor::from_data(data, device)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::batch_norm::BnMode;
+    use crate::losses::cross_entropy;
+    use crate::parameters::{Kind, to_vec};
+    use crate::subnet::images;
+
+    fn tiny() -> Supernet {
+        Supernet::new(&Space::builtin("tiny").unwrap(), 0, 4, 9)
+    }
+
+    fn gradients(supernet: &Supernet, architecture: &Architecture) -> Vec<Option<Vec<f32>>> {
+        let values = Init::Normal(1.0).draw(3 * 3 * 32 * 32, 4, 0);
+        let batch = images(values, [3, 3, 32, 32], supernet.device());
+        let logits = supernet
+            .subnet(architecture)
+            .forward(batch, &mut BnMode::Batch);
+        let mut gradients = cross_entropy(logits, &[0, 3, 1], 0.1).backward();
+        let gradients = supernet.gradients(&mut gradients);
+        gradients
+            .into_iter()
+            .map(|gradient| gradient.map(to_vec))
+            .collect()
+    }
+
+    #[test]
+    fn gradients_stay_inside_the_active_slices() {
+        let supernet = tiny();
+        let space = supernet.space().clone();
+        let architecture = space.architecture(&space.smallest());
+        let network = space.network(&architecture, 4);
+        let gradients = gradients(&supernet, &architecture);
+        for (parameter, gradient) in supernet.parameters().iter().zip(&gradients) {
+            let name = parameter.name();
+            let Some(slot) = name.strip_prefix("blocks.") else {
+                assert!(gradient.is_some(), "{name}");
+                continue;
+            };
+            let slot: usize = slot.split('.').next().unwrap().parse().unwrap();
+            let Some(plan) = network.blocks.iter().find(|plan| plan.slot == slot) else {
+                assert!(gradient.is_none(), "{name}");
+                continue;
+            };
+            let gradient = gradient.as_ref().unwrap();
+            if parameter.kind() == Kind::KernelMatrix {
+                assert!(gradient.iter().any(|&g| g != 0.0), "{name}");
+            }
+            if name.contains("depth_conv.conv.weight") {
+                let kernel = gradient.len() / parameter.shape()[0];
+                let (active, rest) = gradient.split_at(plan.mid_channels * kernel);
+                assert!(active.iter().any(|&g| g != 0.0) && rest.iter().all(|&g| g == 0.0));
+            }
+        }
+    }
+
+    #[test]
+    fn a_clone_learns_on_its_own() {
+        let original = tiny();
+        let architecture = original.space().architecture(&original.space().largest());
+        let clone = original.clone();
+        let values = Init::Normal(1.0).draw(3 * 32 * 32, 4, 0);
+        let batch = images(values, [1, 3, 32, 32], clone.device());
+        let logits = clone
+            .subnet(&architecture)
+            .forward(batch, &mut BnMode::Batch);
+        let mut gradients = cross_entropy(logits, &[2], 0.0).backward();
+        assert!(
+            original
+                .gradients(&mut gradients)
+                .iter()
+                .all(Option::is_none)
+        );
+        assert!(clone.gradients(&mut gradients).iter().any(Option::is_some));
+    }
+
+    #[test]
+    fn one_seed_gives_one_supernet() {
+        let values = |seed| {
+            let supernet = Supernet::new(&Space::builtin("tiny").unwrap(), 0, 4, seed);
+            let parameters = supernet.parameters().iter();
+            parameters.map(Parameter::to_vec).collect::<Vec<_>>()
+        };
+        assert_eq!(values(1), values(1));
+        assert_ne!(values(1), values(2));
+    }
+
+    #[test]
+    fn a_new_classifier_leaves_the_rest() {
+        let mut supernet = tiny();
+        let before = supernet.clone();
+        supernet.replace_classifier(7, 5);
+        assert_eq!(supernet.classes(), 7);
+        for (new, old) in supernet.parameters().iter().zip(before.parameters()) {
+            if new.name().starts_with("classifier") {
+                let features = before
+                    .space()
+                    .network(&before.space().architecture(&before.space().largest()), 4);
+                let bound = 1.0 / (features.features() as f32).sqrt();
+                assert_eq!(new.shape()[0], 7);
+                assert!(new.to_vec().iter().all(|v| v.abs() <= bound && *v != 0.0));
+            } else {
+                assert_eq!(new.to_vec(), old.to_vec(), "{}", new.name());
+            }
+        }
+    }
+
+    #[test]
+    fn tracking_reaches_only_the_active_norms() {
+        let mut supernet = tiny();
+        let before = supernet.statistics().to_vec();
+        let architecture = supernet.space().architecture(&supernet.space().smallest());
+        let values = Init::Normal(1.0).draw(2 * 3 * 32 * 32, 4, 0);
+        let batch = images(values, [2, 3, 32, 32], supernet.device());
+        let mut moments = Vec::new();
+        let subnet = supernet.extract(&architecture);
+        subnet.forward(batch, &mut BnMode::Track(&mut moments));
+        supernet.track(&architecture, &moments);
+        let moved = |index: usize| supernet.statistics()[index].mean != before[index].mean;
+        let active = supernet.active_norms(&architecture);
+        for index in 0..before.len() {
+            assert_eq!(
+                moved(index),
+                active.contains(&index),
+                "{}",
+                before[index].name
+            );
+        }
+    }
 }

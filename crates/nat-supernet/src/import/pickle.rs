@@ -465,7 +465,7 @@ mod tests {
             (b"X\xff\xff\xff\xffa", "unexpected end of the data"),
             (b"t.", "no mark"),
             (b"(.", "the stack is empty"),
-            (b"K\x01K\x02s.", "the stack is empty"),
+            (b"K\x01K\x02s.", "no object to put items in"),
             (b"h\x05.", "no remembered object 5"),
             (b"\xf0", "unsupported opcode 0xf0"),
             (b"}(K\x01u.", "a key without a value"),

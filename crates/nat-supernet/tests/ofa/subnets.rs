@@ -78,7 +78,7 @@ fn elastic_and_extracted_forward_are_equal() {
     for_every_case(|fixtures, case, name| {
         let architecture = fixtures.architecture(&case["genes"]);
         let image = fixtures.tensor(&format!("input/{name}")).image();
-        let elastic = fixtures.supernet.subnet(&architecture);
+        let elastic = fixtures.supernet.clone().subnet(&architecture);
         let extracted = fixtures.supernet.extract(&architecture);
         let elastic = vector(elastic.forward(image.clone(), &mut BnMode::Fixed));
         let extracted = vector(extracted.forward(image, &mut BnMode::Fixed));
@@ -114,7 +114,8 @@ fn kernels_and_counts() {
 #[test]
 fn training_logits_loss_and_gradients() {
     for_every_case(|fixtures, case, name| {
-        let supernet = &fixtures.supernet;
+        // Tests run in threads of their own, which must not share leaves.
+        let supernet = &fixtures.supernet.clone();
         let subnet = supernet.subnet(&fixtures.architecture(&case["genes"]));
         let image = fixtures.tensor(&format!("input/{name}")).image();
         let logits = subnet.forward(image, &mut BnMode::Batch);
@@ -200,7 +201,8 @@ fn check_gradients(
 #[test]
 fn tensors_without_part_have_no_gradient() {
     for_every_case(|fixtures, case, name| {
-        let supernet = &fixtures.supernet;
+        // Tests run in threads of their own, which must not share leaves.
+        let supernet = &fixtures.supernet.clone();
         let architecture = fixtures.architecture(&case["genes"]);
         let subnet = supernet.subnet(&architecture);
         let image = fixtures.tensor(&format!("input/{name}")).image();
