@@ -67,7 +67,7 @@ pub fn sandwich_gradients(
     others: &[Architecture],
     smoothing: f64,
 ) -> (Gradients, f32) {
-    let own = fork(supernet);
+    let own = supernet.clone();
     let logits = own
         .subnet(largest)
         .forward(input(supernet, batch, true), &mut BnMode::Batch);
@@ -155,7 +155,7 @@ fn learn(
     architecture: &Architecture,
     lesson: &Lesson,
 ) -> Learned {
-    let own = fork(supernet);
+    let own = supernet.clone();
     let logits = own
         .subnet(architecture)
         .forward(input(supernet, batch, true), &mut BnMode::Batch);
@@ -171,16 +171,6 @@ fn learn(
         (hard, soft) => hard.or(soft).expect("a lesson teaches something"),
     };
     backward(&own, loss)
-}
-
-/// The same weights as leaves of a gradient graph of their own: graphs that share leaves exclude
-/// each other in Burn.
-fn fork(supernet: &Supernet) -> Supernet {
-    let mut fork = supernet.clone();
-    for parameter in fork.parameters_mut() {
-        parameter.set(parameter.value());
-    }
-    fork
 }
 
 fn input(supernet: &Supernet, batch: &Batch, autodiff: bool) -> Tensor<4> {

@@ -8,3 +8,5 @@ pub(crate) mod activation;
 pub(crate) mod depthwise;
 pub(crate) mod padding;
 pub(crate) mod pointwise;
+#[cfg(test)]
+mod bench_tmp;

@@ -1,16 +1,124 @@
-//! 1x1 convolution as one matrix product an image.
+//! 1x1 convolution as matrix products.
 
-use burn::tensor::Tensor;
+use burn::backend::autodiff::NodeId;
+use burn::backend::autodiff::checkpoint::base::Checkpointer;
+use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
+use burn::backend::autodiff::grads::Gradients;
+use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
+use burn::backend::tensor::FloatTensor;
+use burn::backend::{Autodiff, Backend, Dispatch, Flex, TensorMetadata, backend_extension};
+use burn::tensor::{Shape, Tensor};
 
 /// `weight` `[outputs, inputs, 1, 1]` applied to every pixel of `x` `[batch, inputs, height, width]`.
-///
-/// As a product `[1, outputs, inputs] x [batch, inputs, pixels]` both gradients are matrix products too, where the
-/// stock convolution's weight gradient would degenerate into matrix-vector products.
 pub(crate) fn pointwise(x: Tensor<4>, weight: Tensor<4>) -> Tensor<4> {
     let [batch, inputs, height, width] = x.dims();
     let outputs = weight.dims()[0];
-    weight
-        .reshape([1, outputs, inputs])
-        .matmul(x.reshape([batch, inputs, height * width]))
-        .reshape([batch, outputs, height, width])
+    let x = x.reshape([batch, inputs, height * width]);
+    let weight = weight.reshape([outputs, inputs]);
+    let output = Dispatch::pointwise(x.into_dispatch(), weight.into_dispatch());
+    Tensor::<3>::from_dispatch(output).reshape([batch, outputs, height, width])
+}
+
+/// The pointwise kernel of a backend.
+#[backend_extension(Flex, Autodiff)]
+pub trait Pointwise: Backend {
+    /// `x` `[batch, inputs, pixels]` and `weight` `[outputs, inputs]` to `[batch, outputs, pixels]`.
+    fn pointwise(x: FloatTensor<Self>, weight: FloatTensor<Self>) -> FloatTensor<Self>;
+}
+
+impl Pointwise for Flex {
+    fn pointwise(x: FloatTensor<Self>, weight: FloatTensor<Self>) -> FloatTensor<Self> {
+        multiply::<Self>(x, weight)
+    }
+}
+
+impl<B: Pointwise, C: CheckpointStrategy> Pointwise for Autodiff<B, C> {
+    fn pointwise(x: FloatTensor<Self>, weight: FloatTensor<Self>) -> FloatTensor<Self> {
+        let prep = PointwiseNode
+            .prepare::<C>([x.node(), weight.node()])
+            .compute_bound();
+        match prep.stateful() {
+            OpsKind::Tracked(mut prep) => {
+                let state = [prep.checkpoint(&x), prep.checkpoint(&weight)];
+                let output = B::pointwise(x.into_primitive(), weight.into_primitive());
+                prep.finish(state, output)
+            }
+            OpsKind::UnTracked(prep) => {
+                prep.finish(B::pointwise(x.into_primitive(), weight.into_primitive()))
+            }
+        }
+    }
+}
+
+#[derive(Debug)]
+struct PointwiseNode;
+
+impl<B: Pointwise> Backward<B, 2> for PointwiseNode {
+    type State = [NodeId; 2];
+
+    fn backward(
+        self,
+        ops: Ops<Self::State, 2>,
+        gradients: &mut Gradients,
+        checkpointer: &mut Checkpointer,
+    ) {
+        let gradient = gradients.consume::<B>(&ops.node);
+        let [x, weight] = ops
+            .state
+            .map(|node| checkpointer.retrieve_node_output::<FloatTensor<B>>(node));
+        let [x_node, weight_node] = ops.parents;
+        if let Some(node) = x_node {
+            let input = B::pointwise(gradient.clone(), B::float_transpose(weight));
+            gradients.register::<B>(node.id, input);
+        }
+        if let Some(node) = weight_node {
+            gradients.register::<B>(node.id, weight_gradient::<B>(x, gradient));
+        }
+    }
+}
+
+/// Up to this many pixels an image the batch is multiplied at once: packing the weight for every single image then
+/// costs more than moving the channels to the front.
+const MERGED_PIXELS: usize = 64;
+
+fn multiply<B: Backend>(x: FloatTensor<B>, weight: FloatTensor<B>) -> FloatTensor<B> {
+    let [batch, inputs, pixels] = x.shape().dims();
+    let outputs = weight.shape()[0];
+    if batch > 1 && pixels <= MERGED_PIXELS {
+        let product = B::float_matmul(weight, channels_first::<B>(x));
+        let product = B::float_reshape(product, Shape::new([outputs, batch, pixels]));
+        return contiguous::<B>(B::float_swap_dims(product, 0, 1));
+    }
+    B::float_matmul(
+        B::float_reshape(weight, Shape::new([1, outputs, inputs])),
+        x,
+    )
+}
+
+/// Sum over the images of `gradient * x^T`: in one product, or an image at a time where that moves less memory.
+fn weight_gradient<B: Backend>(x: FloatTensor<B>, gradient: FloatTensor<B>) -> FloatTensor<B> {
+    let [batch, inputs, pixels] = x.shape().dims();
+    let outputs = gradient.shape()[1];
+    if batch > 1 && pixels * (inputs + outputs) <= inputs * outputs {
+        let gradient = channels_first::<B>(gradient);
+        let x = channels_first::<B>(x);
+        return B::float_matmul(gradient, B::float_transpose(x));
+    }
+    let products = B::float_matmul(gradient, B::float_transpose(x));
+    let sum = B::float_sum_dim(products, 0);
+    B::float_reshape(sum, Shape::new([outputs, inputs]))
+}
+
+/// `[batch, channels, pixels]` to `[channels, batch * pixels]`.
+fn channels_first<B: Backend>(x: FloatTensor<B>) -> FloatTensor<B> {
+    let [batch, channels, pixels] = x.shape().dims();
+    let swapped = B::float_swap_dims(x, 0, 1);
+    B::float_reshape(swapped, Shape::new([channels, batch * pixels]))
+}
+
+/// The same tensor in memory order, which flattening forces.
+fn contiguous<B: Backend>(x: FloatTensor<B>) -> FloatTensor<B> {
+    let shape = x.shape();
+    let flat = B::float_reshape(x, Shape::new([shape.num_elements()]));
+    B::float_reshape(flat, shape)
 }
