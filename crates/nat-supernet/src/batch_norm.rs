@@ -1,8 +1,8 @@
 //! Batch norm of a subnet: which statistics it uses, and how they are gathered.
 
 use burn::tensor::Tensor;
-use burn::tensor::module::batch_norm_train;
 
+use crate::ops::batch_norm::batch_norm;
 use crate::parameters::{from_vec, to_vec};
 
 /// Which statistics every batch norm of a forward pass uses.
@@ -118,7 +118,7 @@ impl Norm {
             return x * factor.reshape([1, channels, 1, 1]) + offset.reshape([1, channels, 1, 1]);
         }
         let [batch, _, height, width] = x.dims();
-        let normalised = batch_norm_train(x, self.scale.clone(), self.shift.clone(), eps);
+        let normalised = batch_norm(x, self.scale.clone(), self.shift.clone(), eps);
         if let BnMode::Track(moments) = mode {
             moments.push(BatchMoments {
                 mean: to_vec(normalised.mean),

@@ -21,11 +21,14 @@ pub(crate) struct SqueezeExcite {
 impl SqueezeExcite {
     /// `x` `[batch, channels, height, width]` times one gate in 0..=1 an image and channel.
     pub(crate) fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        let [batch, channels, _, _] = x.dims();
+        let [batch, channels, height, width] = x.dims();
         let squeezed = global_mean(x.clone());
         let hidden = relu(linear(squeezed, &self.reduce_weight, &self.reduce_bias));
         let gate = linear(hidden, &self.expand_weight, &self.expand_bias);
-        x * h_sigmoid(gate.reshape([batch, channels, 1, 1]))
+        let gate = h_sigmoid(gate).reshape([batch * channels, 1]);
+        // As rows, so that the gate's gradient is a sum of contiguous values.
+        let rows = x.reshape([batch * channels, height * width]) * gate;
+        rows.reshape([batch, channels, height, width])
     }
 }
 

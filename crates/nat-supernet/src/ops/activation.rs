@@ -22,7 +22,7 @@ pub(crate) fn activate(x: Tensor<4>, activation: Activation) -> Tensor<4> {
 }
 
 /// `relu6(x + 3) / 6`.
-pub(crate) fn h_sigmoid(x: Tensor<4>) -> Tensor<4> {
+pub(crate) fn h_sigmoid<const D: usize>(x: Tensor<D>) -> Tensor<D> {
     hard_sigmoid(x, 1.0 / 6.0, 0.5)
 }
 

