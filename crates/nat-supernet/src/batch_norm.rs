@@ -110,30 +110,23 @@ pub(crate) struct Norm {
 }
 
 impl Norm {
-    /// Normalises `x` `[batch, channels, height, width]`.
-    pub(crate) fn forward(&self, x: Tensor<4>, eps: f64, mode: &mut BnMode) -> Tensor<4> {
-        if matches!(mode, BnMode::Fixed) {
-            let (factor, offset) = self.folded(eps);
-            let channels = factor.dims()[0];
-            return x * factor.reshape([1, channels, 1, 1]) + offset.reshape([1, channels, 1, 1]);
-        }
+    /// Normalises `x` `[batch, channels, height, width]` by its own statistics, and appends them to `record`.
+    pub(crate) fn forward(
+        &self,
+        x: Tensor<4>,
+        eps: f64,
+        record: Option<&mut Vec<BatchMoments>>,
+    ) -> Tensor<4> {
         let [batch, _, height, width] = x.dims();
         let normalised = batch_norm(x, self.scale.clone(), self.shift.clone(), eps);
-        if let BnMode::Track(moments) = mode {
-            moments.push(BatchMoments {
+        if let Some(record) = record {
+            record.push(BatchMoments {
                 mean: to_vec(normalised.mean),
                 variance: to_vec(normalised.variance),
                 count: batch * height * width,
             });
         }
         normalised.output
-    }
-
-    /// The factor and the offset that normalising by the running statistics amounts to, one of each a channel.
-    pub(crate) fn folded(&self, eps: f64) -> (Tensor<1>, Tensor<1>) {
-        let factor = self.scale.clone() / (self.variance.clone() + eps).sqrt();
-        let offset = self.shift.clone() - self.mean.clone() * factor.clone();
-        (factor, offset)
     }
 
     /// Replaces the running statistics.

@@ -4,9 +4,10 @@ use burn::tensor::Tensor;
 use nat_space::{Activation, ConvPlan, Padding};
 
 use crate::folded::{FoldedBlock, FoldedConv, FoldedNet, FoldedSqueezeExcite};
+use crate::layer::Layer;
 use crate::parameters::to_vec;
 use crate::squeeze_excite::SqueezeExcite;
-use crate::subnet::{Layer, Subnet};
+use crate::subnet::Subnet;
 
 /// One tensor of a static subnet.
 #[derive(Clone, Debug, PartialEq)]
@@ -21,8 +22,6 @@ pub struct NamedTensor {
 
 impl Subnet {
     /// The network with every batch norm folded into the convolution before it, by its running statistics.
-    ///
-    /// With `f = scale / sqrt(variance + eps)` the weight becomes `f * weight` and the bias `shift - mean * f`.
     pub fn fold(&self) -> FoldedNet {
         let network = &self.network;
         let conv = |layer: &Layer, plan: &ConvPlan| {
@@ -102,13 +101,11 @@ impl Subnet {
         groups: usize,
         activation: Activation,
     ) -> FoldedConv {
-        let (factor, offset) = layer.norm.folded(self.network.bn.eps);
-        let outputs = factor.dims()[0];
-        let weight = layer.weight.clone() * factor.reshape([outputs, 1, 1, 1]);
+        let (weight, bias) = layer.folded(self.network.bn.eps);
         FoldedConv {
             shape: weight.dims(),
             weight: to_vec(weight.inner()),
-            bias: to_vec(offset.inner()),
+            bias: to_vec(bias.inner()),
             stride,
             groups,
             padding: self.network.padding,

@@ -7,6 +7,7 @@ mod fold;
 mod folded;
 pub mod import;
 mod init;
+mod layer;
 mod layout;
 pub mod losses;
 mod ops;

@@ -7,10 +7,11 @@ use burn::tensor::{Device, Tensor};
 use nat_space::{Architecture, BlockPlan, Space};
 
 use crate::batch_norm::Norm;
+use crate::layer::Layer;
 use crate::layout::{BlockSlot, LayerSlot, Layout, NormSlot, SqueezeExciteSlot};
 use crate::parameters::{Parameter, RunningStatistics, from_vec};
 use crate::squeeze_excite::SqueezeExcite;
-use crate::subnet::{Block, Layer, Subnet};
+use crate::subnet::{Block, Subnet};
 use crate::supernet::contiguous;
 
 /// A supernet's tensors, to be cut into subnets.
@@ -106,15 +107,15 @@ impl Slicing<'_> {
     /// The depthwise kernel that the block uses: active channels, then the chain of centres and matrices.
     fn kernel(&self, slot: &BlockSlot, plan: &BlockPlan) -> Tensor<4> {
         let channels = plan.mid_channels;
-        let mut kernel = self
-            .tensor::<4>(slot.depthwise.weight)
-            .narrow(0, 0, channels);
+        let full = self.tensor::<4>(slot.depthwise.weight);
+        let [_, _, height, width] = full.dims();
+        let mut kernel = first(full, [channels, 1, height, width]);
         for matrix in slot.matrices.iter().take_while(|m| plan.kernel <= m.to) {
             let crop = (matrix.from - matrix.to) / 2;
             let area = matrix.to * matrix.to;
+            let inside = crop..crop + matrix.to;
             let centre = kernel
-                .narrow(2, crop, matrix.to)
-                .narrow(3, crop, matrix.to)
+                .slice([0..channels, 0..1, inside.clone(), inside])
                 .reshape([channels, area]);
             let matrix_values = self.tensor::<2>(matrix.matrix);
             kernel = centre
@@ -126,11 +127,12 @@ impl Slicing<'_> {
 
     fn filters(&self, index: usize, outputs: usize, inputs: usize) -> Tensor<4> {
         let tensor = self.tensor::<4>(index);
-        self.finished(tensor.narrow(0, 0, outputs).narrow(1, 0, inputs))
+        let [.., height, width] = tensor.dims();
+        self.finished(first(tensor, [outputs, inputs, height, width]))
     }
 
     fn vector(&self, index: usize, length: usize) -> Tensor<1> {
-        self.finished(self.tensor::<1>(index).narrow(0, 0, length))
+        self.finished(first(self.tensor(index), [length]))
     }
 
     fn whole<const D: usize>(&self, index: usize) -> Tensor<D> {
@@ -157,6 +159,15 @@ impl Slicing<'_> {
         } else {
             tensor
         }
+    }
+}
+
+/// The leading `sizes` of every dimension. A full-size slice is skipped: its gradient would be a copy into zeros.
+fn first<const D: usize>(tensor: Tensor<D>, sizes: [usize; D]) -> Tensor<D> {
+    if tensor.dims() == sizes {
+        tensor
+    } else {
+        tensor.slice(sizes.map(|size| 0..size))
     }
 }
 

@@ -5,7 +5,8 @@ use burn::tensor::ops::ConvOptions;
 use burn::tensor::{Device, Tensor, TensorData};
 use nat_space::{BlockPlan, ConvPlan, Network, Padding};
 
-use crate::batch_norm::{BatchMoments, BnMode, Calibration, Norm};
+use crate::batch_norm::{BnMode, Calibration, Norm};
+use crate::layer::Layer;
 use crate::ops::activation::activate;
 use crate::ops::depthwise::depthwise;
 use crate::ops::padding::pad_uneven;
@@ -28,14 +29,6 @@ pub struct Subnet {
     pub(crate) classifier_weight: Tensor<2>,
     /// `[classes]`.
     pub(crate) classifier_bias: Tensor<1>,
-}
-
-/// A convolution without bias and the batch norm behind it.
-#[derive(Clone, Debug)]
-pub(crate) struct Layer {
-    /// `[outputs, inputs per group, kernel, kernel]`.
-    pub weight: Tensor<4>,
-    pub norm: Norm,
 }
 
 /// The weights of one block; what to do with them is in its [`BlockPlan`].
@@ -144,8 +137,10 @@ impl Subnet {
         } = self.network.stem;
         let (images, padding) = pad_uneven(images, self.padding(), kernel, stride);
         let options = ConvOptions::new([stride, stride], [padding, padding], [1, 1], 1);
-        let x = conv2d(images, self.stem.weight.clone(), None, options);
-        activate(self.normalise(&self.stem, x, bn), activation)
+        let x = self.stem.forward(self.network.bn.eps, bn, |weight| {
+            conv2d(images, weight, None, options)
+        });
+        activate(x, activation)
     }
 
     fn block(
@@ -160,8 +155,11 @@ impl Subnet {
             x = activate(self.pointwise(expand, x, bn), plan.activation);
         }
         let (padded, padding) = pad_uneven(x, self.padding(), plan.kernel, plan.stride);
-        x = depthwise(padded, block.depthwise.weight.clone(), plan.stride, padding);
-        x = activate(self.normalise(&block.depthwise, x, bn), plan.activation);
+        let eps = self.network.bn.eps;
+        x = block.depthwise.forward(eps, bn, |weight| {
+            depthwise(padded, weight, plan.stride, padding)
+        });
+        x = activate(x, plan.activation);
         if let Some(squeeze_excite) = &block.squeeze_excite {
             x = squeeze_excite.forward(x);
         }
@@ -170,12 +168,7 @@ impl Subnet {
     }
 
     fn pointwise(&self, layer: &Layer, x: Tensor<4>, bn: &mut BnMode) -> Tensor<4> {
-        let x = pointwise(x, layer.weight.clone());
-        self.normalise(layer, x, bn)
-    }
-
-    fn normalise(&self, layer: &Layer, x: Tensor<4>, bn: &mut BnMode) -> Tensor<4> {
-        layer.norm.forward(x, self.network.bn.eps, bn)
+        layer.forward(self.network.bn.eps, bn, |weight| pointwise(x, weight))
     }
 
     fn padding(&self) -> Padding {
@@ -202,13 +195,6 @@ impl Subnet {
 /// If the number of values is not the product of `shape`.
 pub fn images(values: Vec<f32>, shape: [usize; 4], device: &Device) -> Tensor<4> {
     Tensor::from_data(TensorData::new(values, shape), device)
-}
-
-impl BatchMoments {
-    /// Number of channels.
-    pub fn channels(&self) -> usize {
-        self.mean.len()
-    }
 }
 
 #[cfg(test)]
