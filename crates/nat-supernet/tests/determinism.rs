@@ -1,0 +1,51 @@
+//! A training step gives the same bytes with any number of threads.
+
+use nat_space::Space;
+use nat_supernet::{BnMode, Supernet, images, losses};
+
+/// Loss, all gradients and recalibrated logits of one step, as bits.
+fn step(space: &str, side: usize, batch: usize) -> Vec<u32> {
+    let space = Space::builtin(space).unwrap();
+    let supernet = Supernet::new(&space, 0, 10, 3);
+    let pixels: Vec<f32> = (0..batch * 3 * side * side)
+        .map(|i| (i as f32 * 0.37).sin())
+        .collect();
+    let images = images(pixels, [batch, 3, side, side], supernet.device());
+    let labels: Vec<usize> = (0..batch).map(|i| i % 10).collect();
+    let mut bits = Vec::new();
+    for genotype in [space.largest(), space.smallest()] {
+        let architecture = space.architecture(&genotype);
+        let subnet = supernet.subnet(&architecture);
+        let logits = subnet.forward(images.clone(), &mut BnMode::Batch);
+        let loss = losses::cross_entropy(logits, &labels, 0.1);
+        let mut gradients = loss.backward();
+        let mut push = |values: Vec<f32>| bits.extend(values.into_iter().map(f32::to_bits));
+        push(loss.inner().into_data().try_to_vec().unwrap());
+        for gradient in supernet.gradients(&mut gradients).into_iter().flatten() {
+            push(gradient.into_data().try_to_vec().unwrap());
+        }
+        let mut subnet = supernet.extract(&architecture);
+        subnet
+            .recalibrate([Ok::<_, String>(images.clone())].into_iter())
+            .unwrap();
+        let logits = subnet.forward(images.clone(), &mut BnMode::Fixed);
+        push(logits.into_data().try_to_vec().unwrap());
+    }
+    bits
+}
+
+fn with_threads(threads: usize, run: impl FnOnce() -> Vec<u32> + Send) -> Vec<u32> {
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
+    pool.unwrap().install(run)
+}
+
+#[test]
+fn threads_do_not_change_a_bit() {
+    for (space, side, batch) in [("tiny", 48, 16), ("ofa-mbv3-w1.0", 64, 6), ("lite0", 64, 4)] {
+        let one = with_threads(1, || step(space, side, batch));
+        for threads in [2, 3] {
+            let several = with_threads(threads, || step(space, side, batch));
+            assert!(one == several, "{space}: {threads} threads differ from one");
+        }
+    }
+}
