@@ -1,9 +1,7 @@
 //! The lower level: the supernet is trained where the candidates lie.
 
-use std::sync::Arc;
-
-use nat_data::{ImageSet, Normalisation, Split, Transform};
-use nat_space::{Architecture, Genotype, Space};
+use nat_data::{Split, Transform};
+use nat_space::{Architecture, Genotype};
 use nat_supernet::SupernetFile;
 
 use crate::{
@@ -14,7 +12,7 @@ use crate::{
     sgd::{Sgd, SgdSettings},
     streams::{Purpose, key, stream},
     train::adaptation_gradients,
-    training::{Moment, Pass, Training, plan},
+    training::{Moment, Pass, Task, Training, plan},
 };
 
 /// Fresh optimizers, one a supernet.
@@ -48,10 +46,7 @@ fn shares(steps: usize, widths: usize, candidates: &[Genotype]) -> Vec<usize> {
 /// # Errors
 /// An unreadable image, a loss that is no number, or what `watch` fails with.
 pub fn adapt(
-    set: &Arc<ImageSet>,
-    space: &Space,
-    config: &RunConfig,
-    normalisation: Normalisation,
+    task: &Task<'_>,
     candidates: &[Genotype],
     generation: usize,
     supernets: &mut SupernetFile,
@@ -59,6 +54,12 @@ pub fn adapt(
     start: usize,
     watch: &mut dyn FnMut(Moment<'_>) -> Result<bool, TransferError>,
 ) -> Result<(usize, usize), TransferError> {
+    let Task {
+        set,
+        space,
+        config,
+        normalisation,
+    } = *task;
     let settings = &config.adapt;
     let pass = Pass::new(
         set.len(Split::Train),
@@ -66,10 +67,11 @@ pub fn adapt(
         settings.epochs,
         settings.max_steps,
     );
+    let total = pass.steps * (config.search.iterations + 1);
     let schedule = Schedule {
         peak: settings.learning_rate,
-        warmup: 0,
-        total: pass.steps * (config.search.iterations + 1),
+        warmup: (settings.warmup * total as f64) as usize,
+        total,
     };
     let marginals = Marginals::of(space, candidates, settings.floor);
     let stretch = Training::stretch(Phase::Adapt, generation);
@@ -134,6 +136,8 @@ pub fn adapt(
 
 #[cfg(test)]
 mod tests {
+    use nat_space::Space;
+
     use super::*;
 
     #[test]

@@ -1,6 +1,6 @@
 //! What a run has found so far: its front, its weights, and the one look at the test split.
 
-use std::{fs, sync::Arc};
+use std::{fs, path::PathBuf, sync::Arc};
 
 use nat_data::{ImageSet, Split};
 use nat_space::Genotype;
@@ -8,7 +8,7 @@ use nat_supernet::{Subnet, SupernetFile};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    ArchiveLine, Evaluator, Member, RunDirectory, RunRecord, TransferError, archive, checkpoint,
+    Evaluator, Member, RunDirectory, RunRecord, TransferError, archive, checkpoint,
     write_atomically,
 };
 
@@ -23,6 +23,7 @@ pub struct Answer {
     pub finished: bool,
     /// Every measured member.
     pub archive: Vec<Member>,
+    supernets: PathBuf,
 }
 
 /// A line of `test.jsonl`: a network of the front on the test split.
@@ -39,30 +40,19 @@ impl Answer {
     /// It holds no run, or no iteration is finished yet.
     pub fn open(directory: RunDirectory) -> Result<Answer, TransferError> {
         let record = directory.record()?;
-        let lines = directory.archive()?;
-        let generation = lines
+        let (state, supernets) = checkpoint::load_finished(&directory)?;
+        let archive = state
+            .archive
             .iter()
-            .map(|line| line.generation)
-            .max()
-            .ok_or_else(|| TransferError::Directory {
-                path: directory.root().into(),
-                reason: format!(
-                    "no iteration of this run is finished yet: `nat resume {}` goes on with it",
-                    directory.root().display()
-                ),
-            })?;
-        let archive = lines
-            .iter()
-            .filter(|line| line.generation == generation)
-            .map(|line: &ArchiveLine| line.member(&record.space))
+            .map(|line| line.member(&record.space))
             .collect::<Result<_, _>>()?;
-        let finished = generation >= record.config.search.iterations;
         Ok(Answer {
+            finished: state.generation >= record.config.search.iterations,
+            generation: state.generation,
             directory,
             record,
-            generation,
-            finished,
             archive,
+            supernets,
         })
     }
 
@@ -76,7 +66,7 @@ impl Answer {
     /// # Errors
     /// They cannot be read.
     pub fn supernets(&self) -> Result<SupernetFile, TransferError> {
-        checkpoint::load_finished(&self.directory)
+        Ok(SupernetFile::load(&self.supernets)?)
     }
 
     /// The run's way of measuring.

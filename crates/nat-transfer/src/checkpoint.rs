@@ -149,12 +149,7 @@ pub fn load(directory: &RunDirectory) -> Result<(State, Weights), TransferError>
             path: directory.root().into(),
             reason: "the run has no saved state yet: start it again in a new folder".into(),
         })?;
-    let path = latest.path.join(STATE);
-    let text = fs::read_to_string(&path).map_err(TransferError::io(&path))?;
-    let state: State = serde_json::from_str(&text).map_err(|error| TransferError::Directory {
-        path,
-        reason: format!("not a saved state: {error}"),
-    })?;
+    let state = read_state(&latest.path)?;
     let supernets = SupernetFile::load(&latest.path.join(SUPERNET))?;
     let velocities = read_velocities(&latest.path.join(MOMENTUM), &supernets.supernets)?;
     Ok((
@@ -166,11 +161,11 @@ pub fn load(directory: &RunDirectory) -> Result<(State, Weights), TransferError>
     ))
 }
 
-/// The weights of the last finished iteration, or of the latest state where none is finished.
+/// The state of the last finished iteration, and the file of its supernets.
 ///
 /// # Errors
-/// There are none, or they cannot be read.
-pub fn load_finished(directory: &RunDirectory) -> Result<SupernetFile, TransferError> {
+/// No iteration is finished, or the state cannot be read.
+pub fn load_finished(directory: &RunDirectory) -> Result<(State, PathBuf), TransferError> {
     let saved = list(directory)?;
     let entry = saved
         .iter()
@@ -178,9 +173,21 @@ pub fn load_finished(directory: &RunDirectory) -> Result<SupernetFile, TransferE
         .find(|entry| entry.part.is_none())
         .ok_or_else(|| TransferError::Directory {
             path: directory.root().into(),
-            reason: "no iteration of this run is finished yet".into(),
+            reason: format!(
+                "no iteration of this run is finished yet: `nat resume {}` goes on with it",
+                directory.root().display()
+            ),
         })?;
-    Ok(SupernetFile::load(&entry.path.join(SUPERNET))?)
+    Ok((read_state(&entry.path)?, entry.path.join(SUPERNET)))
+}
+
+fn read_state(folder: &Path) -> Result<State, TransferError> {
+    let path = folder.join(STATE);
+    let text = fs::read_to_string(&path).map_err(TransferError::io(&path))?;
+    serde_json::from_str(&text).map_err(|error| TransferError::Directory {
+        path,
+        reason: format!("not a saved state: {error}"),
+    })
 }
 
 struct Entry {

@@ -57,7 +57,10 @@ pub struct Pretraining {
     pub learning_rate: f64,
     /// Share of the steps in which the rate rises linearly, 0 to 1.
     pub warmup: f64,
-    /// Subnets drawn at random in each step, besides the largest and the smallest.
+    /// Share of the steps, from the start, that train the largest subnet alone, 0 to 1. The rest
+    /// adds the smaller ones (progressive shrinking of mit-han-lab/once-for-all in one step).
+    pub largest_first: f64,
+    /// Subnets drawn at random in each later step, besides the largest and the smallest.
     pub random_subnets: usize,
     /// Weight decay on convolution and linear weights.
     pub weight_decay: f64,
@@ -118,6 +121,8 @@ pub struct Adaptation {
     pub subnets: usize,
     /// Peak of the learning rate; one cosine over all iterations.
     pub learning_rate: f64,
+    /// Share of all steps of the run in which the rate rises linearly first, 0 to 1.
+    pub warmup: f64,
     /// Momentum of SGD.
     pub momentum: f64,
     /// Nesterov's form of momentum.
@@ -228,6 +233,7 @@ impl Preset {
                 batch: 96,
                 learning_rate: 0.1,
                 warmup: 0.05,
+                largest_first: 0.5,
                 random_subnets: 2,
                 weight_decay: 1e-4,
                 label_smoothing: 0.1,
@@ -251,6 +257,7 @@ impl Preset {
                 batch: 96,
                 subnets: 1,
                 learning_rate: 0.01,
+                warmup: 0.0,
                 momentum: 0.9,
                 nesterov: true,
                 weight_decay: 4e-5,
@@ -437,7 +444,9 @@ impl RunConfig {
         }
         for (field, value) in [
             ("pretrain.warmup", self.pretrain.warmup),
+            ("pretrain.largest_first", self.pretrain.largest_first),
             ("pretrain.label_smoothing", self.pretrain.label_smoothing),
+            ("adapt.warmup", adapt.warmup),
             ("search.crossover", search.crossover),
             ("search.mutation", search.mutation),
             ("adapt.label_smoothing", adapt.label_smoothing),

@@ -28,7 +28,7 @@ pub struct Evaluator {
     train: TrainTransform,
     eval: EvalTransform,
     config: RunConfig,
-    held: Mutex<BTreeMap<(Use, usize), Arc<Vec<Arc<Batch>>>>>,
+    held: Mutex<BTreeMap<(Use, usize), Held>>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -37,6 +37,9 @@ enum Use {
     Search,
     Test,
 }
+
+/// All batches of one kind and resolution.
+type Held = Arc<Vec<Arc<Batch>>>;
 
 type Batches = Box<dyn Iterator<Item = Result<Arc<Batch>, TransferError>>>;
 

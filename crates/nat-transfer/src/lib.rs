@@ -38,4 +38,4 @@ pub use objective::Objective;
 pub use preprocess::eval as eval_transform;
 pub use run::{Outcome, Run};
 pub use select::{Limits, pick};
-pub use training::Moment;
+pub use training::{Moment, Task};

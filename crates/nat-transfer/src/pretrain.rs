@@ -1,9 +1,7 @@
 //! A supernet from nothing: the sandwich rule with in-place distillation.
 
-use std::sync::Arc;
-
-use nat_data::{ImageSet, Normalisation, Split, Transform};
-use nat_space::{Architecture, Space};
+use nat_data::{Split, Transform};
+use nat_space::Architecture;
 use nat_supernet::SupernetFile;
 use rand::RngExt;
 
@@ -13,7 +11,7 @@ use crate::{
     sgd::{Sgd, SgdSettings},
     streams::{Purpose, key, stream},
     train::sandwich_gradients,
-    training::{Moment, Pass, Training, plan},
+    training::{Moment, Pass, Task, Training, plan},
 };
 
 /// Constants of the optimizer that trains from nothing.
@@ -38,21 +36,24 @@ pub fn optimizers(config: &RunConfig, supernets: &SupernetFile) -> Vec<Sgd> {
 
 /// Trains from step `start` on, one width after the other; returns the steps done and the steps in all.
 ///
-/// Each step trains the largest subnet on the labels and the smallest and some random ones on its logits, at one
-/// resolution drawn for the batch.
+/// Each step trains the largest subnet on the labels and, after the first part, the smallest and some
+/// random ones on its logits, at one resolution drawn for the batch.
 ///
 /// # Errors
 /// An unreadable image, a loss that is no number, or what `watch` fails with.
 pub fn pretrain(
-    set: &Arc<ImageSet>,
-    space: &Space,
-    config: &RunConfig,
-    normalisation: Normalisation,
+    task: &Task<'_>,
     supernets: &mut SupernetFile,
     optimizers: &mut [Sgd],
     start: usize,
     watch: &mut dyn FnMut(Moment<'_>) -> Result<bool, TransferError>,
 ) -> Result<(usize, usize), TransferError> {
+    let Task {
+        set,
+        space,
+        config,
+        normalisation,
+    } = *task;
     let settings = &config.pretrain;
     let pass = Pass::new(
         set.len(Split::Train),
@@ -65,6 +66,7 @@ pub fn pretrain(
         warmup: (settings.warmup * pass.steps as f64) as usize,
         total: pass.steps,
     };
+    let alone = (settings.largest_first * pass.steps as f64) as usize;
     let stretch = Training::stretch(Phase::Pretrain, 0);
     let sides: Vec<usize> = space.resolutions.sides().collect();
     let steps = plan(
@@ -99,10 +101,12 @@ pub fn pretrain(
                 width,
                 ..architecture
             };
-            let mut rng = stream(key(config.seed, Purpose::Subnet, stretch, step));
-            let mut others = vec![fit(space.architecture(&space.smallest()))];
-            for _ in 0..settings.random_subnets {
-                others.push(fit(space.architecture(&space.sample(&mut rng))));
+            let mut others = Vec::new();
+            if step % pass.steps >= alone {
+                let mut rng = stream(key(config.seed, Purpose::Subnet, stretch, step));
+                others.push(fit(space.architecture(&space.smallest())));
+                let random = |_| fit(space.architecture(&space.sample(&mut rng)));
+                others.extend((0..settings.random_subnets).map(random));
             }
             let largest = fit(space.architecture(&space.largest()));
             sandwich_gradients(

@@ -24,7 +24,7 @@ use crate::{
     directory::{ArchiveLine, RunLock},
     pretrain, propose,
     sgd::Sgd,
-    training::{Moment, Pass},
+    training::{Moment, Pass, Task},
 };
 
 /// How a call of [`Run::go`] ended.
@@ -273,7 +273,6 @@ impl Run {
         stop: &AtomicBool,
     ) -> Result<(), TransferError> {
         let begun = Instant::now();
-        let normalisation = self.record.data.normalisation();
         let Run {
             record,
             set,
@@ -284,6 +283,12 @@ impl Run {
             saved,
             ..
         } = self;
+        let task = Task {
+            set,
+            space: &record.space,
+            config: &record.config,
+            normalisation: record.data.normalisation(),
+        };
         let mut keeper = Keeper {
             directory,
             state,
@@ -292,16 +297,10 @@ impl Run {
             stop,
             save_seconds: record.config.upkeep.save_seconds,
         };
-        let (done, total) = pretrain::pretrain(
-            set,
-            &record.space,
-            &record.config,
-            normalisation,
-            supernets,
-            optimizers,
-            start,
-            &mut |moment| keeper.keep(moment, |step| Position::Pretrain { step }),
-        )?;
+        let (done, total) =
+            pretrain::pretrain(&task, supernets, optimizers, start, &mut |moment| {
+                keeper.keep(moment, |step| Position::Pretrain { step })
+            })?;
         self.seconds.pretrain += begun.elapsed().as_secs_f64();
         if done == total {
             self.optimizers = adapt::optimizers(&self.record.config, &self.supernets);
@@ -319,7 +318,6 @@ impl Run {
     ) -> Result<(), TransferError> {
         let begun = Instant::now();
         let candidates = self.candidates()?;
-        let normalisation = self.record.data.normalisation();
         let Run {
             record,
             set,
@@ -331,6 +329,12 @@ impl Run {
             ..
         } = self;
         let generation = state.generation;
+        let task = Task {
+            set,
+            space: &record.space,
+            config: &record.config,
+            normalisation: record.data.normalisation(),
+        };
         let mut keeper = Keeper {
             directory,
             state,
@@ -340,10 +344,7 @@ impl Run {
             save_seconds: record.config.upkeep.save_seconds,
         };
         let (done, total) = adapt::adapt(
-            set,
-            &record.space,
-            &record.config,
-            normalisation,
+            &task,
             &candidates,
             generation,
             supernets,

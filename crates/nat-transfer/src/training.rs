@@ -2,16 +2,29 @@
 
 use std::{sync::Arc, time::Instant};
 
-use nat_data::{Batch, BatchRequest, ImageSet, Loader, Split, Transform};
+use nat_data::{Batch, BatchRequest, ImageSet, Loader, Normalisation, Split, Transform};
+use nat_space::Space;
 use nat_supernet::SupernetFile;
 
 use crate::{
-    Event, Phase, Progress, TransferError,
+    Event, Phase, Progress, RunConfig, TransferError,
     schedule::Schedule,
     sgd::Sgd,
     streams::{Purpose, key},
     train::Gradients,
 };
+
+/// What supernets are trained on, in which space and with which settings.
+pub struct Task<'a> {
+    /// The images.
+    pub set: &'a Arc<ImageSet>,
+    /// The space, with the resolutions of the run.
+    pub space: &'a Space,
+    /// The settings.
+    pub config: &'a RunConfig,
+    /// Mean and deviation of the input.
+    pub normalisation: Normalisation,
+}
 
 /// The size of a stretch: whole batches, so many a pass over the training images.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

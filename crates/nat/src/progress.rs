@@ -108,10 +108,11 @@ impl Observer for Progress {
         let loss = step
             .loss
             .map_or_else(String::new, |loss| format!("  loss {loss:.3}"));
-        let left = self
-            .clock
-            .left(step)
-            .map_or_else(String::new, |left| format!("  {} left", plain(left)));
+        let left = match (self.clock.left(step), self.clock.left_of_phase(step)) {
+            (Some(left), _) => format!("  {} left", plain(left)),
+            (None, Some(left)) => format!("  {} left of this phase", plain(left)),
+            (None, None) => String::new(),
+        };
         let rate = if step.images_per_s > 0.0 {
             format!("  {:.0} images/s", step.images_per_s)
         } else {
@@ -135,6 +136,7 @@ const POOR_TAU: f64 = 0.5;
 struct TimeLeft {
     adapt: Option<Rate>,
     evaluate: Option<Rate>,
+    current: Option<Rate>,
     between: f64,
     already: usize,
 }
@@ -148,6 +150,7 @@ struct Rate {
 impl TimeLeft {
     fn phase_began(&mut self, step: &Step) {
         self.already = step.done.saturating_sub(1);
+        self.current = None;
     }
 
     fn stepped(&mut self, step: &Step, since: Duration) {
@@ -159,6 +162,7 @@ impl TimeLeft {
             seconds_each: since.as_secs_f64() / done as f64,
             total: step.total,
         });
+        self.current = rate;
         match step.phase {
             Phase::Adapt => self.adapt = rate,
             Phase::Evaluate => self.evaluate = rate,
@@ -168,6 +172,10 @@ impl TimeLeft {
 
     fn iteration_ended(&mut self, between: f64) {
         self.between = between;
+    }
+
+    fn left_of_phase(&self, step: &Step) -> Option<f64> {
+        Some(self.current?.seconds_each * (step.total - step.done) as f64)
     }
 
     /// The rest of this iteration and of all later ones; unknown until both of its long phases have been seen once.

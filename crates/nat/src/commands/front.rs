@@ -1,6 +1,6 @@
 //! `nat front` and `nat pick`: the answer of a run.
 
-use std::{collections::BTreeSet, path::Path};
+use std::{collections::BTreeSet, io::IsTerminal, path::Path};
 
 use anyhow::Result;
 use nat_transfer::{Answer, Limits, Member, Objective, RunDirectory, archive};
@@ -112,11 +112,13 @@ fn test_errors(answer: &Answer, front: &[Member]) -> Result<Vec<f64>> {
         front,
         || dataset::open_recorded(&answer.record.data),
         &mut |done| {
-            let end = if done == front.len() { '\n' } else { '\r' };
-            eprint!(
-                "nat: {done} of {} networks on the test split{end}",
-                front.len()
-            );
+            if std::io::stderr().is_terminal() {
+                let end = if done == front.len() { '\n' } else { '\r' };
+                eprint!(
+                    "nat: {done} of {} networks on the test split{end}",
+                    front.len()
+                );
+            }
         },
     )?;
     Ok(tests)

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use nat_data::Normalisation;
 use nat_space::Space;
-use nat_transfer::{Event, Observer, Preset, pretrain};
+use nat_transfer::{Event, Observer, Preset, Task, pretrain};
 
 use crate::{args, commands::search, dataset, failure::wrong_argument, progress::Progress};
 
@@ -25,31 +25,27 @@ pub fn run(args: &args::Pretrain) -> Result<ExitCode> {
     let set = dataset::open(&args.data, &dataset::options(config.seed))?;
     let mut file = search::fresh(&space, &set, config.seed);
     let mut optimizers = pretrain::optimizers(&config, &file);
-    let normalisation = Normalisation {
-        mean: file.provenance.mean,
-        std: file.provenance.std,
+    let task = Task {
+        set: &set,
+        space: &space,
+        config: &config,
+        normalisation: Normalisation {
+            mean: file.provenance.mean,
+            std: file.provenance.std,
+        },
     };
     let mut progress = Progress::new();
     let mut last_loss = f64::NAN;
-    pretrain::pretrain(
-        &set,
-        &space,
-        &config,
-        normalisation,
-        &mut file,
-        &mut optimizers,
-        0,
-        &mut |moment| {
-            progress.progress(&moment.progress);
-            if let Some(event) = &moment.epoch {
-                progress.event(event);
-                if let Event::Epoch { loss, .. } = event {
-                    last_loss = *loss;
-                }
+    pretrain::pretrain(&task, &mut file, &mut optimizers, 0, &mut |moment| {
+        progress.progress(&moment.progress);
+        if let Some(event) = &moment.epoch {
+            progress.event(event);
+            if let Event::Epoch { loss, .. } = event {
+                last_loss = *loss;
             }
-            Ok(true)
-        },
-    )?;
+        }
+        Ok(true)
+    })?;
     progress.close();
     file.save(&args.out)?;
     println!(

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use anyhow::Result;
-use nat_transfer::{Answer, RunDirectory, write_atomically};
+use nat_transfer::write_atomically;
 
 use crate::{args, report as page};
 
@@ -12,15 +12,15 @@ pub fn run(args: &args::Report) -> Result<()> {
         .out
         .clone()
         .unwrap_or_else(|| args.run.join("report.html"));
-    let answer = Answer::open(RunDirectory::at(&args.run))?;
-    write(&answer, &args.run, &out)?;
+    // The record is read first for its errors, which say what to do.
+    nat_transfer::RunDirectory::at(&args.run).record()?;
+    write(&args.run, &out)?;
     println!("{}", out.display());
     Ok(())
 }
 
-/// Writes the page of a run.
-pub fn write(_answer: &Answer, run: &Path, out: &Path) -> Result<()> {
-    let html = page::render(run)?;
-    write_atomically(out, html.as_bytes())?;
+/// Writes the page of a run, finished or not.
+pub fn write(run: &Path, out: &Path) -> Result<()> {
+    write_atomically(out, page::render(run)?.as_bytes())?;
     Ok(())
 }

@@ -14,7 +14,7 @@ use nat_data::ImageSet;
 use nat_space::Space;
 use nat_supernet::{Provenance, Supernet, SupernetFile};
 use nat_transfer::{
-    Answer, Objective, Outcome, Preset, Run, RunConfig, RunDirectory, RunRecord,
+    Objective, Outcome, Preset, Run, RunConfig, RunDirectory, RunRecord, TransferError,
     streams::{Purpose, key, seed_of},
 };
 
@@ -221,7 +221,14 @@ fn drive(mut run: Run, out: &Path) -> Result<ExitCode> {
     let mut progress = Progress::new();
     let outcome = run.go(&mut progress, &stop);
     progress.close();
-    match outcome? {
+    let outcome = outcome.map_err(|error| match error {
+        TransferError::Io { .. } | TransferError::Supernet(_) => anyhow::Error::from(error).context(format!(
+            "the run stopped; its last saved state is intact and `nat resume {}` goes on with it",
+            out.display()
+        )),
+        error => error.into(),
+    })?;
+    match outcome {
         Outcome::Interrupted => {
             eprintln!(
                 "nat: interrupted and saved: `nat resume {}` goes on",
@@ -231,11 +238,7 @@ fn drive(mut run: Run, out: &Path) -> Result<ExitCode> {
         }
         Outcome::Finished => {
             drop(run);
-            report::write(
-                &Answer::open(RunDirectory::at(out))?,
-                out,
-                &out.join("report.html"),
-            )?;
+            report::write(out, &out.join("report.html"))?;
             front::print_answer(out)?;
             Ok(ExitCode::SUCCESS)
         }

@@ -1,0 +1,247 @@
+//! The way of a user through the commands, on the built-in images and in miniature.
+
+use std::{
+    fs,
+    path::Path,
+    process::{Command, Output},
+};
+
+use serde_json::Value;
+
+const SETTINGS: [&str; 13] = [
+    "pretrain.max_steps=4",
+    "pretrain.batch=16",
+    "pretrain.warmup=0.5",
+    "pretrain.learning_rate=0.02",
+    "search.initial=8",
+    "search.iterations=1",
+    "search.archive=10",
+    "search.ensemble=20",
+    "search.population=12",
+    "search.generations=5",
+    "adapt.max_steps=2",
+    "evaluate.images=60",
+    "evaluate.calibration_images=64",
+];
+
+fn nat(args: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_nat"))
+        .args(args)
+        .output()
+        .unwrap()
+}
+
+fn succeeds(args: &[&str]) -> String {
+    let output = nat(args);
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{args:?}: {stderr}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+fn with_settings<'a>(args: &[&'a str], more: &[&'a str]) -> Vec<&'a str> {
+    let settings = SETTINGS
+        .iter()
+        .chain(more)
+        .flat_map(|setting| ["--set", setting]);
+    args.iter().copied().chain(settings).collect()
+}
+
+fn lines(text: &str) -> Vec<Value> {
+    text.lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect()
+}
+
+fn text(path: &Path) -> &str {
+    path.to_str().unwrap()
+}
+
+#[test]
+fn from_images_to_a_deployed_model() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    let (supernet, run) = (path("supernet.safetensors"), path("run"));
+    let tiles = "builtin:climate-tiles";
+
+    let pretrain = [
+        "pretrain",
+        "--data",
+        tiles,
+        "--space",
+        "tiny",
+        "--out",
+        text(&supernet),
+        "--seed",
+        "2",
+    ];
+    succeeds(&with_settings(&pretrain, &[]));
+
+    let elsewhere = path("elsewhere");
+    let other = [
+        "search",
+        "--data",
+        tiles,
+        "--supernet",
+        text(&supernet),
+        "--space",
+        "lite0",
+    ];
+    let other = [&other[..], &["--out", text(&elsewhere)]].concat();
+    let refused = nat(&other);
+    assert_eq!(refused.status.code(), Some(3));
+    assert!(
+        String::from_utf8_lossy(&refused.stderr).contains("of the space 'tiny', not of 'lite0'")
+    );
+    assert!(!elsewhere.exists());
+
+    let search = [
+        "search",
+        "--data",
+        tiles,
+        "--supernet",
+        text(&supernet),
+        "--out",
+        text(&run),
+    ];
+    let search = [&search[..], &["--objectives", "error,madds,params"]].concat();
+    let table = succeeds(&with_settings(&search, &[]));
+    assert!(
+        table.contains("report") && table.contains("nat export"),
+        "{table}"
+    );
+    let again = nat(&with_settings(&search, &[]));
+    assert_eq!(again.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&again.stderr).contains("holds a run with seed 1"));
+
+    let front = lines(&succeeds(&["front", text(&run), "--json"]));
+    let tested = lines(&succeeds(&["front", text(&run), "--test", "--json"]));
+    assert!(!front.is_empty());
+    assert_eq!(front.len(), tested.len());
+    let csv = succeeds(&["front", text(&run), "--csv"]);
+    assert_eq!(csv.lines().count(), front.len() + 1);
+    assert_eq!(fs::read_to_string(run.join("front.csv")).unwrap(), csv);
+
+    let cheapest = lines(&succeeds(&[
+        "pick",
+        text(&run),
+        "--best",
+        "madds",
+        "--json",
+    ]))
+    .remove(0);
+    let least = front
+        .iter()
+        .map(|network| network["madds"].as_u64().unwrap())
+        .min();
+    assert_eq!(cheapest["madds"].as_u64(), least);
+    let genes = cheapest["genes"].as_str().unwrap();
+    let count = lines(&succeeds(&[
+        "space",
+        "count",
+        "tiny",
+        "--genes",
+        genes,
+        "--classes",
+        "7",
+        "--json",
+    ]));
+    assert_eq!(count[0]["madds"], cheapest["madds"]);
+    assert_eq!(count[0]["params"], cheapest["params"]);
+
+    let reported = tested
+        .iter()
+        .find(|network| network["genes"] == genes)
+        .unwrap();
+    let picture = path("tile.jpg");
+    first_tile(&picture);
+    let mut answers = Vec::new();
+    for form in ["onnx", "safetensors"] {
+        let model = path(&format!("model.{form}"));
+        succeeds(&["export", text(&run), "--genes", genes, "--to", text(&model)]);
+        let score = lines(&succeeds(&[
+            "eval",
+            text(&model),
+            "--data",
+            tiles,
+            "--json",
+        ]))
+        .remove(0);
+        let (measured, reported) = (
+            score["error"].as_f64().unwrap(),
+            reported["test_error"].as_f64().unwrap(),
+        );
+        // One image of 460 that two runtimes see differently would be 0.22 points.
+        assert!(
+            (measured - reported).abs() < 0.25,
+            "{form}: {measured} instead of {reported}"
+        );
+        let answer = lines(&succeeds(&[
+            "predict",
+            text(&model),
+            text(&picture),
+            "--json",
+        ]));
+        answers.push(answer[0]["classes"][0]["class"].clone());
+    }
+    assert_eq!(answers[0], answers[1]);
+
+    let from_supernet = path("from-supernet.onnx");
+    succeeds(&[
+        "export",
+        text(&supernet),
+        "--genes",
+        "min",
+        "--resolution",
+        "48",
+        "--data",
+        tiles,
+        "--to",
+        text(&from_supernet),
+    ]);
+    let page = path("page.html");
+    succeeds(&["report", text(&run), "--out", text(&page)]);
+    let html = fs::read_to_string(&page).unwrap();
+    assert!(
+        front
+            .iter()
+            .all(|network| html.contains(network["genes"].as_str().unwrap()))
+    );
+}
+
+#[test]
+fn a_diverging_run_stops_and_keeps_its_last_state() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = folder.path().join("run");
+    let search = [
+        "search",
+        "--data",
+        "builtin:climate-tiles",
+        "--supernet",
+        "scratch",
+        "--out",
+    ];
+    let search = [&search[..], &[text(&run)]].concat();
+    let output = nat(&with_settings(
+        &search,
+        &["pretrain.learning_rate=1e20", "pretrain.warmup=0"],
+    ));
+    assert_eq!(output.status.code(), Some(1));
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    let message = stderr.lines().last().unwrap();
+    assert!(message.contains("the loss became") && message.contains("pretrain.learning_rate"));
+    assert!(
+        run.join("generation-000.part-000000/supernet.safetensors")
+            .is_file()
+    );
+}
+
+fn first_tile(to: &Path) {
+    let tar = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../../assets/climate-tiles/climate-tiles-64.tar.gz");
+    let listed = Command::new("tar")
+        .args(["-xzOf", text(&tar), "test/desert/0000.jpg"])
+        .output()
+        .unwrap();
+    assert!(listed.status.success());
+    fs::write(to, listed.stdout).unwrap();
+}
