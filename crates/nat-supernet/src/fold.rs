@@ -204,8 +204,9 @@ mod tests {
                 let factor = get("bn.weight")[channel] / deviation;
                 let bias = get("bn.bias")[channel] - get("bn.running_mean")[channel] * factor;
                 assert!((conv.bias[channel] - bias).abs() < 1e-6, "{name}");
-                for i in channel * row..(channel + 1) * row {
-                    assert!((conv.weight[i] - weight[i] * factor).abs() < 1e-6, "{name}");
+                let rows = channel * row..(channel + 1) * row;
+                for (folded, weight) in conv.weight[rows.clone()].iter().zip(&weight[rows]) {
+                    assert!((folded - weight * factor).abs() < 1e-6, "{name}");
                 }
             }
         };

@@ -345,14 +345,13 @@ mod tests {
         let subnet = supernet.extract(&architecture);
         subnet.forward(batch, &mut BnMode::Track(&mut moments));
         supernet.track(&architecture, &moments);
-        let moved = |index: usize| supernet.statistics()[index].mean != before[index].mean;
         let active = supernet.active_norms(&architecture);
-        for index in 0..before.len() {
+        for (index, (new, old)) in supernet.statistics().iter().zip(&before).enumerate() {
             assert_eq!(
-                moved(index),
+                new.mean != old.mean,
                 active.contains(&index),
                 "{}",
-                before[index].name
+                new.name
             );
         }
     }

@@ -30,22 +30,21 @@ const STATE_DICTS: [&str; 5] = [
 /// If the file cannot be read, is damaged, or fits no candidate; the error names the tensor that does not fit the
 /// nearest candidate.
 pub fn ofa(path: &Path, candidates: &[Space]) -> Result<Imported, ImportError> {
-    let dicts: Vec<_> = pytorch::read(path)?
-        .into_iter()
-        .filter(|dict| STATE_DICTS.contains(&dict.name.as_str()))
-        .collect();
-    let mismatch = |reason| ImportError::Mismatch {
+    from_dicts(pytorch::read(path)?, candidates).map_err(|reason| ImportError::Mismatch {
         path: path.to_owned(),
         reason,
-    };
-    if dicts.is_empty() {
-        return Err(mismatch("it has no state_dict".into()));
-    }
+    })
+}
+
+fn from_dicts(dicts: Vec<StateDict>, candidates: &[Space]) -> Result<Imported, String> {
     let dicts: Vec<_> = dicts
         .into_iter()
+        .filter(|dict| STATE_DICTS.contains(&dict.name.as_str()))
         .map(canonical)
-        .collect::<Result<_, _>>()
-        .map_err(mismatch)?;
+        .collect::<Result<_, _>>()?;
+    if dicts.is_empty() {
+        return Err("it has no state_dict".into());
+    }
     let mut nearest = "no candidate space".to_string();
     for space in candidates {
         let mut notices = Vec::new();
@@ -58,11 +57,11 @@ pub fn ofa(path: &Path, candidates: &[Space]) -> Result<Imported, ImportError> {
                 supernets.sort_by_key(Supernet::width);
                 return Ok(Imported { supernets, notices });
             }
-            Err(Misfit::Tensors(reason)) => return Err(mismatch(reason)),
+            Err(Misfit::Tensors(reason)) => return Err(reason),
             Err(Misfit::Width(reason)) => nearest = reason,
         }
     }
-    Err(mismatch(nearest))
+    Err(nearest)
 }
 
 /// Why a state dictionary is no supernet of a space.
@@ -197,6 +196,7 @@ fn smaller_kernel<'a>(supernet: &'a Supernet, tensors: &Tensors) -> Option<&'a s
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::init::Init;
 
     #[test]
     fn every_known_naming_becomes_one() {
@@ -227,5 +227,185 @@ mod tests {
         ] {
             assert_eq!(canonical_name(key), name);
         }
+    }
+
+    /// A state dictionary with our names, from a supernet with random weights and matrices.
+    fn state_dict() -> (Supernet, StateDict) {
+        let mut supernet = Supernet::new(&Space::builtin("tiny").unwrap(), 0, 4, 8);
+        let device = supernet.device().clone();
+        for (stream, parameter) in supernet.parameters_mut().iter_mut().enumerate() {
+            let values = Init::Uniform(1.0).draw(parameter.len(), 2, stream as u64);
+            parameter.set(from_vec(values, &device));
+        }
+        let mut tensors = Vec::new();
+        for parameter in supernet.parameters() {
+            let tensor = HostTensor {
+                shape: parameter.shape().to_vec(),
+                values: parameter.to_vec(),
+            };
+            tensors.push((parameter.name().to_string(), tensor));
+        }
+        for running in supernet.statistics() {
+            for (part, values) in [
+                ("running_mean", &running.mean),
+                ("running_var", &running.variance),
+            ] {
+                let shape = vec![values.len()];
+                let values = values.clone();
+                tensors.push((
+                    format!("{}.{part}", running.name),
+                    HostTensor { shape, values },
+                ));
+            }
+            let count = HostTensor {
+                shape: Vec::new(),
+                values: vec![7.0],
+            };
+            tensors.push((format!("{}.num_batches_tracked", running.name), count));
+        }
+        let name = "state_dict".to_string();
+        (supernet, StateDict { name, tensors })
+    }
+
+    fn load(dict: StateDict) -> Result<Imported, String> {
+        let spaces = ["ofa-mbv3-w1.2", "tiny"].map(|name| Space::builtin(name).unwrap());
+        from_dicts(vec![dict], &spaces)
+    }
+
+    fn values(supernet: &Supernet) -> Vec<Vec<f32>> {
+        supernet.parameters().iter().map(|p| p.to_vec()).collect()
+    }
+
+    /// The public files double the names inside dynamic blocks only, others everywhere.
+    fn doubled(name: &str, in_blocks_only: bool) -> String {
+        if in_blocks_only && (!name.starts_with("blocks.") || name.starts_with("blocks.0.")) {
+            return name.to_string();
+        }
+        name.replace(".bn.", ".bn.bn.")
+            .replace(".conv.weight", ".conv.conv.weight")
+            .replace(".linear.", ".linear.linear.")
+    }
+
+    fn with_module(name: &str, module: &str) -> String {
+        match name.split('.').collect::<Vec<_>>()[..] {
+            ["blocks", index, ref rest @ ..] => {
+                format!("blocks.{index}.{module}.{}", rest.join("."))
+            }
+            _ => name.to_string(),
+        }
+    }
+
+    #[test]
+    fn all_namings_load_to_the_same_network() {
+        let (original, dict) = state_dict();
+        type Rename = fn(&str) -> String;
+        let forms: [(&str, Rename); 5] = [
+            ("state_dict", |name| {
+                with_module(&doubled(name, true), "mobile_inverted_conv")
+            }),
+            ("", |name| with_module(name, "mobile_inverted_conv")),
+            ("state_dict", |name| {
+                with_module(&doubled(name, true), "conv")
+            }),
+            ("model_state_dict", |name| {
+                with_module(&doubled(name, false), "conv")
+            }),
+            ("model_w1.0_state_dict", |name| {
+                format!(
+                    "module.{}",
+                    with_module(&doubled(name, true), "mobile_inverted_conv")
+                )
+            }),
+        ];
+        for (key, rename) in forms {
+            let tensors = dict.tensors.iter();
+            let renamed = StateDict {
+                name: key.into(),
+                tensors: tensors.map(|(name, t)| (rename(name), t.clone())).collect(),
+            };
+            let imported = load(renamed).unwrap();
+            assert!(imported.notices.is_empty());
+            assert_eq!(imported.supernets[0].classes(), 4);
+            assert_eq!(values(&imported.supernets[0]), values(&original), "{key}");
+        }
+    }
+
+    #[test]
+    fn missing_superfluous_and_misshapen_tensors_are_named() {
+        let (_, dict) = state_dict();
+        let position = |name: &str| {
+            dict.tensors
+                .iter()
+                .position(|(key, _)| key == name)
+                .unwrap()
+        };
+        let mut missing = dict.clone();
+        missing
+            .tensors
+            .remove(position("blocks.2.depth_conv.bn.running_var"));
+        let mut superfluous = dict.clone();
+        let extra = (
+            "blocks.99.point_linear.bn.weight".to_string(),
+            dict.tensors[0].1.clone(),
+        );
+        superfluous.tensors.push(extra);
+        let mut misshapen = dict.clone();
+        misshapen.tensors[position("blocks.1.point_linear.conv.weight")]
+            .1
+            .shape = vec![24, 64];
+        let mut twice = dict.clone();
+        twice
+            .tensors
+            .push(("first_conv.bn.bn.weight".into(), dict.tensors[1].1.clone()));
+        let mut other = dict.clone();
+        other.tensors[0].1.shape = vec![17, 3, 3, 3];
+        let mut elsewhere = dict.clone();
+        elsewhere.name = "optimizer".into();
+        for (dict, expected) in [
+            (
+                missing,
+                "tensor blocks.2.depth_conv.bn.running_var is missing",
+            ),
+            (
+                superfluous,
+                "tensor blocks.99.point_linear.bn.weight does not belong to space tiny",
+            ),
+            (
+                misshapen,
+                "tensor blocks.1.point_linear.conv.weight has shape [24, 64], expected [24, 64, 1, 1]",
+            ),
+            (
+                twice,
+                "first_conv.bn.bn.weight is there under two names (as first_conv.bn.weight)",
+            ),
+            (
+                other,
+                "first_conv.conv.weight has shape [17, 3, 3, 3], which space tiny has at no width",
+            ),
+            (elsewhere, "it has no state_dict"),
+        ] {
+            assert_eq!(load(dict).unwrap_err(), expected);
+        }
+    }
+
+    #[test]
+    fn without_matrices_identities_are_taken() {
+        let (_, mut dict) = state_dict();
+        dict.tensors.retain(|(name, _)| !name.ends_with("_matrix"));
+        let imported = load(dict.clone()).unwrap();
+        assert_eq!(imported.notices.len(), 1);
+        let supernet = &imported.supernets[0];
+        let matrix = supernet
+            .parameter("blocks.1.depth_conv.conv.5to3_matrix")
+            .unwrap();
+        assert_eq!(matrix.to_vec(), Init::Identity.draw(81, 0, 0));
+
+        for (name, tensor) in &mut dict.tensors {
+            if name == "blocks.3.depth_conv.conv.weight" {
+                tensor.shape = vec![tensor.shape[0], 1, 3, 3];
+            }
+        }
+        let error = load(dict).unwrap_err();
+        assert!(error.contains("a subnet, not a supernet"), "{error}");
     }
 }

@@ -346,7 +346,7 @@ impl<'a> Machine<'a> {
     }
 
     fn insert(&mut self, new: Vec<Value>) -> Result<(), String> {
-        if new.len() % 2 != 0 {
+        if !new.len().is_multiple_of(2) {
             return Err("a key without a value".to_string());
         }
         match self.top()? {

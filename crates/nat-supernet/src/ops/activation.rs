@@ -102,26 +102,28 @@ mod tests {
     use super::*;
     use crate::parameters::to_vec;
 
+    /// Value and slope at `x`.
+    fn expected(activation: Activation, x: f32) -> (f32, f32) {
+        let inside = |low: f32, high: f32| f32::from(u8::from(x > low && x < high));
+        match activation {
+            Activation::Identity => (x, 1.0),
+            Activation::Relu => (x.max(0.0), inside(0.0, f32::INFINITY)),
+            Activation::Relu6 => (x.clamp(0.0, 6.0), inside(0.0, 6.0)),
+            Activation::HSwish if x < -3.0 => (0.0, 0.0),
+            Activation::HSwish if x > 3.0 => (x, 1.0),
+            Activation::HSwish => (x * (x + 3.0) / 6.0, (2.0 * x + 3.0) / 6.0),
+        }
+    }
+
     #[test]
     fn activations_and_their_slopes() {
         let points = [-4.0f32, -3.5, -2.0, -0.5, 0.5, 2.0, 3.5, 5.0, 7.0];
-        let h_swish = |x: f32| x * (x + 3.0).clamp(0.0, 6.0) / 6.0;
-        let h_swish_slope = |x: f32| match x {
-            x if x < -3.0 => 0.0,
-            x if x > 3.0 => 1.0,
-            x => (2.0 * x + 3.0) / 6.0,
-        };
-        let cases: [(Activation, &dyn Fn(f32) -> f32, &dyn Fn(f32) -> f32); 4] = [
-            (Activation::Identity, &|x| x, &|_| 1.0),
-            (Activation::Relu, &|x| x.max(0.0), &|x| {
-                f32::from(u8::from(x > 0.0))
-            }),
-            (Activation::Relu6, &|x| x.clamp(0.0, 6.0), &|x| {
-                f32::from(u8::from(x > 0.0 && x < 6.0))
-            }),
-            (Activation::HSwish, &h_swish, &h_swish_slope),
-        ];
-        for (activation, value, slope) in cases {
+        for activation in [
+            Activation::Identity,
+            Activation::Relu,
+            Activation::Relu6,
+            Activation::HSwish,
+        ] {
             let data = TensorData::new(points.to_vec(), [1, 1, 3, 3]);
             let x = Tensor::from_data(data, &Device::flex())
                 .autodiff()
@@ -130,17 +132,11 @@ mod tests {
             // Squares make the incoming gradient differ from point to point.
             let gradient = x.grad(&(y.clone() * y.clone()).sum().backward()).unwrap();
             let (y, gradient) = (to_vec(y.inner()), to_vec(gradient));
-            for (i, &x) in points.iter().enumerate() {
-                assert!(
-                    (y[i] - value(x)).abs() < 1e-6,
-                    "{activation:?} at {x}: {}",
-                    y[i]
-                );
-                let expected = 2.0 * value(x) * slope(x);
-                assert!(
-                    (gradient[i] - expected).abs() < 1e-5,
-                    "{activation:?} at {x}"
-                );
+            for ((y, gradient), x) in y.iter().zip(gradient).zip(points) {
+                let (value, slope) = expected(activation, x);
+                assert!((y - value).abs() < 1e-6, "{activation:?} at {x}: {y}");
+                let error = gradient - 2.0 * value * slope;
+                assert!(error.abs() < 1e-5, "{activation:?} at {x}: off by {error}");
             }
         }
     }
