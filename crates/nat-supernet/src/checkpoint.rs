@@ -174,7 +174,7 @@ fn parse(raw: &[u8]) -> Result<SupernetFile, String> {
     let supernets = (0..space.width_multipliers.len())
         .map(|width| {
             let mut take = |name: &str, shape: &[usize]| take(&mut left, width, name, shape);
-            let mut supernet = Supernet::new(&space, width, header.classes, 0);
+            let mut supernet = Supernet::blank(&space, width, header.classes);
             let device = supernet.device().clone();
             for parameter in supernet.parameters_mut() {
                 let values = take(parameter.name(), parameter.shape())?;

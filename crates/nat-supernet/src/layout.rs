@@ -14,6 +14,13 @@ pub(crate) struct ParameterSpec {
     pub init: Init,
 }
 
+impl ParameterSpec {
+    /// Number of values.
+    pub(crate) fn len(&self) -> usize {
+        self.shape.iter().product()
+    }
+}
+
 /// Name and width of one batch norm.
 #[derive(Clone, Debug)]
 pub(crate) struct NormSpec {
@@ -292,14 +299,13 @@ mod tests {
             let layout = Layout::new(&Space::builtin(space).unwrap(), 0, 1000);
             // Every batch norm has two more running vectors and a counter in the public file.
             assert_eq!(layout.parameters.len() + 3 * layout.norms.len(), 475);
-            let length = |spec: &ParameterSpec| spec.shape.iter().product::<usize>();
-            let sum: usize = layout.parameters.iter().map(length).sum();
+            let sum: usize = layout.parameters.iter().map(ParameterSpec::len).sum();
             assert_eq!(sum, total);
             let matrices = layout
                 .parameters
                 .iter()
                 .filter(|p| p.kind == Kind::KernelMatrix);
-            assert_eq!(matrices.map(length).sum::<usize>(), 14_120);
+            assert_eq!(matrices.map(ParameterSpec::len).sum::<usize>(), 14_120);
             let channels: usize = layout.norms.iter().map(|norm| norm.channels).sum();
             assert_eq!(2 * channels, statistics);
             let names: BTreeSet<_> = layout.parameters.iter().map(|p| &p.name).collect();

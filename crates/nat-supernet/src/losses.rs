@@ -33,3 +33,51 @@ pub fn soft_cross_entropy(logits: Tensor<2>, targets: Tensor<2>) -> Tensor<1> {
     let [batch, _] = logits.dims();
     (log_softmax(logits, 1) * targets).sum() / -(batch as f32)
 }
+
+#[cfg(test)]
+mod tests {
+    use burn::tensor::Device;
+
+    use super::*;
+    use crate::parameters::to_vec;
+
+    const LOGITS: [[f32; 3]; 2] = [[1.0, -2.0, 0.5], [0.0, 3.0, -1.0]];
+
+    fn logits(rows: [[f32; 3]; 2]) -> Tensor<2> {
+        Tensor::from_data(rows, &Device::flex())
+    }
+
+    /// Mean over the rows of minus the sum of target times logarithm of the softmax, by loops.
+    fn expected(targets: [[f32; 3]; 2]) -> f32 {
+        let rows = LOGITS.iter().zip(targets).map(|(logits, targets)| {
+            let total: f32 = logits.iter().map(|l| l.exp()).sum();
+            let terms = logits
+                .iter()
+                .zip(targets)
+                .map(|(l, t)| -t * (l - total.ln()));
+            terms.sum::<f32>()
+        });
+        rows.sum::<f32>() / 2.0
+    }
+
+    #[test]
+    fn smoothing_spreads_over_all_classes() {
+        let loss = to_vec(cross_entropy(logits(LOGITS), &[2, 0], 0.3))[0];
+        let targets = [[0.1, 0.1, 0.8], [0.8, 0.1, 0.1]];
+        assert!((loss - expected(targets)).abs() < 1e-6, "{loss}");
+    }
+
+    #[test]
+    fn the_teacher_is_a_constant_distribution() {
+        let teacher = logits([[0.2, 0.3, 0.5], [0.6, 0.3, 0.1]].map(|row| row.map(f32::ln)));
+        let teacher = teacher.autodiff().require_grad();
+        let student = logits(LOGITS).autodiff().require_grad();
+        let loss = distillation(student.clone(), teacher.clone());
+        let gradients = loss.backward();
+        let value = to_vec(loss.inner())[0];
+        let targets = [[0.2, 0.3, 0.5], [0.6, 0.3, 0.1]];
+        assert!((value - expected(targets)).abs() < 1e-6, "{value}");
+        assert!(student.grad(&gradients).is_some());
+        assert!(teacher.grad(&gradients).is_none());
+    }
+}

@@ -5,6 +5,8 @@
 
 use burn::tensor::{Device, Gradients, Tensor, TensorData};
 
+use crate::layout::ParameterSpec;
+
 /// What a parameter is, for rules such as "no weight decay on normalisation and biases".
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
@@ -28,17 +30,11 @@ pub struct Parameter {
 }
 
 impl Parameter {
-    pub(crate) fn new(
-        name: String,
-        shape: Vec<usize>,
-        kind: Kind,
-        values: Vec<f32>,
-        device: &Device,
-    ) -> Self {
+    pub(crate) fn new(spec: &ParameterSpec, values: Vec<f32>, device: &Device) -> Self {
         Self {
-            name,
-            shape,
-            kind,
+            name: spec.name.clone(),
+            shape: spec.shape.clone(),
+            kind: spec.kind,
             leaf: leaf(from_vec(values, device)),
         }
     }

@@ -5,7 +5,7 @@ use nat_space::{Architecture, Space};
 
 use crate::batch_norm::{BatchMoments, move_running};
 use crate::init::Init;
-use crate::layout::Layout;
+use crate::layout::{Layout, ParameterSpec};
 use crate::parameters::{Parameter, RunningStatistics};
 use crate::slicing::Slicing;
 use crate::subnet::Subnet;
@@ -35,24 +35,32 @@ impl Supernet {
     /// # Panics
     /// If `width` is out of range or `classes` is 0.
     pub fn new(space: &Space, width: usize, classes: usize, seed: u64) -> Self {
+        Self::build(space, width, classes, |stream, spec| {
+            spec.init.draw(spec.len(), seed, stream)
+        })
+    }
+
+    /// A supernet for a reader that fills in every tensor: zeros where [`Supernet::new`] draws random values, which
+    /// takes most of the time of reading a file.
+    pub(crate) fn blank(space: &Space, width: usize, classes: usize) -> Self {
+        Self::build(space, width, classes, |_, spec| match spec.init {
+            Init::Normal(_) | Init::Uniform(_) => vec![0.0; spec.len()],
+            Init::Constant(_) | Init::Identity => spec.init.draw(spec.len(), 0, 0),
+        })
+    }
+
+    fn build(
+        space: &Space,
+        width: usize,
+        classes: usize,
+        values: impl Fn(u64, &ParameterSpec) -> Vec<f32>,
+    ) -> Self {
         assert!(classes > 0, "a supernet needs at least one class");
         let device = Device::flex();
         let layout = Layout::new(space, width, classes);
-        let parameters = layout
-            .parameters
-            .iter()
-            .enumerate()
-            .map(|(stream, spec)| {
-                let length = spec.shape.iter().product();
-                let values = spec.init.draw(length, seed, stream as u64);
-                Parameter::new(
-                    spec.name.clone(),
-                    spec.shape.clone(),
-                    spec.kind,
-                    values,
-                    &device,
-                )
-            })
+        let parameters = (0..)
+            .zip(&layout.parameters)
+            .map(|(stream, spec)| Parameter::new(spec, values(stream, spec), &device))
             .collect();
         let statistics = layout
             .norms
@@ -174,15 +182,8 @@ impl Supernet {
         let features = self.layout.parameters[weight].shape[1];
         for index in [weight, self.layout.classifier_bias] {
             let spec = &self.layout.parameters[index];
-            let length = spec.shape.iter().product();
-            let values = Init::fan_in(features).draw(length, seed, index as u64);
-            self.parameters[index] = Parameter::new(
-                spec.name.clone(),
-                spec.shape.clone(),
-                spec.kind,
-                values,
-                &self.device,
-            );
+            let values = Init::fan_in(features).draw(spec.len(), seed, index as u64);
+            self.parameters[index] = Parameter::new(spec, values, &self.device);
         }
     }
 

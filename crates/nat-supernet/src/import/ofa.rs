@@ -117,7 +117,7 @@ fn build(tensors: &Tensors, space: &Space, notices: &mut Vec<String>) -> Result<
                 "first_conv.conv.weight has shape {shape:?}, which space {name} has at no width"
             ))
         })?;
-    let mut supernet = Supernet::new(space, width, classes, 0);
+    let mut supernet = Supernet::blank(space, width, classes);
     fill(&mut supernet, tensors, notices).map_err(Misfit::Tensors)?;
     Ok(supernet)
 }

@@ -123,3 +123,62 @@ fn contiguous<B: Backend>(x: FloatTensor<B>) -> FloatTensor<B> {
     let flat = B::float_reshape(x, Shape::new([shape.num_elements()]));
     B::float_reshape(flat, shape)
 }
+
+#[cfg(test)]
+mod tests {
+    use burn::tensor::module::conv2d;
+    use burn::tensor::{Device, TensorData};
+
+    use super::*;
+    use crate::init::Init;
+    use crate::parameters::to_vec;
+
+    fn random(shape: [usize; 4], stream: u64) -> Tensor<4> {
+        let values = Init::Uniform(1.0).draw(shape.iter().product(), 6, stream);
+        Tensor::from_data(TensorData::new(values, shape), &Device::flex())
+    }
+
+    /// Output, and gradients of its product with fixed random numbers.
+    fn run(
+        op: impl Fn(Tensor<4>, Tensor<4>) -> Tensor<4>,
+        x: &Tensor<4>,
+        weight: &Tensor<4>,
+    ) -> [Vec<f32>; 3] {
+        let x = x.clone().autodiff().require_grad();
+        let weight = weight.clone().autodiff().require_grad();
+        let output = op(x.clone(), weight.clone());
+        let gradients = (output.clone() * random(output.dims(), 2)).sum().backward();
+        [
+            to_vec(output.inner()),
+            to_vec(x.grad(&gradients).unwrap()),
+            to_vec(weight.grad(&gradients).unwrap()),
+        ]
+    }
+
+    #[test]
+    fn output_and_gradients_are_those_of_the_stock_convolution() {
+        let side = MERGED_PIXELS;
+        for (batch, inputs, outputs, height, width) in [
+            (3, 5, 7, side, 1),
+            (3, 5, 7, side + 1, 1),
+            (1, 5, 7, 2, 2),
+            // Weight gradients: one product for all images, then one an image.
+            (4, 24, 16, 3, 3),
+            (4, 6, 4, 3, 3),
+        ] {
+            let x = random([batch, inputs, height, width], 0);
+            let weight = random([outputs, inputs, 1, 1], 1);
+            let got = run(pointwise, &x, &weight);
+            let stock =
+                |x, weight| conv2d(x, weight, None, ConvOptions::new([1; 2], [0; 2], [1; 2], 1));
+            let expected = run(stock, &x, &weight);
+            for (part, (got, expected)) in got.iter().zip(&expected).enumerate() {
+                assert_eq!(got.len(), expected.len());
+                for (got, expected) in got.iter().zip(expected) {
+                    let what = format!("part {part} of {inputs} to {outputs} at {height}x{width}");
+                    assert!((got - expected).abs() < 1e-4, "{what}: {got} {expected}");
+                }
+            }
+        }
+    }
+}
