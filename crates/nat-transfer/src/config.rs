@@ -330,27 +330,27 @@ impl Preset {
             Preset::Quick => RunConfig {
                 resolutions: small_input(64, 96),
                 pretrain: Pretraining {
-                    epochs: 40,
-                    max_steps: 1400,
-                    batch: 64,
-                    learning_rate: 0.1,
+                    epochs: 60,
+                    max_steps: 2600,
+                    batch: 32,
+                    learning_rate: 0.05,
+                    largest_first: 0.6,
+                    random_subnets: 1,
                     ..paper.pretrain
                 },
                 search: Search {
-                    initial: 32,
-                    iterations: 5,
-                    archive: 48,
-                    training_rows: 64,
-                    population: 64,
+                    initial: 60,
+                    iterations: 10,
+                    archive: 96,
                     generations: 60,
                     ..paper.search
                 },
                 adapt: Adaptation {
                     epochs: 3,
-                    max_steps: 90,
+                    max_steps: 60,
                     batch: 64,
                     subnets: 2,
-                    learning_rate: 0.02,
+                    learning_rate: 0.01,
                     label_smoothing: 0.1,
                     distillation: 1.0,
                     ..paper.adapt

@@ -15,6 +15,7 @@ pub struct Progress {
     phase_begun: Instant,
     clock: TimeLeft,
     last: String,
+    warned: bool,
 }
 
 impl Progress {
@@ -31,6 +32,7 @@ impl Progress {
             phase_begun: Instant::now(),
             clock: TimeLeft::default(),
             last: String::new(),
+            warned: false,
         }
     }
 
@@ -83,10 +85,11 @@ impl Observer for Progress {
                      best error {best_error:.2} %  tau {tau}  ({:.0} s)",
                     seconds.pretrain + seconds.adapt + seconds.evaluate + seconds.fit + seconds.search
                 ));
-                if tau.parse::<f64>().is_ok_and(|tau| tau < POOR_TAU) {
+                let poor = tau.parse::<f64>().is_ok_and(|tau| tau < POOR_TAU);
+                if poor && !std::mem::replace(&mut self.warned, true) {
                     self.line(&format!(
-                        "nat: warning: the predictor ranks the new networks poorly (Kendall's tau {tau}); \
-                         the search is little better than chance in this iteration"
+                        "nat: warning: the predictor ranks new networks poorly (Kendall's tau below \
+                         {POOR_TAU}); more search images or a longer training usually help"
                     ));
                 }
                 self.clock.iteration_ended(seconds.fit + seconds.search);
