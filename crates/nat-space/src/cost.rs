@@ -359,7 +359,7 @@ mod tests {
         let space = Space::builtin("tiny").unwrap();
         let cost = |genotype| space.count(&genotype, 10).madds;
         let (smallest, largest) = (cost(space.smallest()), cost(space.largest()));
-        assert!(smallest < 1_000_000, "{smallest}");
+        assert!(smallest < 250_000, "{smallest}");
         assert!((6_000_000..9_000_000).contains(&largest), "{largest}");
         let network = space.network(&space.architecture(&space.largest()), 10);
         assert_eq!(
@@ -375,8 +375,8 @@ mod tests {
         assert_eq!(
             json,
             concat!(
-                r#"{"genes":"0,0,1,0,1,0,1,0,0","resolution":32,"depths":[1,1,1],"#,
-                r#""kernels":[[3],[3],[3]],"expands":[[2],[2],[2]],"madds":662944,"params":35786}"#
+                r#"{"genes":"0,0,1,0,1,0,1,0,0","resolution":16,"depths":[1,1,1],"#,
+                r#""kernels":[[3],[3],[3]],"expands":[[2],[2],[2]],"madds":168688,"params":35786}"#
             )
         );
     }
