@@ -1,13 +1,12 @@
 //! The lower level: the supernet is trained where the candidates lie.
 
-use nat_data::{Split, Transform};
+use nat_data::Split;
 use nat_space::{Architecture, Genotype};
 use nat_supernet::SupernetFile;
 
 use crate::{
     Phase, RunConfig, TransferError,
     marginals::Marginals,
-    preprocess,
     schedule::Schedule,
     sgd::{Sgd, SgdSettings},
     streams::{Purpose, key, stream},
@@ -38,7 +37,7 @@ fn shares(steps: usize, widths: usize, candidates: &[Genotype]) -> Vec<usize> {
         .collect()
 }
 
-/// Trains one iteration from step `start` on; returns the steps done and the steps in all.
+/// Trains one iteration from step `start` on; returns whether all are done.
 ///
 /// Each batch takes its resolution from the marginal of the candidates, and its subnets from the marginals of all other
 /// genes, pooled over both widths (paper profile).
@@ -47,18 +46,14 @@ fn shares(steps: usize, widths: usize, candidates: &[Genotype]) -> Vec<usize> {
 /// An unreadable image, a loss that is no number, or what `watch` fails with.
 pub fn adapt(
     task: &Task<'_>,
-    candidates: &[Genotype],
-    generation: usize,
+    (candidates, generation): (&[Genotype], usize),
     supernets: &mut SupernetFile,
     optimizers: &mut [Sgd],
     start: usize,
     watch: &mut dyn FnMut(Moment<'_>) -> Result<bool, TransferError>,
-) -> Result<(usize, usize), TransferError> {
+) -> Result<bool, TransferError> {
     let Task {
-        set,
-        space,
-        config,
-        normalisation,
+        set, space, config, ..
     } = *task;
     let settings = &config.adapt;
     let pass = Pass::new(
@@ -86,19 +81,8 @@ pub fn adapt(
     let steps = plan(&counts, generation * pass.steps, schedule, |step| {
         sides[usize::from(resolution_gene(step))]
     });
-    let training = Training {
-        set,
-        transform: Transform::Train(preprocess::train(&config.augment, normalisation)),
-        pass,
-        steps,
-        phase: Phase::Adapt,
-        generation,
-        iterations: config.search.iterations,
-        seed: config.seed,
-        threads: preprocess::threads(config.upkeep.loader_threads),
-    };
-    let total = training.steps.len();
-    let done = training.run(
+    let training = task.training(Phase::Adapt, generation, pass, steps);
+    training.run(
         supernets,
         optimizers,
         start,
@@ -127,11 +111,7 @@ pub fn adapt(
             )
         },
         watch,
-    )?;
-    if done == total {
-        training.check_weights(supernets)?;
-    }
-    Ok((done, total))
+    )
 }
 
 #[cfg(test)]

@@ -1,12 +1,12 @@
 //! A supernet from nothing: the sandwich rule with in-place distillation.
 
-use nat_data::{Split, Transform};
+use nat_data::Split;
 use nat_space::Architecture;
 use nat_supernet::SupernetFile;
 use rand::RngExt;
 
 use crate::{
-    Phase, RunConfig, TransferError, preprocess,
+    Phase, RunConfig, TransferError,
     schedule::Schedule,
     sgd::{Sgd, SgdSettings},
     streams::{Purpose, key, stream},
@@ -34,7 +34,7 @@ pub fn optimizers(config: &RunConfig, supernets: &SupernetFile) -> Vec<Sgd> {
         .collect()
 }
 
-/// Trains from step `start` on, one width after the other; returns the steps done and the steps in all.
+/// Trains from step `start` on, one width after the other; returns whether all are done.
 ///
 /// Each step trains the largest subnet on the labels and, after the first part, the smallest and some
 /// random ones on its logits, at one resolution drawn for the batch.
@@ -47,12 +47,9 @@ pub fn pretrain(
     optimizers: &mut [Sgd],
     start: usize,
     watch: &mut dyn FnMut(Moment<'_>) -> Result<bool, TransferError>,
-) -> Result<(usize, usize), TransferError> {
+) -> Result<bool, TransferError> {
     let Task {
-        set,
-        space,
-        config,
-        normalisation,
+        set, space, config, ..
     } = *task;
     let settings = &config.pretrain;
     let pass = Pass::new(
@@ -78,19 +75,8 @@ pub fn pretrain(
                 .random_range(0..sides.len())]
         },
     );
-    let training = Training {
-        set,
-        transform: Transform::Train(preprocess::train(&config.augment, normalisation)),
-        pass,
-        steps,
-        phase: Phase::Pretrain,
-        generation: 0,
-        iterations: config.search.iterations,
-        seed: config.seed,
-        threads: preprocess::threads(config.upkeep.loader_threads),
-    };
-    let total = training.steps.len();
-    let done = training.run(
+    let training = task.training(Phase::Pretrain, 0, pass, steps);
+    training.run(
         supernets,
         optimizers,
         start,
@@ -118,9 +104,5 @@ pub fn pretrain(
             )
         },
         watch,
-    )?;
-    if done == total {
-        training.check_weights(supernets)?;
-    }
-    Ok((done, total))
+    )
 }

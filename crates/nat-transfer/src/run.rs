@@ -245,8 +245,19 @@ impl Run {
     ) -> Result<Outcome, TransferError> {
         while !self.is_finished() {
             match self.state.position.clone() {
-                Position::Pretrain { step } => self.pretrain(step, observer, stop)?,
-                Position::Adapt { step } => self.adapt(step, observer, stop)?,
+                Position::Pretrain { step } => {
+                    if self.train(Phase::Pretrain, step, observer, stop)? {
+                        self.optimizers = adapt::optimizers(&self.record.config, &self.supernets);
+                        self.state.position = Position::Adapt { step: 0 };
+                        self.save()?;
+                    }
+                }
+                Position::Adapt { step } => {
+                    if self.train(Phase::Adapt, step, observer, stop)? {
+                        let errors = vec![None; self.state.candidates.len()];
+                        self.state.position = Position::Evaluate { errors };
+                    }
+                }
                 Position::Evaluate { errors } => self.evaluate(errors, observer, stop)?,
                 Position::Complete => self.propose(observer)?,
             }
@@ -266,56 +277,14 @@ impl Run {
         Ok(Outcome::Finished)
     }
 
-    fn pretrain(
+    /// Trains on from a step; returns whether the phase is done. The state follows every step.
+    fn train(
         &mut self,
+        phase: Phase,
         start: usize,
         observer: &mut (dyn Observer + Send),
         stop: &AtomicBool,
-    ) -> Result<(), TransferError> {
-        let begun = Instant::now();
-        let Run {
-            record,
-            set,
-            supernets,
-            optimizers,
-            directory,
-            state,
-            saved,
-            ..
-        } = self;
-        let task = Task {
-            set,
-            space: &record.space,
-            config: &record.config,
-            normalisation: record.data.normalisation(),
-        };
-        let mut keeper = Keeper {
-            directory,
-            state,
-            saved,
-            observer,
-            stop,
-            save_seconds: record.config.upkeep.save_seconds,
-        };
-        let (done, total) =
-            pretrain::pretrain(&task, supernets, optimizers, start, &mut |moment| {
-                keeper.keep(moment, |step| Position::Pretrain { step })
-            })?;
-        self.seconds.pretrain += begun.elapsed().as_secs_f64();
-        if done == total {
-            self.optimizers = adapt::optimizers(&self.record.config, &self.supernets);
-            self.state.position = Position::Adapt { step: 0 };
-            self.save()?;
-        }
-        Ok(())
-    }
-
-    fn adapt(
-        &mut self,
-        start: usize,
-        observer: &mut (dyn Observer + Send),
-        stop: &AtomicBool,
-    ) -> Result<(), TransferError> {
+    ) -> Result<bool, TransferError> {
         let begun = Instant::now();
         let candidates = self.candidates()?;
         let Run {
@@ -343,22 +312,18 @@ impl Run {
             stop,
             save_seconds: record.config.upkeep.save_seconds,
         };
-        let (done, total) = adapt::adapt(
-            &task,
-            &candidates,
-            generation,
-            supernets,
-            optimizers,
-            start,
-            &mut |moment| keeper.keep(moment, |step| Position::Adapt { step }),
-        )?;
-        self.seconds.adapt += begun.elapsed().as_secs_f64();
-        if done == total {
-            self.state.position = Position::Evaluate {
-                errors: vec![None; candidates.len()],
-            };
-        }
-        Ok(())
+        let mut watch = |moment: Moment<'_>| keeper.keep(moment, phase);
+        let seconds = &mut self.seconds;
+        let (done, spent) = if phase == Phase::Pretrain {
+            let done = pretrain::pretrain(&task, supernets, optimizers, start, &mut watch)?;
+            (done, &mut seconds.pretrain)
+        } else {
+            let archive = (&candidates[..], generation);
+            let done = adapt::adapt(&task, archive, supernets, optimizers, start, &mut watch)?;
+            (done, &mut seconds.adapt)
+        };
+        *spent += begun.elapsed().as_secs_f64();
+        Ok(done)
     }
 
     fn evaluate(
@@ -538,12 +503,12 @@ struct Keeper<'a> {
 }
 
 impl Keeper<'_> {
-    fn keep(
-        &mut self,
-        moment: Moment<'_>,
-        position: impl Fn(usize) -> Position,
-    ) -> Result<bool, TransferError> {
-        self.state.position = position(moment.done);
+    fn keep(&mut self, moment: Moment<'_>, phase: Phase) -> Result<bool, TransferError> {
+        let step = moment.done;
+        self.state.position = match phase {
+            Phase::Pretrain => Position::Pretrain { step },
+            _ => Position::Adapt { step },
+        };
         self.observer.progress(&moment.progress);
         if let Some(event) = &moment.epoch {
             self.directory.append_event(event)?;

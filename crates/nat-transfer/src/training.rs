@@ -7,7 +7,7 @@ use nat_space::Space;
 use nat_supernet::SupernetFile;
 
 use crate::{
-    Event, Phase, Progress, RunConfig, TransferError,
+    Event, Phase, Progress, RunConfig, TransferError, preprocess,
     schedule::Schedule,
     sgd::Sgd,
     streams::{Purpose, key},
@@ -24,6 +24,30 @@ pub struct Task<'a> {
     pub config: &'a RunConfig,
     /// Mean and deviation of the input.
     pub normalisation: Normalisation,
+}
+
+impl<'a> Task<'a> {
+    /// A stretch of training on this task.
+    pub(crate) fn training(
+        &self,
+        phase: Phase,
+        generation: usize,
+        pass: Pass,
+        steps: Vec<PlannedStep>,
+    ) -> Training<'a> {
+        let config = self.config;
+        Training {
+            set: self.set,
+            transform: Transform::Train(preprocess::train(&config.augment, self.normalisation)),
+            pass,
+            steps,
+            phase,
+            generation,
+            iterations: config.search.iterations,
+            seed: config.seed,
+            threads: preprocess::threads(config.upkeep.loader_threads),
+        }
+    }
 }
 
 /// The size of a stretch: whole batches, so many a pass over the training images.
@@ -135,7 +159,7 @@ impl Training<'_> {
     }
 
     /// Runs the steps from `start` on. `gradients` gives a step's gradients and loss; `watch` is told of every step and
-    /// says whether to go on. Returns the number of steps done.
+    /// says whether to go on. Returns whether all steps are done.
     ///
     /// # Errors
     /// An unreadable image, a loss that is no number, or what `watch` fails with.
@@ -146,8 +170,9 @@ impl Training<'_> {
         start: usize,
         gradients: impl Fn(&SupernetFile, &Batch, usize) -> (Gradients, f32),
         watch: &mut dyn FnMut(Moment<'_>) -> Result<bool, TransferError>,
-    ) -> Result<usize, TransferError> {
+    ) -> Result<bool, TransferError> {
         let total = self.steps.len();
+        let mut done = start;
         let begun = Instant::now();
         let mut mean = Mean::default();
         let mut smooth: Option<f64> = None;
@@ -173,9 +198,9 @@ impl Training<'_> {
             );
             mean.add(f64::from(loss));
             smooth = Some(smooth.map_or(f64::from(loss), |old| 0.9 * old + 0.1 * f64::from(loss)));
-            let done = step + 1;
+            done = step + 1;
             let images = (done - start) * self.pass.batch;
-            let ends_epoch = done % self.pass.steps_per_epoch == 0 || done == total;
+            let ends_epoch = done.is_multiple_of(self.pass.steps_per_epoch) || done == total;
             let epoch = ends_epoch.then(|| {
                 let seconds = epoch_begun.elapsed().as_secs_f64();
                 epoch_begun = Instant::now();
@@ -205,10 +230,14 @@ impl Training<'_> {
                 supernets,
                 optimizers,
             })? {
-                return Ok(done);
+                break;
             }
         }
-        Ok(total)
+        if done < total {
+            return Ok(false);
+        }
+        self.check_weights(supernets)?;
+        Ok(true)
     }
 
     /// Checks that every weight is a number: a diverging last step would otherwise only show in the measurements.
