@@ -93,10 +93,12 @@ pub fn print_answer(run: &Path) -> Result<()> {
     let front = answer.front();
     print!("{}", front_table(&answer, &front, None));
     let name = run.display();
-    println!(
-        "\n* high-trade-off points: moving away from them costs most of one objective per gain in another"
-    );
-    println!("report   {}", run.join("report.html").display());
+    if front.len() > MARKED {
+        println!(
+            "\n* high-trade-off points: moving away from them costs most of one objective per gain in another"
+        );
+    }
+    println!("\nreport   {}", run.join("report.html").display());
     println!("next     nat front {name} --test");
     if let Some(middle) = front.get(front.len() / 2) {
         let limit = (middle.madds as f64 / 1e5).ceil() / 10.0;
