@@ -331,7 +331,7 @@ impl Preset {
                 resolutions: small_input(64, 96),
                 pretrain: Pretraining {
                     epochs: 60,
-                    max_steps: 2600,
+                    max_steps: 1600,
                     batch: 32,
                     learning_rate: 0.05,
                     largest_first: 0.6,
@@ -346,11 +346,11 @@ impl Preset {
                     ..paper.search
                 },
                 adapt: Adaptation {
-                    epochs: 3,
-                    max_steps: 60,
+                    epochs: 4,
+                    max_steps: 100,
                     batch: 64,
                     subnets: 2,
-                    learning_rate: 0.01,
+                    learning_rate: 0.02,
                     label_smoothing: 0.1,
                     distillation: 1.0,
                     ..paper.adapt

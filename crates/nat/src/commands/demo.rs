@@ -13,8 +13,8 @@ use crate::{
 
 /// What the demo changes of the quick preset, so that it ends within minutes on two cores.
 const SETTINGS: [&str; 3] = [
-    "pretrain.max_steps=2000",
-    "search.iterations=6",
+    "pretrain.max_steps=1000",
+    "search.iterations=8",
     "search.archive=64",
 ];
 
