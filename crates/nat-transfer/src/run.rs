@@ -100,6 +100,17 @@ impl Run {
     pub fn resume(directory: RunDirectory, set: Arc<ImageSet>) -> Result<Run, TransferError> {
         let record = directory.record()?;
         let lock = directory.lock()?;
+        let version = env!("CARGO_PKG_VERSION");
+        if record.version != version {
+            return Err(TransferError::Directory {
+                path: directory.root().into(),
+                reason: format!(
+                    "was started by nat {}, this is nat {version}: go on with the one that started it, \
+                     or the result would be neither's",
+                    record.version
+                ),
+            });
+        }
         if set.hash() != record.data.hash {
             return Err(TransferError::Directory {
                 path: record.data.path.clone().into(),
