@@ -34,8 +34,7 @@ pub struct Evaluator {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Use {
     Calibrate,
-    Search,
-    Test,
+    Split(Split),
 }
 
 /// All batches of one kind and resolution.
@@ -83,18 +82,13 @@ impl Evaluator {
         Ok(subnet)
     }
 
-    /// Top-1 error in percent of a subnet on the search split or the test split.
+    /// Top-1 error in percent of a subnet on a split.
     ///
     /// # Errors
     /// An image cannot be read.
     pub fn error(&self, subnet: &Subnet, split: Split) -> Result<f64, TransferError> {
-        let kind = if split == Split::Test {
-            Use::Test
-        } else {
-            Use::Search
-        };
         let (mut wrong, mut seen) = (0usize, 0usize);
-        for batch in self.batches(kind, subnet.network().resolution)? {
+        for batch in self.batches(Use::Split(split), subnet.network().resolution)? {
             let batch = batch?;
             let side = batch.resolution;
             let input = images(
@@ -136,7 +130,7 @@ impl Evaluator {
         open.sort_by_key(|&i| (genotypes[i].as_slice()[0], i));
         let done = AtomicUsize::new(genotypes.len() - open.len());
         let next = AtomicUsize::new(0);
-        let images_each = self.calibration_images() + self.search_images();
+        let images_each = self.calibration_images() + self.images(Split::Val);
         let seen = AtomicUsize::new(0);
         let results: Mutex<Vec<(usize, Result<f64, TransferError>)>> = Mutex::default();
         let work = || {
@@ -185,12 +179,12 @@ impl Evaluator {
         Ok(())
     }
 
-    fn search_images(&self) -> usize {
-        let all = self.set.len(Split::Val);
-        if self.config.evaluate.images == 0 {
-            all
-        } else {
-            all.min(self.config.evaluate.images)
+    /// Images of a split that are looked at: all, or for the search split what the configuration allows.
+    pub fn images(&self, split: Split) -> usize {
+        let all = self.set.len(split);
+        match self.config.evaluate.images {
+            limit if split == Split::Val && limit > 0 => all.min(limit),
+            _ => all,
         }
     }
 
@@ -206,7 +200,7 @@ impl Evaluator {
         let count: usize = requests.iter().map(|request| request.indices.len()).sum();
         let transform = match kind {
             Use::Calibrate => Transform::Train(self.train),
-            Use::Search | Use::Test => Transform::Eval(self.eval),
+            Use::Split(_) => Transform::Eval(self.eval),
         };
         if count * 3 * resolution * resolution * size_of::<f32>() > HELD_BYTES {
             let loader = Loader::new(
@@ -254,18 +248,17 @@ impl Evaluator {
                 let kept = order[..self.calibration_images()].to_vec();
                 (Split::Train, kept, self.config.evaluate.calibration_batch)
             }
-            Use::Search => {
-                let all = self.set.len(Split::Val);
-                let order = nat_data::shuffled(all, &key(seed, Purpose::Calibration, 1, 0));
-                let mut kept = order[..self.search_images()].to_vec();
+            Use::Split(split) => {
+                let all = self.set.len(split);
+                let mut kept: Vec<usize> = if split == Split::Val {
+                    let order = nat_data::shuffled(all, &key(seed, Purpose::Calibration, 1, 0));
+                    order[..self.images(split)].to_vec()
+                } else {
+                    (0..all).collect()
+                };
                 kept.sort_unstable();
-                (Split::Val, kept, self.config.evaluate.batch)
+                (split, kept, self.config.evaluate.batch)
             }
-            Use::Test => (
-                Split::Test,
-                (0..self.set.len(Split::Test)).collect(),
-                self.config.evaluate.batch,
-            ),
         };
         indices
             .chunks(size)

@@ -55,7 +55,7 @@ pub fn run(args: &args::Eval) -> Result<()> {
         let subnet = quarry.cut(&space::genotype(&quarry.space, text)?, None)?;
         (
             quarry.evaluator.error(&subnet, split)?,
-            quarry.set.len(split),
+            quarry.evaluator.images(split),
         )
     };
     if args.json {

@@ -3,7 +3,6 @@
 use std::{path::Path, sync::Arc};
 
 use anyhow::{Context, Result};
-use nat_data::ImageSet;
 use nat_export::{ModelInfo, PRODUCER};
 use nat_space::{Genotype, Space};
 use nat_supernet::{Subnet, SupernetFile};
@@ -27,8 +26,6 @@ pub struct Quarry {
     pub evaluator: Evaluator,
     /// Share of the shorter side that the centre crop keeps.
     pub crop_ratio: f64,
-    /// The images.
-    pub set: Arc<ImageSet>,
 }
 
 impl Quarry {
@@ -50,7 +47,6 @@ impl Quarry {
             supernets: answer.supernets()?,
             evaluator: answer.evaluator(Arc::clone(&set)),
             crop_ratio: record.config.evaluate.crop_ratio,
-            set,
         })
     }
 
@@ -76,7 +72,6 @@ impl Quarry {
             crop_ratio: config.evaluate.crop_ratio,
             space,
             supernets,
-            set,
         })
     }
 
