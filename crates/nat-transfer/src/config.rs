@@ -331,7 +331,7 @@ impl Preset {
                 resolutions: small_input(64, 96),
                 pretrain: Pretraining {
                     epochs: 60,
-                    max_steps: 1600,
+                    max_steps: 2600,
                     batch: 32,
                     learning_rate: 0.05,
                     largest_first: 0.6,

@@ -12,7 +12,11 @@ use crate::{
 };
 
 /// What the demo changes of the quick preset, so that it ends within minutes on two cores.
-const SETTINGS: [&str; 2] = ["search.iterations=8", "search.archive=64"];
+const SETTINGS: [&str; 3] = [
+    "pretrain.max_steps=1600",
+    "search.iterations=8",
+    "search.archive=64",
+];
 
 /// The shortest form: every part runs, nothing is learned.
 const SMOKE: [&str; 9] = [
