@@ -341,7 +341,7 @@ impl Preset {
                 search: Search {
                     initial: 60,
                     iterations: 10,
-                    archive: 96,
+                    archive: 160,
                     generations: 60,
                     ..paper.search
                 },
