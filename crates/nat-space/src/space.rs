@@ -199,7 +199,8 @@ pub struct Head {
     pub mix: Option<usize>,
     /// After the 1x1 convolution and after the feature mix.
     pub activation: Activation,
-    /// Probability in training of dropping a feature before the classifier.
+    /// Probability in training of dropping a feature before the classifier. It describes the network;
+    /// the supernet of this workspace trains without it.
     pub dropout: f64,
 }
 

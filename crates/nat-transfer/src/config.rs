@@ -184,9 +184,9 @@ pub struct Upkeep {
 /// A named set of defaults.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Preset {
-    /// Minutes on a laptop.
+    /// Minutes on two cores for the space `tiny`.
     Quick,
-    /// An hour or more.
+    /// Larger in every part.
     Standard,
     /// The sizes of the paper's reproduction.
     Paper,

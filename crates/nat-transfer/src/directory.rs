@@ -276,7 +276,7 @@ impl RunDirectory {
         }
     }
 
-    /// Lines of `archive.jsonl` up to an iteration.
+    /// Lines of `archive.jsonl`.
     ///
     /// # Errors
     /// The file cannot be read; a line that is no measurement is named by its number.
@@ -369,7 +369,7 @@ impl RunDirectory {
             .map_err(TransferError::io(&path))
     }
 
-    /// Drops what was logged of iterations after `generation`, which will be run again.
+    /// Drops the events that `keep` refuses: they belong to steps that will be run again.
     ///
     /// # Errors
     /// Reading or writing fails.

@@ -80,7 +80,7 @@ pub struct Search {
 
 #[derive(Group)]
 pub struct Settings {
-    /// Defaults to start from: quick (minutes), standard (hours), paper
+    /// Defaults to start from: quick (minutes on the space tiny), standard (larger), paper
     #[arg(long, default_value = "quick")]
     pub preset: String,
     /// TOML file laid over the preset
