@@ -4,6 +4,7 @@ use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use nat_kernels::depthwise::{BLOCK, Plane, forward, input_gradient, weight_gradient};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
+use std::ops::{Deref, DerefMut, Range};
 use std::time::Duration;
 
 /// Kernel, stride and side of the input.
@@ -19,13 +20,41 @@ const CASES: [(usize, usize, usize); 9] = [
     (3, 2, 112),
 ];
 
+/// Floats that begin on a cache line.
+struct Aligned {
+    floats: Vec<f32>,
+    range: Range<usize>,
+}
+
+impl Aligned {
+    fn random(rng: &mut ChaCha8Rng, pixels: usize) -> Self {
+        let floats: Vec<f32> = (0..(pixels + 1) * BLOCK)
+            .map(|_| rng.random_range(-1.0..1.0))
+            .collect();
+        let start = floats.as_ptr().align_offset(size_of::<[f32; BLOCK]>());
+        Self {
+            floats,
+            range: start..start + pixels * BLOCK,
+        }
+    }
+}
+
+impl Deref for Aligned {
+    type Target = [f32];
+    fn deref(&self) -> &[f32] {
+        &self.floats[self.range.clone()]
+    }
+}
+
+impl DerefMut for Aligned {
+    fn deref_mut(&mut self) -> &mut [f32] {
+        &mut self.floats[self.range.clone()]
+    }
+}
+
 fn depthwise(criterion: &mut Criterion) {
     let mut rng = ChaCha8Rng::seed_from_u64(1);
-    let mut random = |pixels: usize| -> Vec<f32> {
-        (0..pixels * BLOCK)
-            .map(|_| rng.random_range(-1.0..1.0))
-            .collect()
-    };
+    let mut random = |pixels| Aligned::random(&mut rng, pixels);
     for (kernel, stride, side) in CASES {
         let output = side.div_ceil(stride);
         let plane = Plane {
@@ -40,7 +69,9 @@ fn depthwise(criterion: &mut Criterion) {
             random(output * output),
             random(kernel * kernel),
         );
-        let (mut y, mut dx, mut dweight) = (dy.clone(), x.clone(), weight.clone());
+        let mut y = random(output * output);
+        let mut dx = random(side * side);
+        let mut dweight = random(kernel * kernel);
         let mut group = criterion.benchmark_group(format!(
             "depthwise {kernel}x{kernel} /{stride} {side}x{side}"
         ));

@@ -37,13 +37,21 @@ impl Axis {
     #[inline(always)]
     pub fn valid_outputs(&self, tap: usize) -> Range<usize> {
         let first = self.pad - tap as isize;
-        let reached = |position: isize| {
-            (position.max(0) as usize)
-                .div_ceil(self.stride)
-                .min(self.output)
+        let end = self.outputs_before(first + self.input as isize);
+        self.outputs_before(first).min(end)..end
+    }
+
+    /// Outputs whose tap 0 lies before `position`, which counts from the first input position of output 0.
+    #[inline(always)]
+    fn outputs_before(&self, position: isize) -> usize {
+        let position = position.max(0) as usize;
+        // A division takes as long as a dozen vector operations.
+        let outputs = match self.stride {
+            1 => position,
+            2 => position.div_ceil(2),
+            stride => position.div_ceil(stride),
         };
-        let end = reached(first + self.input as isize);
-        reached(first).min(end)..end
+        outputs.min(self.output)
     }
 
     /// Number of (output, tap) pairs inside the input.

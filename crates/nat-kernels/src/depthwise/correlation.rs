@@ -180,29 +180,31 @@ impl<
                 // Input columns under the tile, counted from its first tap.
                 let start = (-origin).max(0);
                 let end = columns.input as isize - origin;
-                let mut tile = Tile::<S, V, TAPS, STRIDE, STEP, T> {
-                    simd,
-                    sums: [[simd.splat_f32s(0.0); V]; T],
-                };
-                let mut x = x.wrapping_offset(origin * BLOCK as isize);
-                let mut weight = weight;
+                let x = x.wrapping_offset(origin * BLOCK as isize);
                 // SAFETY: the valid taps of all outputs may be read: rows `taps`, and columns `start..end`, which
                 // are all columns of an inner tile. The outputs may be written.
                 unsafe {
+                    let y = y.add(row * y_step.0 + column * y_step.1);
+                    // Sums of their own on either side: shared ones do not stay in registers.
                     if start == 0 && end >= Tile::<S, V, TAPS, STRIDE, STEP, T>::SPAN {
-                        for _ in taps.clone() {
-                            tile.add_inner_row(x, weight);
-                            x = x.wrapping_add(x_row_step);
-                            weight = weight.wrapping_offset(tap_step.0);
+                        let mut tile = Tile::<S, V, TAPS, STRIDE, STEP, T>::new(simd);
+                        for i in 0..taps.len() {
+                            let weight = weight.wrapping_offset(i as isize * tap_step.0);
+                            tile.add_inner_row(
+                                x.wrapping_add(i * x_row_step),
+                                weight,
+                                columns.taps,
+                            );
                         }
+                        tile.store(y, y_step.1);
                     } else {
-                        for _ in taps.clone() {
-                            tile.add_border_row(x, weight, start, end);
-                            x = x.wrapping_add(x_row_step);
-                            weight = weight.wrapping_offset(tap_step.0);
+                        let mut tile = Tile::<S, V, TAPS, STRIDE, STEP, T>::new(simd);
+                        for i in 0..taps.len() {
+                            let weight = weight.wrapping_offset(i as isize * tap_step.0);
+                            tile.add_border_row(x.wrapping_add(i * x_row_step), weight, start, end);
                         }
+                        tile.store(y, y_step.1);
                     }
-                    tile.store(y.add(row * y_step.0 + column * y_step.1), y_step.1);
                 }
             }
         }
@@ -234,10 +236,21 @@ impl<
     /// Input columns under the tile.
     const SPAN: isize = (STRIDE * (T - 1) + TAPS) as isize;
 
-    /// Adds one row of taps, all of them inside the input. A weight is loaded once for all outputs.
     #[inline(always)]
-    unsafe fn add_inner_row(&mut self, x: *const f32, weight: *const f32) {
-        for tap in 0..TAPS {
+    fn new(simd: S) -> Self {
+        Self {
+            simd,
+            sums: [[simd.splat_f32s(0.0); V]; T],
+        }
+    }
+
+    /// Adds one row of `taps == TAPS` taps, all of them inside the input. A weight is loaded once for all outputs.
+    ///
+    /// The number is a variable to keep the loop rolled: unrolled, the compiler would load each pixel once for all
+    /// taps and then move sums to memory for want of registers.
+    #[inline(always)]
+    unsafe fn add_inner_row(&mut self, x: *const f32, weight: *const f32, taps: usize) {
+        for tap in 0..taps {
             // SAFETY: tap `tap` and the column under it of each output may be read.
             unsafe {
                 let weight: [S::f32s; V] = load::<S, V>(weight.offset(tap as isize * STEP));

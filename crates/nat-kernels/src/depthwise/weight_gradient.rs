@@ -39,20 +39,22 @@ impl WeightGradient {
         let mut column = 0;
         while column < self.columns.output {
             let mut taps = self.columns.valid_taps(column);
-            let first = column;
-            while column < self.columns.output && self.columns.valid_taps(column) == taps {
-                column += 1;
-            }
+            let outputs = if taps.len() == self.columns.taps {
+                column..self.columns.valid_outputs(taps.end - 1).end
+            } else {
+                column..column + 1
+            };
+            column = outputs.end;
             while !taps.is_empty() {
                 let some = taps.start..taps.end.min(taps.start + MAX_TAPS);
                 taps.start = some.end;
                 // SAFETY: as for this function; the taps of the columns are valid.
                 unsafe {
                     match BLOCK / S::F32_LANES {
-                        1 => self.strip::<S, 1>(simd, first..column, some),
-                        2 => self.strip::<S, 2>(simd, first..column, some),
-                        4 => self.strip::<S, 4>(simd, first..column, some),
-                        _ => self.strip::<S, BLOCK>(simd, first..column, some),
+                        1 => self.strip::<S, 1>(simd, outputs.clone(), some),
+                        2 => self.strip::<S, 2>(simd, outputs.clone(), some),
+                        4 => self.strip::<S, 4>(simd, outputs.clone(), some),
+                        _ => self.strip::<S, BLOCK>(simd, outputs.clone(), some),
                     }
                 }
             }
