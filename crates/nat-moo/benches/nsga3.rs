@@ -39,7 +39,7 @@ impl Problem {
         };
         let weights = |slot: usize, gene: usize| {
             let stage = slot / SLOTS;
-            let input = WIDTHS[if slot % SLOTS == 0 { stage } else { stage + 1 }];
+            let input = WIDTHS[stage + usize::from(!slot.is_multiple_of(SLOTS))];
             input * EXPAND[gene] * (input + KERNEL[gene].powi(2) + WIDTHS[stage + 1])
         };
         Self {

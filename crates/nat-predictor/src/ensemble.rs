@@ -1,11 +1,14 @@
 //! NAT's accuracy predictor: an ensemble of RBF models on random subsets of the genes.
 
+use std::collections::HashMap;
+
 use rand::RngExt;
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 
-use crate::centres::Centres;
+use crate::aggregate::{Aggregate, deviation};
+use crate::evaluator::{Evaluator, LANES, Scratch};
 use crate::interpolant::{Interpolant, TrainingSet};
 use crate::parallel::ordered_map;
 use crate::rbf::check_nugget;
@@ -15,16 +18,6 @@ use crate::{FitError, Predictor, Scaling};
 /// Draws a member may take. One varying gene alone always has a solution and is drawn once in as
 /// many draws as genes vary, so even 46 genes that all say the same fail once in 1e9 members.
 const MAX_DRAWS: usize = 1000;
-
-/// How the members' answers become one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Aggregate {
-    /// The middle answer, as in AwesomeLemon/ENCAS; ranks better than the mean.
-    #[default]
-    Median,
-    /// The average answer, as in human-analysis/moea-nas-framework.
-    Mean,
-}
 
 /// Size and numbers of an [`RbfEnsemble`]; the default is that of NAT.
 #[derive(Debug, Clone, PartialEq)]
@@ -51,9 +44,9 @@ impl Default for EnsembleSettings {
 /// (section "Accuracy predictor" of NAT, TPAMI 2021; details from AwesomeLemon/ENCAS).
 #[derive(Debug, Clone)]
 pub struct RbfEnsemble {
-    scaling: Scaling,
-    centres: Centres,
-    members: Vec<Interpolant>,
+    distinct: Evaluator,
+    /// Per member, its place among the distinct ones.
+    members: Vec<usize>,
     aggregate: Aggregate,
 }
 
@@ -77,42 +70,11 @@ impl RbfEnsemble {
         threads: usize,
     ) -> Result<Self, FitError> {
         scaling.check(genotypes, labels)?;
-        check_nugget(settings.nugget)?;
-        if settings.members == 0 {
-            return Err(FitError::Setting {
-                name: "ensemble members",
-                value: 0.0,
-                expected: "at least 1",
-            });
-        }
-        let genes = varying_genes(genotypes);
-        if genes.is_empty() {
-            return Err(FitError::NothingVaries {
-                rows: genotypes.len(),
-            });
-        }
         let set = TrainingSet::new(genotypes, labels, scaling);
-        let members: Vec<Interpolant> = ordered_map(
-            settings.members,
-            threads,
-            || (),
-            |(), member| {
-                let mut rng = ChaCha8Rng::seed_from_u64(seed);
-                rng.set_stream(member as u64);
-                draw_member(&set, &genes, settings.nugget, &mut rng)
-            },
-        )
-        .into_iter()
-        .flatten()
-        .collect();
-        if members.is_empty() {
-            return Err(FitError::NoMember {
-                members: settings.members,
-            });
-        }
+        let fitted = fit_members(&set, settings, seed, threads)?;
+        let (distinct, members) = distinct(&fitted);
         Ok(Self {
-            scaling: scaling.clone(),
-            centres: set.centres().clone(),
+            distinct: Evaluator::new(scaling, set.points(), &distinct),
             members,
             aggregate: settings.aggregate,
         })
@@ -143,19 +105,21 @@ impl RbfEnsemble {
         threads: usize,
         f: impl Fn(&mut [f64]) -> T + Sync,
     ) -> Vec<T> {
-        let scratch = || (Vec::new(), Vec::with_capacity(self.members.len()));
-        ordered_map(genotypes.len(), threads, scratch, |scratch, i| {
-            let (table, answers) = scratch;
-            let point = self.scaling.point(&genotypes[i]);
-            self.centres.tabulate(&point, table);
-            answers.clear();
-            answers.extend(
-                (self.members.iter())
-                    .map(|member| member.value(&self.centres, &point, table))
-                    .filter(|answer| answer.is_finite()),
-            );
-            f(answers)
-        })
+        let blocks = genotypes.len().div_ceil(LANES);
+        let scratch = || (Scratch::default(), Vec::with_capacity(self.members()));
+        let results = ordered_map(blocks, threads, scratch, |(scratch, answers), block| {
+            let first = block * LANES;
+            let genotypes = &genotypes[first..genotypes.len().min(first + LANES)];
+            let values = self.distinct.evaluate(genotypes, scratch);
+            let lanes = (0..genotypes.len()).map(|lane| {
+                answers.clear();
+                let all = self.members.iter().map(|&place| values[place][lane]);
+                answers.extend(all.filter(|v| v.is_finite()));
+                f(answers)
+            });
+            lanes.collect::<Vec<T>>()
+        });
+        results.into_iter().flatten().collect()
     }
 }
 
@@ -165,25 +129,73 @@ impl Predictor for RbfEnsemble {
     }
 }
 
-impl Aggregate {
-    /// One answer of finite ones, whose order is lost; NaN of none.
-    fn of(self, answers: &mut [f64]) -> f64 {
-        match self {
-            Aggregate::Median => median(answers),
-            Aggregate::Mean => mean(answers),
-        }
+/// The members that have a solution, in order.
+fn fit_members(
+    set: &TrainingSet,
+    settings: &EnsembleSettings,
+    seed: u64,
+    threads: usize,
+) -> Result<Vec<Interpolant>, FitError> {
+    check_nugget(settings.nugget)?;
+    if settings.members == 0 {
+        return Err(FitError::Setting {
+            name: "ensemble members",
+            value: 0.0,
+            expected: "at least 1",
+        });
     }
+    let genes = varying_genes(set.genotypes());
+    if genes.is_empty() {
+        return Err(FitError::NothingVaries {
+            rows: set.genotypes().len(),
+        });
+    }
+    let members: Vec<Interpolant> =
+        ordered_map(settings.members, threads, Vec::new, |system, member| {
+            let mut rng = ChaCha8Rng::seed_from_u64(seed);
+            rng.set_stream(member as u64);
+            draw_member(set, &genes, settings.nugget, &mut rng, system)
+        })
+        .into_iter()
+        .flatten()
+        .collect();
+    if members.is_empty() {
+        return Err(FitError::NoMember {
+            members: settings.members,
+        });
+    }
+    Ok(members)
 }
 
-/// One member over a random subset of `genes`, or `None` if no draw has a solution.
+/// The members that differ, and the place of each member among them. Members over the same genes and
+/// rows have solved the same system. All that look at every gene do, and most of a small space.
+fn distinct(members: &[Interpolant]) -> (Vec<&Interpolant>, Vec<usize>) {
+    let mut places = HashMap::new();
+    let mut distinct = Vec::new();
+    let of_member = (members.iter())
+        .map(|member| {
+            *places
+                .entry((&member.variables, &member.rows))
+                .or_insert_with(|| {
+                    distinct.push(member);
+                    distinct.len() - 1
+                })
+        })
+        .collect();
+    (distinct, of_member)
+}
+
+/// One member over a random subset of `genes`, or `None` if no draw has a solution. `system` is
+/// scratch memory.
 fn draw_member(
     set: &TrainingSet,
     genes: &[usize],
     nugget: f64,
     rng: &mut ChaCha8Rng,
+    system: &mut Vec<f64>,
 ) -> Option<Interpolant> {
     let mut genes = genes.to_vec();
-    let mut order: Vec<usize> = (0..set.centres().rows()).collect();
+    let mut order: Vec<usize> = (0..set.points().len()).collect();
     (0..MAX_DRAWS).find_map(|_| {
         let k = rng.random_range(1..=genes.len() as u32) as usize;
         let (chosen, _) = genes.partial_shuffle(rng, k);
@@ -196,35 +208,8 @@ fn draw_member(
         if rows.len() <= k {
             return None;
         }
-        Interpolant::fit(set, &rows, variables, nugget)
+        Interpolant::fit(set, rows, variables, nugget, system)
     })
-}
-
-/// The middle value, or the mean of the two middle ones.
-fn median(values: &mut [f64]) -> f64 {
-    if values.is_empty() {
-        return f64::NAN;
-    }
-    let middle = values.len() / 2;
-    let odd = values.len() % 2 == 1;
-    let (below, &mut upper, _) = values.select_nth_unstable_by(middle, f64::total_cmp);
-    if odd {
-        return upper;
-    }
-    let lower = below.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-    0.5 * (lower + upper)
-}
-
-fn mean(values: &[f64]) -> f64 {
-    values.iter().sum::<f64>() / values.len() as f64
-}
-
-/// Standard deviation of the values as a whole population.
-fn deviation(values: &[f64]) -> f64 {
-    let mean = mean(values);
-    let variance =
-        values.iter().map(|v| (v - mean) * (v - mean)).sum::<f64>() / values.len() as f64;
-    variance.sqrt()
 }
 
 #[cfg(test)]
@@ -359,8 +344,8 @@ mod tests {
         for stream in 0..200 {
             let mut rng = ChaCha8Rng::seed_from_u64(9);
             rng.set_stream(stream);
-            let member = draw_member(&set, &genes, 1e-6, &mut rng).unwrap();
-            sizes[member.variables().len()] += 1;
+            let member = draw_member(&set, &genes, 1e-6, &mut rng, &mut Vec::new()).unwrap();
+            sizes[member.variables.len()] += 1;
         }
         assert_eq!(sizes[1..=3].iter().sum::<i32>(), 200);
         assert!(sizes[1..=3].iter().all(|&count| count > 20), "{sizes:?}");
@@ -373,11 +358,11 @@ mod tests {
             row[0] = 4;
             row[1] = 1;
         }
-        let labels = errors(&rows);
-        let model =
-            RbfEnsemble::fit(&rows, &labels, &paper_scaling(), &settings(100), 0, 1).unwrap();
-        assert_eq!(model.members(), 100);
-        assert!((model.members.iter()).all(|member| member.variables()[0] >= 2));
+        let (labels, scaling) = (errors(&rows), paper_scaling());
+        let set = TrainingSet::new(&rows, &labels, &scaling);
+        let members = fit_members(&set, &settings(100), 0, 1).unwrap();
+        assert_eq!(members.len(), 100);
+        assert!((members.iter()).all(|member| member.variables[0] >= 2));
     }
 
     #[test]
@@ -386,12 +371,13 @@ mod tests {
         for row in &mut rows {
             row[3] = row[2];
         }
-        let labels = errors(&rows);
-        let model =
-            RbfEnsemble::fit(&rows, &labels, &paper_scaling(), &settings(100), 0, 1).unwrap();
-        assert_eq!(model.members(), 100);
-        let holds = |member: &Interpolant, gene| member.variables().contains(&gene);
-        assert!((model.members.iter()).all(|member| !(holds(member, 2) && holds(member, 3))));
+        let (labels, scaling) = (errors(&rows), paper_scaling());
+        let set = TrainingSet::new(&rows, &labels, &scaling);
+        let members = fit_members(&set, &settings(100), 0, 1).unwrap();
+        assert_eq!(members.len(), 100);
+        let holds = |member: &Interpolant, gene| member.variables.contains(&gene);
+        assert!((members.iter()).all(|member| !(holds(member, 2) && holds(member, 3))));
+        let model = RbfEnsemble::fit(&rows, &labels, &scaling, &settings(100), 0, 1).unwrap();
         let spread = model.predict_with_deviation(&rows, 1);
         assert!(
             spread
@@ -424,22 +410,47 @@ mod tests {
 
     #[test]
     fn the_prediction_is_the_aggregate_of_the_members() {
-        assert_eq!(median(&mut [3.0, 1.0, 2.0]), 2.0);
-        assert_eq!(median(&mut [4.0, 1.0, 3.0, 2.0]), 2.5);
-        assert!(median(&mut []).is_nan());
-        assert_eq!(deviation(&[2.0, 4.0]), 1.0);
-
         let rows = genotypes(40, 7);
-        let mut model =
-            RbfEnsemble::fit(&rows, &errors(&rows), &paper_scaling(), &settings(9), 0, 1).unwrap();
-        let expected = model.predict_with_deviation(&rows, 1);
+        let (labels, scaling) = (errors(&rows), paper_scaling());
+        let set = TrainingSet::new(&rows, &labels, &scaling);
+        let mut members = fit_members(&set, &settings(9), 0, 1).unwrap();
+        let model = |members: &[Interpolant]| RbfEnsemble {
+            distinct: Evaluator::new(&scaling, set.points(), &members.iter().collect::<Vec<_>>()),
+            members: (0..members.len()).collect(),
+            aggregate: Aggregate::Median,
+        };
+        let expected = model(&members).predict_with_deviation(&rows, 1);
         // Members that answer with NaN leave the others' median and deviation as they were.
-        let mut failed = model.members[0].clone();
-        failed.fail();
-        model.members.push(failed);
+        let mut failed = members[0].clone();
+        failed.intercept = f64::NAN;
+        members.push(failed);
+        let model = model(&members);
         assert_eq!(model.predict_with_deviation(&rows, 1), expected);
         let values: Vec<f64> = expected.iter().map(|(value, _)| *value).collect();
         assert_eq!(model.predict(&rows, 1), values);
+    }
+
+    #[test]
+    fn repeated_members_are_evaluated_once_and_count_each_time() {
+        // Three genes have seven subsets, and no two rows are alike over any of them.
+        let rows: Vec<Vec<u16>> = (0..12).map(|i| vec![i, i * 5 % 12, i * 7 % 12]).collect();
+        let labels: Vec<f64> = (0..12).map(|i| f64::from(i * i % 7)).collect();
+        let scaling = Scaling::new(vec![0; 3], vec![12; 3]);
+        let model = RbfEnsemble::fit(&rows, &labels, &scaling, &settings(60), 0, 1).unwrap();
+        assert_eq!(model.members(), 60);
+        assert_eq!(model.distinct.interpolants(), 7);
+        let set = TrainingSet::new(&rows, &labels, &scaling);
+        let members = fit_members(&set, &settings(60), 0, 1).unwrap();
+        let each = RbfEnsemble {
+            distinct: Evaluator::new(&scaling, set.points(), &members.iter().collect::<Vec<_>>()),
+            members: (0..60).collect(),
+            aggregate: Aggregate::Median,
+        };
+        let fresh = [vec![3, 3, 3], vec![11, 0, 6]];
+        assert_eq!(
+            model.predict_with_deviation(&fresh, 1),
+            each.predict_with_deviation(&fresh, 1)
+        );
     }
 
     #[test]

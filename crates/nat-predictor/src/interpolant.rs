@@ -1,11 +1,9 @@
 //! One cubic RBF interpolant with a linear tail over a subset of the genes.
 
-use std::collections::BTreeSet;
-
-use nalgebra::{DMatrix, DVector};
+use pulp::{Arch, Simd, WithSimd};
 
 use crate::Scaling;
-use crate::centres::{Centres, LANES, Lanes};
+use crate::elimination;
 
 /// A pivot below this share of the largest one means that the system has no unique solution. An
 /// exactly dependent tail leaves pivots of about 1e-16, a well-posed system of genes that are a
@@ -17,51 +15,38 @@ pub struct TrainingSet<'a> {
     genotypes: &'a [Vec<u16>],
     labels: &'a [f64],
     points: Vec<Vec<f64>>,
-    centres: Centres,
-    /// Per row, the table of its distances to all rows.
-    tables: Vec<Vec<Lanes>>,
 }
 
 impl<'a> TrainingSet<'a> {
-    /// Scales the genotypes, which have passed [`Scaling::check`], and tabulates their distances.
+    /// Scales the genotypes, which have passed [`Scaling::check`].
     pub fn new(genotypes: &'a [Vec<u16>], labels: &'a [f64], scaling: &Scaling) -> Self {
-        let points: Vec<Vec<f64>> = genotypes.iter().map(|row| scaling.point(row)).collect();
-        let centres = Centres::new(scaling.genes(), &points);
-        let tables = (points.iter())
-            .map(|point| {
-                let mut table = Vec::new();
-                centres.tabulate(point, &mut table);
-                table
-            })
-            .collect();
         Self {
             genotypes,
             labels,
-            points,
-            centres,
-            tables,
+            points: genotypes.iter().map(|row| scaling.point(row)).collect(),
         }
     }
 
-    /// The rows as centres of radial functions.
-    pub fn centres(&self) -> &Centres {
-        &self.centres
+    /// The rows as they came.
+    pub fn genotypes(&self) -> &'a [Vec<u16>] {
+        self.genotypes
+    }
+
+    /// The rows in the unit box.
+    pub fn points(&self) -> &[Vec<f64>] {
+        &self.points
     }
 
     /// Of the rows met in `order`, the first of each kind over the genes `variables`, ascending.
     pub fn distinct_rows(&self, order: &[usize], variables: &[usize]) -> Vec<usize> {
-        let mut seen = BTreeSet::new();
-        let mut rows: Vec<usize> = (order.iter().copied())
-            .filter(|&row| {
-                let genes = &self.genotypes[row];
-                seen.insert(
-                    variables
-                        .iter()
-                        .map(|&gene| genes[gene])
-                        .collect::<Vec<_>>(),
-                )
-            })
-            .collect();
+        let kind = |row: usize| {
+            let genes = &self.genotypes[row];
+            variables.iter().map(move |&gene| genes[gene])
+        };
+        let mut rows = order.to_vec();
+        // The sort is stable, so that of a kind the first one met comes first.
+        rows.sort_by(|&a, &b| kind(a).cmp(kind(b)));
+        rows.dedup_by(|later, first| kind(*later).eq(kind(*first)));
         rows.sort_unstable();
         rows
     }
@@ -70,14 +55,16 @@ impl<'a> TrainingSet<'a> {
 /// `s(x) = intercept + slope . x + sum_j weight_j |x - x_j|^3` over the chosen genes.
 #[derive(Debug, Clone)]
 pub struct Interpolant {
-    variables: Vec<usize>,
-    /// What the distance over the variables is made of, see [`Centres::terms`].
-    terms: Vec<usize>,
-    intercept: f64,
+    /// The genes looked at, ascending.
+    pub variables: Vec<usize>,
+    /// The training rows that are centres.
+    pub rows: Vec<usize>,
+    /// Value of the linear tail at the origin of the unit box.
+    pub intercept: f64,
     /// Per variable.
-    slope: Vec<f64>,
-    /// Per group of centres; zero for rows that take no part.
-    weights: Vec<Lanes>,
+    pub slope: Vec<f64>,
+    /// Per centre.
+    pub weights: Vec<f64>,
 }
 
 impl Interpolant {
@@ -93,80 +80,84 @@ impl Interpolant {
     /// ```
     ///
     /// by LU with partial pivoting (dme65/pySOT `RBFInterpolant`, which orders the blocks the other
-    /// way round).
+    /// way round). `system` is scratch memory.
     pub fn fit(
         set: &TrainingSet,
-        rows: &[usize],
+        rows: Vec<usize>,
         variables: Vec<usize>,
         nugget: f64,
+        system: &mut Vec<f64>,
     ) -> Option<Self> {
         let (n, k) = (rows.len(), variables.len());
-        let mut system = DMatrix::zeros(n + k + 1, n + k + 1);
-        let terms = set.centres.terms(&variables);
-        let mut cubes = Vec::with_capacity(set.points.len() + LANES);
-        for (i, &row) in rows.iter().enumerate() {
-            cubes.clear();
-            cubes.extend(set.centres.cubes(&set.tables[row], &terms).flatten());
-            for (j, &other) in rows.iter().enumerate() {
-                system[(j, i)] = cubes[other];
+        let size = n + k + 1;
+        let stride = elimination::stride(size);
+        let mut coordinates = Vec::with_capacity(k * n);
+        for &gene in &variables {
+            coordinates.extend(rows.iter().map(|&row| set.points[row][gene]));
+        }
+        system.clear();
+        system.resize(size * stride, 0.0);
+        Arch::new().dispatch(UpperCubes {
+            matrix: system,
+            stride,
+            coordinates: &coordinates,
+            n,
+        });
+        for i in 0..n {
+            for j in 0..i {
+                system[i * stride + j] = system[j * stride + i];
             }
-            system[(i, i)] += nugget;
-            system[(n, i)] = 1.0;
-            system[(i, n)] = 1.0;
-            for (j, &gene) in variables.iter().enumerate() {
-                let x = set.points[row][gene];
-                system[(n + 1 + j, i)] = x;
-                system[(i, n + 1 + j)] = x;
+            system[i * stride + i] += nugget;
+            system[i * stride + n] = 1.0;
+            system[n * stride + i] = 1.0;
+            system[i * stride + size] = set.labels[rows[i]];
+        }
+        for (j, coordinates) in coordinates.chunks_exact(n).enumerate() {
+            for (i, &x) in coordinates.iter().enumerate() {
+                system[i * stride + n + 1 + j] = x;
+                system[(n + 1 + j) * stride + i] = x;
             }
         }
-        let mut solution = DVector::zeros(n + k + 1);
-        for (i, &row) in rows.iter().enumerate() {
-            solution[i] = set.labels[row];
-        }
-        let lu = system.lu();
-        let pivots = lu.lu_internal().diagonal().abs();
-        // Written so that a NaN among the pivots counts as singular.
-        let regular = pivots.min() > SINGULAR_PIVOT * pivots.max();
-        if !regular || !lu.solve_mut(&mut solution) || solution.iter().any(|v| !v.is_finite()) {
-            return None;
-        }
-        let mut weights = vec![0.0; set.points.len()];
-        for (i, &row) in rows.iter().enumerate() {
-            weights[row] = solution[i];
-        }
+        let mut weights = elimination::solve(system, size, SINGULAR_PIVOT)?;
+        let slope = weights.split_off(n + 1);
+        let intercept = weights.pop()?;
         Some(Self {
-            intercept: solution[n],
-            slope: solution.as_slice()[n + 1..].to_vec(),
-            weights: set.centres.group(&weights),
             variables,
-            terms,
+            rows,
+            intercept,
+            slope,
+            weights,
         })
     }
+}
 
-    /// The value at a point, given the table of its distances to the centres.
-    pub fn value(&self, centres: &Centres, point: &[f64], table: &[Lanes]) -> f64 {
-        let mut sums = [0.0; LANES];
-        let cubes = centres.cubes(table, &self.terms);
-        for (cubes, weights) in cubes.zip(&self.weights) {
-            for lane in 0..LANES {
-                sums[lane] += cubes[lane] * weights[lane];
+/// Writes `r^3` of the distance `r` between points `i <= j` to element `(i, j)`.
+struct UpperCubes<'a> {
+    /// Zeros; a row has `stride` elements.
+    matrix: &'a mut [f64],
+    stride: usize,
+    /// Of all `n` points, variable by variable.
+    coordinates: &'a [f64],
+    n: usize,
+}
+
+impl WithSimd for UpperCubes<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) {
+        let rows = self.matrix.chunks_exact_mut(self.stride);
+        for (i, row) in rows.take(self.n).enumerate() {
+            let row = &mut row[i..self.n];
+            for xs in self.coordinates.chunks_exact(self.n) {
+                let x = xs[i];
+                for (square, other) in row.iter_mut().zip(&xs[i..]) {
+                    *square += (other - x) * (other - x);
+                }
+            }
+            for square in row {
+                *square *= square.sqrt();
             }
         }
-        let tail: f64 = (self.variables.iter().zip(&self.slope))
-            .map(|(&gene, slope)| slope * point[gene])
-            .sum();
-        self.intercept + tail + sums.iter().sum::<f64>()
-    }
-
-    /// The genes looked at, ascending.
-    #[cfg(test)]
-    pub fn variables(&self) -> &[usize] {
-        &self.variables
-    }
-
-    /// Makes every value NaN.
-    #[cfg(test)]
-    pub fn fail(&mut self) {
-        self.intercept = f64::NAN;
     }
 }

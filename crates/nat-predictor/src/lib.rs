@@ -12,9 +12,11 @@
 //!
 //! [`metrics`] has RMSE, Pearson's r, Spearman's rho and Kendall's tau.
 
-mod centres;
+mod aggregate;
+mod elimination;
 mod ensemble;
 mod error;
+mod evaluator;
 mod interpolant;
 pub mod metrics;
 mod parallel;
@@ -22,7 +24,8 @@ mod rbf;
 mod ridge;
 mod scaling;
 
-pub use ensemble::{Aggregate, EnsembleSettings, RbfEnsemble};
+pub use aggregate::Aggregate;
+pub use ensemble::{EnsembleSettings, RbfEnsemble};
 pub use error::FitError;
 pub use rbf::Rbf;
 pub use ridge::Ridge;

@@ -1,6 +1,6 @@
 //! One cubic RBF model over all genes.
 
-use crate::centres::Centres;
+use crate::evaluator::{Evaluator, LANES, Scratch};
 use crate::interpolant::{Interpolant, TrainingSet};
 use crate::parallel::ordered_map;
 use crate::scaling::varying_genes;
@@ -10,9 +10,7 @@ use crate::{FitError, Predictor, Scaling};
 /// surrogate of MSuNAS (mikelzc1990/nsganetv2 `acc_predictor/rbf.py`) on scaled genes.
 #[derive(Debug, Clone)]
 pub struct Rbf {
-    scaling: Scaling,
-    centres: Centres,
-    interpolant: Interpolant,
+    interpolant: Evaluator,
 }
 
 impl Rbf {
@@ -43,26 +41,26 @@ impl Rbf {
                 variables: variables_count,
             });
         }
-        let interpolant = Interpolant::fit(&set, &rows, variables, nugget).ok_or({
+        let interpolant = Interpolant::fit(&set, rows, variables, nugget, &mut Vec::new()).ok_or(
             FitError::Singular {
                 variables: variables_count,
-            }
-        })?;
+            },
+        )?;
         Ok(Self {
-            scaling: scaling.clone(),
-            centres: set.centres().clone(),
-            interpolant,
+            interpolant: Evaluator::new(scaling, set.points(), &[&interpolant]),
         })
     }
 }
 
 impl Predictor for Rbf {
     fn predict(&self, genotypes: &[Vec<u16>], threads: usize) -> Vec<f64> {
-        ordered_map(genotypes.len(), threads, Vec::new, |table, i| {
-            let point = self.scaling.point(&genotypes[i]);
-            self.centres.tabulate(&point, table);
-            self.interpolant.value(&self.centres, &point, table)
-        })
+        let blocks = genotypes.len().div_ceil(LANES);
+        let values = ordered_map(blocks, threads, Scratch::default, |scratch, block| {
+            let first = block * LANES;
+            let genotypes = &genotypes[first..genotypes.len().min(first + LANES)];
+            self.interpolant.evaluate(genotypes, scratch)[0]
+        });
+        values.into_iter().flatten().take(genotypes.len()).collect()
     }
 }
 

@@ -52,6 +52,14 @@ impl Scaling {
     /// # Panics
     /// If the genotype has another number of genes.
     pub fn point(&self, genotype: &[u16]) -> Vec<f64> {
+        self.check_length(genotype);
+        (genotype.iter().enumerate())
+            .map(|(gene, &x)| self.unit(gene, x))
+            .collect()
+    }
+
+    /// Panics if the genotype has another number of genes.
+    pub(crate) fn check_length(&self, genotype: &[u16]) {
         assert_eq!(
             genotype.len(),
             self.genes(),
@@ -59,9 +67,6 @@ impl Scaling {
             genotype.len(),
             self.genes()
         );
-        (genotype.iter().enumerate())
-            .map(|(gene, &x)| self.unit(gene, x))
-            .collect()
     }
 
     /// Checks that the rows are genotypes of this space with one finite label each.
