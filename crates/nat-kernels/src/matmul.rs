@@ -1,0 +1,160 @@
+//! Matrix products of strided factors, by the `gemm` crate on the calling thread.
+//!
+//! Feature maps of NHWC order are row-major matrices of pixels by channels, and the sliced weights of an elastic layer are a
+//! matrix with longer rows than it uses: all three products of a 1x1 convolution read and write in place.
+
+use crate::workspace::Shared;
+
+/// A matrix in a slice: element `(i, j)` at `i * row + j * column`.
+#[derive(Clone, Copy, Debug)]
+pub struct Matrix<'a> {
+    /// The values.
+    pub data: &'a [f32],
+    /// Distance of two rows.
+    pub row: usize,
+    /// Distance of two columns.
+    pub column: usize,
+}
+
+impl<'a> Matrix<'a> {
+    /// Rows of `row` values one after the other.
+    pub fn rows(data: &'a [f32], row: usize) -> Self {
+        Self {
+            data,
+            row,
+            column: 1,
+        }
+    }
+
+    /// The transposed matrix, in the same memory.
+    pub fn transposed(self) -> Self {
+        Self {
+            row: self.column,
+            column: self.row,
+            ..self
+        }
+    }
+
+    /// The matrix without its first `count` columns.
+    pub fn skip_columns(self, count: usize) -> Self {
+        Self {
+            data: &self.data[count * self.column..],
+            ..self
+        }
+    }
+
+    /// Whether `rows` x `columns` elements lie inside the slice.
+    fn holds(&self, rows: usize, columns: usize) -> bool {
+        let last = |count: usize, step: usize| count.saturating_sub(1) * step;
+        rows * columns == 0 || last(rows, self.row) + last(columns, self.column) < self.data.len()
+    }
+}
+
+/// Sizes of a product: `rows` x `depth` times `depth` x `columns`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Size {
+    /// Rows of the left factor.
+    pub rows: usize,
+    /// Columns of the left factor.
+    pub depth: usize,
+    /// Columns of the right factor.
+    pub columns: usize,
+}
+
+/// `c = a b`, or `c += a b` with `add`; rows of `c` begin `c_row` values apart.
+///
+/// # Panics
+/// If a slice is too short or rows of `c` overlap.
+pub fn product(size: Size, a: Matrix, b: Matrix, c: &mut [f32], c_row: usize, add: bool) {
+    // SAFETY: `c` is borrowed exclusively.
+    unsafe { product_into(size, a, b, (Shared::new(c), 0), c_row, add) }
+}
+
+/// [`product`] into the part of a shared slice that begins at an offset.
+///
+/// # Safety
+/// No other thread may use the written places at the same time.
+pub(crate) unsafe fn product_into(
+    size: Size,
+    a: Matrix,
+    b: Matrix,
+    (c, offset): (Shared, usize),
+    c_row: usize,
+    add: bool,
+) {
+    let Size {
+        rows,
+        depth,
+        columns,
+    } = size;
+    if rows * columns == 0 {
+        return;
+    }
+    assert!(
+        a.holds(rows, depth) && b.holds(depth, columns),
+        "factor too short"
+    );
+    assert!(c_row >= columns, "rows of the result overlap");
+    c.check(offset + (rows - 1) * c_row + columns);
+    // SAFETY: all elements lie inside the slices, as checked above; exclusive by the promise of the caller.
+    unsafe {
+        gemm::gemm(
+            rows,
+            columns,
+            depth,
+            c.pointer(offset),
+            1,
+            c_row as isize,
+            add,
+            a.data.as_ptr(),
+            a.column as isize,
+            a.row as isize,
+            b.data.as_ptr(),
+            b.column as isize,
+            b.row as isize,
+            1.0,
+            1.0,
+            false,
+            false,
+            false,
+            gemm::Parallelism::None,
+        );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{assert_close, random};
+
+    #[test]
+    fn slices_of_wider_matrices_multiply_in_every_orientation() {
+        for (rows, depth, columns) in [(1, 1, 1), (7, 3, 5), (13, 24, 17), (6, 9, 40)] {
+            let size = Size {
+                rows,
+                depth,
+                columns,
+            };
+            let (a, b) = (random(50 * 50, 1), random(50 * 50, 2));
+            for a in [Matrix::rows(&a, 50), Matrix::rows(&a, 50).transposed()] {
+                for b in [Matrix::rows(&b, 50), Matrix::rows(&b, 50).transposed()] {
+                    let b = b.skip_columns(2);
+                    let c_row = columns + 3;
+                    let before = random(rows * c_row, 3);
+                    let mut c = before.clone();
+                    product(size, a, b, &mut c, c_row, true);
+                    let expected: Vec<f32> = (0..rows * c_row)
+                        .map(|place| {
+                            let (i, j) = (place / c_row, place % c_row);
+                            let terms = (0..depth).map(|k| {
+                                a.data[i * a.row + k * a.column] * b.data[k * b.row + j * b.column]
+                            });
+                            before[place] + if j < columns { terms.sum() } else { 0.0 }
+                        })
+                        .collect();
+                    assert_close(&c, &expected, 1e-5, "product");
+                }
+            }
+        }
+    }
+}
