@@ -2,6 +2,8 @@
 
 use std::cmp::Ordering;
 
+use pulp::{Arch, Simd, WithSimd};
+
 /// Whether `a` dominates `b`: nowhere larger and somewhere smaller.
 pub fn dominates(a: &[f64], b: &[f64]) -> bool {
     debug_assert_eq!(a.len(), b.len(), "objective vectors of different lengths");
@@ -24,64 +26,161 @@ pub fn dominates(a: &[f64], b: &[f64]) -> bool {
 /// by a member of some front is dominated by a member of every earlier front as well.
 ///
 /// # Panics
-/// If an objective is NaN, or rows have none.
+/// If an objective is NaN, or rows differ in length.
 pub fn non_dominated_sort<R: AsRef<[f64]>>(f: &[R]) -> Vec<Vec<usize>> {
-    let (order, sorted) = lexicographically(f);
-    let mut fronts: Vec<Front> = Vec::new();
-    for (row, &i) in order.iter().zip(&sorted) {
-        let home = fronts.partition_point(|front| front.dominates(i));
-        if home == fronts.len() {
-            fronts.push(Front::default());
-        }
-        fronts[home].push(*row, i);
-    }
+    let fronts = Arch::new().dispatch(Sort {
+        rows: lexicographically(f),
+        fronts: usize::MAX,
+    });
     fronts.into_iter().map(Front::ascending).collect()
 }
 
 /// Row numbers, ascending, of the rows of `f` that no row dominates.
 ///
 /// # Panics
-/// If an objective is NaN, or rows have none.
+/// If an objective is NaN, or rows differ in length.
 pub fn non_dominated<R: AsRef<[f64]>>(f: &[R]) -> Vec<usize> {
-    let (order, sorted) = lexicographically(f);
-    let mut front = Front::default();
-    for (row, &i) in order.iter().zip(&sorted) {
-        if !front.dominates(i) {
-            front.push(*row, i);
+    let fronts = Arch::new().dispatch(Sort {
+        rows: lexicographically(f),
+        fronts: 1,
+    });
+    fronts
+        .into_iter()
+        .next()
+        .map_or_else(Vec::new, Front::ascending)
+}
+
+/// A row of objectives among others in lexicographic order.
+struct Row<'a> {
+    number: usize,
+    objectives: &'a [f64],
+    /// Whether it is equal to the row before.
+    repeats: bool,
+}
+
+/// All rows in lexicographic order.
+fn lexicographically<R: AsRef<[f64]>>(f: &[R]) -> Vec<Row<'_>> {
+    // Most comparisons are decided by the first objective, which is therefore at hand.
+    let mut order: Vec<(f64, usize)> = (f.iter().enumerate())
+        .map(|(i, row)| {
+            let row = row.as_ref();
+            assert_eq!(row.len(), f[0].as_ref().len(), "objectives of row {i}");
+            assert!(
+                !row.iter().any(|x| x.is_nan()),
+                "an objective of row {i} is NaN"
+            );
+            (row.first().copied().unwrap_or(0.0), i)
+        })
+        .collect();
+    order.sort_unstable_by(|a, b| {
+        let first = a.0.partial_cmp(&b.0).expect("checked above");
+        first.then_with(|| lexicographic(f[a.1].as_ref(), f[b.1].as_ref()))
+    });
+    let mut before = None;
+    (order.into_iter())
+        .map(|(_, number)| {
+            let objectives = f[number].as_ref();
+            Row {
+                number,
+                objectives,
+                repeats: before.replace(objectives) == Some(objectives),
+            }
+        })
+        .collect()
+}
+
+/// Assigns rows in lexicographic order to the first `fronts` fronts; what is behind them is left out.
+struct Sort<'a> {
+    rows: Vec<Row<'a>>,
+    fronts: usize,
+}
+
+impl WithSimd for Sort<'_> {
+    type Output = Vec<Front>;
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) -> Vec<Front> {
+        let mut fronts: Vec<Front> = Vec::new();
+        let mut home = 0;
+        for row in &self.rows {
+            if !row.repeats {
+                home = 0;
+                let mut end = fronts.len();
+                while home < end {
+                    let middle = home.midpoint(end);
+                    if fronts[middle].dominates(row.objectives) {
+                        home = middle + 1;
+                    } else {
+                        end = middle;
+                    }
+                }
+            }
+            if home == self.fronts {
+                continue;
+            }
+            if home == fronts.len() {
+                fronts.push(Front::default());
+            }
+            fronts[home].push(row);
         }
+        fronts
     }
-    front.ascending()
 }
 
-/// Row numbers in lexicographic order of the rows, and the rows in that order.
-fn lexicographically<R: AsRef<[f64]>>(f: &[R]) -> (Vec<usize>, Vec<&[f64]>) {
-    let mut order: Vec<usize> = (0..f.len()).collect();
-    order.sort_by(|&a, &b| lexicographic(f[a].as_ref(), f[b].as_ref()));
-    let sorted = order.iter().map(|&i| f[i].as_ref()).collect();
-    (order, sorted)
-}
+/// Rows compared at once.
+const LANES: usize = 8;
 
-/// A front under construction, with the objectives of its members side by side: the scan over them
-/// is what sorting spends its time on.
+/// A front under construction. It is given rows in lexicographic order.
 #[derive(Default)]
 struct Front {
     members: Vec<usize>,
-    objectives: Vec<f64>,
+    /// The different rows without their first objective, which is never larger than that of a later
+    /// row: for each group of [`LANES`] rows, objective by objective. Infinity fills the last group.
+    columns: Vec<[f64; LANES]>,
+    rows: usize,
 }
 
 impl Front {
-    fn push(&mut self, member: usize, row: &[f64]) {
-        self.members.push(member);
-        self.objectives.extend_from_slice(row);
+    fn push(&mut self, row: &Row) {
+        self.members.push(row.number);
+        if row.repeats {
+            return;
+        }
+        let others = row.objectives.get(1..).unwrap_or_default();
+        let lane = self.rows % LANES;
+        if lane == 0 {
+            let columns = self.columns.len() + others.len();
+            self.columns.resize(columns, [f64::INFINITY; LANES]);
+        }
+        let group = self.columns.len() - others.len();
+        for (column, &x) in self.columns[group..].iter_mut().zip(others) {
+            column[lane] = x;
+        }
+        self.rows += 1;
     }
 
-    /// Whether a member dominates `row`. The latest come first: nearest in the order, they are the
-    /// most likely to.
+    /// Whether a member dominates `row`, which is later in lexicographic order than all of them and
+    /// equal to none: one that is nowhere larger is somewhere smaller. The latest come first: nearest
+    /// in the order, they are the most likely to.
+    #[inline(always)]
     fn dominates(&self, row: &[f64]) -> bool {
-        self.objectives
-            .chunks_exact(row.len())
-            .rev()
-            .any(|member| dominates(member, row))
+        let others = row.get(1..).unwrap_or_default();
+        if others.is_empty() {
+            return self.rows > 0;
+        }
+        for group in self.columns.chunks_exact(others.len()).rev() {
+            // Masks of the width of what is compared stay in vector registers.
+            let mut nowhere_larger = [u64::MAX; LANES];
+            for (column, x) in group.iter().zip(others) {
+                for (mask, member) in nowhere_larger.iter_mut().zip(column) {
+                    *mask &= if member <= x { u64::MAX } else { 0 };
+                }
+            }
+            if nowhere_larger.into_iter().fold(0, |any, mask| any | mask) != 0 {
+                return true;
+            }
+        }
+        false
     }
 
     fn ascending(mut self) -> Vec<usize> {

@@ -54,6 +54,7 @@ mod indicators;
 mod individual;
 mod normalize;
 mod operators;
+mod registry;
 mod riesz;
 mod search;
 mod settings;

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::individual::check_individuals;
 use crate::operators::mutate;
+use crate::registry::Registry;
 use crate::survival::representatives;
 use crate::tournament::Fitness;
 use crate::{
@@ -91,19 +92,24 @@ impl Search {
     ) -> Vec<Vec<Gene>> {
         let wanted = self.settings.offspring;
         let fitness = Fitness::of(&self.population, &self.settings.algorithm);
-        let mut seen: HashSet<Vec<Gene>> = self
-            .population
-            .iter()
-            .map(|individual| individual.genes.clone())
-            .collect();
-        let mut children = Vec::with_capacity(wanted);
+        let parents = self.population.len();
+        let mut seen = Registry::with_capacity(parents + wanted);
+        for (i, individual) in self.population.iter().enumerate() {
+            seen.insert(&individual.genes, i, |i| &self.population[i].genes);
+        }
+        let mut children: Vec<Vec<Gene>> = Vec::with_capacity(wanted);
         for _ in 0..MATING_ROUNDS {
             let missing = wanted - children.len();
-            let parents = fitness.tournaments(2 * missing.div_ceil(2), &mut self.draws);
-            let born = self.mate(&parents);
-            for mut child in born {
+            let pairs = fitness.tournaments(2 * missing.div_ceil(2), &mut self.draws);
+            for mut child in self.mate(&pairs) {
                 repair(&mut child);
-                if children.len() < wanted && !taken.contains(&child) && seen.insert(child.clone())
+                let string_of = |i: usize| match i.checked_sub(parents) {
+                    Some(i) => children[i].as_slice(),
+                    None => &self.population[i].genes,
+                };
+                if children.len() < wanted
+                    && !taken.contains(&child)
+                    && seen.insert(&child, parents + children.len(), string_of)
                 {
                     children.push(child);
                 }

@@ -1,5 +1,7 @@
 //! Environmental selection by reference directions (NSGA-III).
 
+use pulp::{Arch, Simd, WithSimd};
+
 use crate::{Normalizer, TieBreak, non_dominated_sort};
 
 /// Which reference direction every row belongs to.
@@ -44,10 +46,14 @@ pub(crate) fn representatives<R: AsRef<[f64]>>(
     nearest
 }
 
+/// Directions compared at once.
+const LANES: usize = 8;
+
 /// The lines from the ideal point along the directions.
 struct ReferenceLines<'a> {
-    /// The directions at unit length, row after row.
-    units: Vec<f64>,
+    /// The directions at unit length: for each group of [`LANES`], objective by objective. Zeros fill
+    /// the last group.
+    units: Vec<[f64; LANES]>,
     normalizer: &'a Normalizer,
 }
 
@@ -55,39 +61,87 @@ impl<'a> ReferenceLines<'a> {
     fn new(directions: &[Vec<f64>], normalizer: &'a Normalizer) -> Self {
         assert!(!directions.is_empty(), "no reference directions");
         let m = normalizer.ideal().len();
-        let mut units = Vec::with_capacity(directions.len() * m);
-        for direction in directions {
+        let mut units = vec![[0.0; LANES]; directions.len().div_ceil(LANES) * m];
+        for (d, direction) in directions.iter().enumerate() {
             assert_eq!(direction.len(), m, "length of a reference direction");
             let norm = direction.iter().map(|w| w * w).sum::<f64>().sqrt();
             assert!(norm > 0.0, "a reference direction of length zero");
-            units.extend(direction.iter().map(|w| w / norm));
+            for (unit, w) in units[d / LANES * m..].iter_mut().zip(direction) {
+                unit[d % LANES] = w / norm;
+            }
         }
         Self { units, normalizer }
     }
 
     fn associate<R: AsRef<[f64]>>(&self, f: &[R]) -> Association {
-        let m = self.normalizer.ideal().len();
+        Arch::new().dispatch(Associate { lines: self, f })
+    }
+
+    /// The direction on which the projection of `x` is longest, the first among equals.
+    #[inline(always)]
+    fn longest_projection(&self, x: &[f64]) -> usize {
+        // A lane keeps its first longest projection. The number of the group that it is in is of the
+        // type of what is compared, so that both are chosen in vector registers.
+        let (mut longest, mut group_of_longest) = ([0.0; LANES], [0.0; LANES]);
+        let mut group = 0.0;
+        for units in self.units.chunks_exact(x.len()) {
+            let mut along = [0.0; LANES];
+            for (x, units) in x.iter().zip(units) {
+                for (along, u) in along.iter_mut().zip(units) {
+                    *along += x * u;
+                }
+            }
+            let (before, groups_before) = (longest, group_of_longest);
+            for lane in 0..LANES {
+                let along = along[lane].abs();
+                let longer = along > before[lane];
+                longest[lane] = if longer { along } else { before[lane] };
+                group_of_longest[lane] = if longer { group } else { groups_before[lane] };
+            }
+            group += 1.0;
+        }
+        let (mut niche, mut best) = (0, 0.0);
+        for lane in 0..LANES {
+            let d = group_of_longest[lane] as usize * LANES + lane;
+            if longest[lane] > best || longest[lane] == best && best > 0.0 && d < niche {
+                (niche, best) = (d, longest[lane]);
+            }
+        }
+        niche
+    }
+}
+
+/// [`ReferenceLines::associate`].
+struct Associate<'a, R> {
+    lines: &'a ReferenceLines<'a>,
+    f: &'a [R],
+}
+
+impl<R: AsRef<[f64]>> WithSimd for Associate<'_, R> {
+    type Output = Association;
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) -> Association {
+        let Self { lines, f } = self;
+        let m = lines.normalizer.ideal().len();
         let mut association = Association {
             niche: Vec::with_capacity(f.len()),
             distance: Vec::with_capacity(f.len()),
         };
         let mut x = vec![0.0; m];
         for row in f {
-            self.normalizer.normalize(row.as_ref(), &mut x);
+            lines.normalizer.normalize(row.as_ref(), &mut x);
             // The nearest line is the one with the longest projection; the distance itself is not
             // taken from it, for a difference of squares loses half the digits near a line.
-            let (mut niche, mut longest, mut nearest) = (0, 0.0_f64, &self.units[..m]);
-            for (d, unit) in self.units.chunks_exact(m).enumerate() {
-                let along: f64 = x.iter().zip(unit).map(|(x, u)| x * u).sum();
-                if along.abs() > longest.abs() {
-                    (niche, longest, nearest) = (d, along, unit);
-                }
-            }
-            let aside = |(x, u): (&f64, &f64)| (x - longest * u) * (x - longest * u);
+            let niche = lines.longest_projection(&x);
+            let unit = lines.units[niche / LANES * m..][..m].iter();
+            let unit = unit.map(|lanes| lanes[niche % LANES]);
+            let along: f64 = x.iter().zip(unit.clone()).map(|(x, u)| x * u).sum();
+            let aside = |(x, u): (&f64, f64)| (x - along * u) * (x - along * u);
             association.niche.push(niche);
             association
                 .distance
-                .push(x.iter().zip(nearest).map(aside).sum::<f64>().sqrt());
+                .push(x.iter().zip(unit).map(aside).sum::<f64>().sqrt());
         }
         association
     }
@@ -155,34 +209,77 @@ fn fill_niches(
     need: usize,
     ties: &mut impl TieBreak,
 ) -> Vec<usize> {
-    let mut members: Vec<Vec<usize>> = vec![Vec::new(); occupancy.len()];
-    for (position, &niche) in candidates.niche.iter().enumerate() {
-        members[niche].push(position);
-    }
+    let mut niches = Niches::new(&candidates.niche, occupancy.len());
     let mut chosen = Vec::with_capacity(need);
+    let (mut least, mut order) = (Vec::new(), Vec::new());
     while chosen.len() < need {
-        let open = || (0..members.len()).filter(|&d| !members[d].is_empty());
+        let open = || (0..occupancy.len()).filter(|&d| !niches.members(d).is_empty());
         let fewest = open()
             .map(|d| occupancy[d])
             .min()
             .expect("more candidates than places");
-        let least: Vec<usize> = open().filter(|&d| occupancy[d] == fewest).collect();
-        let order = ties.permutation(least.len());
-        for &visit in order.iter().take(need - chosen.len()) {
+        least.clear();
+        least.extend(open().filter(|&d| occupancy[d] == fewest));
+        let visits = ties.permutation(least.len());
+        for &visit in visits.iter().take(need - chosen.len()) {
             let direction = least[visit];
-            let mut order = members[direction].clone();
+            order.clear();
+            order.extend_from_slice(niches.members(direction));
             ties.shuffle(&mut order);
             let choice = if fewest == 0 {
                 nearest(&order, &candidates.distance)
             } else {
                 order[0]
             };
-            members[direction].retain(|&position| position != choice);
+            niches.remove(direction, choice);
             occupancy[direction] += 1;
             chosen.push(choice);
         }
     }
     chosen
+}
+
+/// The candidates of each direction, ascending.
+struct Niches {
+    /// Candidates by direction.
+    candidates: Vec<usize>,
+    /// Where a direction's candidates begin and end.
+    ranges: Vec<(usize, usize)>,
+}
+
+impl Niches {
+    fn new(niche: &[usize], directions: usize) -> Self {
+        let mut ranges = vec![(0, 0); directions];
+        for &d in niche {
+            ranges[d].1 += 1;
+        }
+        let mut begin = 0;
+        for range in &mut ranges {
+            let count = range.1;
+            *range = (begin, begin);
+            begin += count;
+        }
+        let mut candidates = vec![0; niche.len()];
+        for (candidate, &d) in niche.iter().enumerate() {
+            candidates[ranges[d].1] = candidate;
+            ranges[d].1 += 1;
+        }
+        Self { candidates, ranges }
+    }
+
+    fn members(&self, direction: usize) -> &[usize] {
+        let (begin, end) = self.ranges[direction];
+        &self.candidates[begin..end]
+    }
+
+    fn remove(&mut self, direction: usize, candidate: usize) {
+        let (begin, end) = &mut self.ranges[direction];
+        let members = &mut self.candidates[*begin..*end];
+        if let Some(position) = members.iter().position(|&member| member == candidate) {
+            members[position..].rotate_left(1);
+            *end -= 1;
+        }
+    }
 }
 
 /// The member of least distance, the first in order among equals.
