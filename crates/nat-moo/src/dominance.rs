@@ -164,10 +164,18 @@ impl Front {
     /// in the order, they are the most likely to.
     #[inline(always)]
     fn dominates(&self, row: &[f64]) -> bool {
-        let others = row.get(1..).unwrap_or_default();
-        if others.is_empty() {
-            return self.rows > 0;
+        // For the usual numbers of objectives the loop over them is unrolled.
+        match *row {
+            [] => false,
+            [_] => self.rows > 0,
+            [_, a] => self.has_nowhere_larger(&[a]),
+            [_, a, b] => self.has_nowhere_larger(&[a, b]),
+            [_, ref others @ ..] => self.has_nowhere_larger(others),
         }
+    }
+
+    #[inline(always)]
+    fn has_nowhere_larger(&self, others: &[f64]) -> bool {
         for group in self.columns.chunks_exact(others.len()).rev() {
             // Masks of the width of what is compared stay in vector registers.
             let mut nowhere_larger = [u64::MAX; LANES];

@@ -13,6 +13,8 @@ pub trait TieBreak {
     fn shuffle(&mut self, items: &mut [usize]);
 }
 
+const TWO_TO_53: f64 = (1_u64 << 53) as f64;
+
 /// A source of random numbers whose sequence is part of the results: ChaCha8 and, on top of it,
 /// rules spelled out here, so that neither a platform nor a new library version changes a run.
 ///
@@ -30,12 +32,19 @@ impl Draws {
 
     /// Uniform in `[0, 1)`, a multiple of 2⁻⁵³.
     pub fn unit(&mut self) -> f64 {
-        (self.0.next_u64() >> 11) as f64 * (1.0 / (1u64 << 53) as f64)
+        self.of_two_to_53() * (1.0 / TWO_TO_53)
     }
 
     /// True with the given probability.
     pub fn chance(&mut self, probability: f64) -> bool {
-        self.unit() < probability
+        // `unit() < probability` with both sides scaled by a power of two, which is exact.
+        self.of_two_to_53() < probability * TWO_TO_53
+    }
+
+    /// A whole number, uniform in `[0, 2^53)`.
+    fn of_two_to_53(&mut self) -> f64 {
+        // Below 2^63 the signed conversion is the same, and one instruction.
+        (self.0.next_u64() >> 11) as i64 as f64
     }
 
     /// Uniform in `0..n`, without bias (Lemire, ACM TOMACS 29(1), 2019).
