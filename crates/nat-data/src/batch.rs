@@ -35,7 +35,7 @@ pub struct BatchRequest {
 /// Input and labels of one step.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Batch {
-    /// `[n, 3, resolution, resolution]`, normalised.
+    /// `n` images of `3 * resolution * resolution` normalised values, each in [`MemoryFormat::INPUT`](crate::MemoryFormat::INPUT).
     pub images: Vec<f32>,
     /// `[n]`, below the number of classes.
     pub labels: Vec<usize>,
@@ -63,24 +63,27 @@ pub fn batch(
         key,
     } = request;
     assert!(resolution > 0, "a batch of resolution 0");
-    let planes = 3 * resolution * resolution;
-    let mut images = vec![0.0; indices.len() * planes];
+    let values = 3 * resolution * resolution;
+    let mut images = vec![0.0; indices.len() * values];
     let mut scaler = Scaler::default();
-    for (j, (&i, planes)) in indices
+    for (j, (&i, input)) in indices
         .iter()
-        .zip(images.chunks_exact_mut(planes))
+        .zip(images.chunks_exact_mut(values))
         .enumerate()
     {
-        let picture = set.image(split, i)?;
         match transform {
-            Transform::Train(train) => train.apply(
-                &picture,
-                resolution,
-                &mut key.rng(j as u64),
-                &mut scaler,
-                planes,
-            ),
-            Transform::Eval(eval) => eval.apply(&picture, resolution, &mut scaler, planes),
+            Transform::Train(train) => {
+                let picture = match train.working_side {
+                    Some(side) => set.reduced(split, i, side)?,
+                    None => set.image(split, i)?,
+                };
+                let mut rng = key.rng(j as u64);
+                train.apply(&picture, resolution, &mut rng, &mut scaler, input);
+            }
+            Transform::Eval(eval) => {
+                let picture = set.image(split, i)?;
+                eval.apply(&picture, resolution, &mut scaler, input);
+            }
         }
     }
     let labels = indices.iter().map(|&i| set.label(split, i)).collect();

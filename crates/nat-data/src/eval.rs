@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::memory_format::MemoryFormat;
 use crate::normalise::Normalisation;
 use crate::picture::RgbImage;
 use crate::scale::{Area, Filter, Scaler};
@@ -20,16 +21,16 @@ pub struct EvalTransform {
 }
 
 impl EvalTransform {
-    /// Writes `3 * resolution * resolution` values: three planes, rows from the top.
+    /// Writes `3 * resolution * resolution` values in [`MemoryFormat::INPUT`].
     ///
     /// # Panics
-    /// If `planes` has another length, or `crop_ratio` does not lie above 0 and up to 1.
+    /// If `input` has another length, or `crop_ratio` does not lie above 0 and up to 1.
     pub fn apply(
         &self,
         picture: &RgbImage,
         resolution: usize,
         scaler: &mut Scaler,
-        planes: &mut [f32],
+        input: &mut [f32],
     ) {
         let view = scaler.scale(
             picture,
@@ -38,7 +39,7 @@ impl EvalTransform {
             resolution,
             self.filter,
         );
-        self.normalisation.write_planes(&view, planes);
+        MemoryFormat::INPUT.write(&view, &self.normalisation.values(), input);
     }
 
     /// The part of the picture that is seen. Scaling just this part gives the pixels of scaling
@@ -138,16 +139,16 @@ mod tests {
         for (width, height) in [(2000, 3), (3, 2000), (1, 1), (65_000, 1)] {
             for resolution in [1, 32, 256] {
                 for ratio in [0.5, 0.875, 1.0] {
-                    let mut planes = vec![0.0; 3 * resolution * resolution];
+                    let mut input = vec![0.0; 3 * resolution * resolution];
                     transform(ratio).apply(
                         &flat(width, height),
                         resolution,
                         &mut Scaler::default(),
-                        &mut planes,
+                        &mut input,
                     );
                     let expected = (200.0 - 127.0) / 128.0;
                     assert!(
-                        planes.iter().all(|value| (value - expected).abs() < 0.02),
+                        input.iter().all(|value| (value - expected).abs() < 0.02),
                         "{width}x{height} at {resolution}"
                     );
                 }

@@ -2,8 +2,6 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::picture::RgbImage;
-
 /// Mean and standard deviation of red, green and blue on the scale 0 to 1.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Normalisation {
@@ -26,27 +24,12 @@ impl Normalisation {
         std: [128.0 / 255.0; 3],
     };
 
-    /// Writes `(p / 255 - mean) / std` as three planes.
-    ///
-    /// # Panics
-    /// If `planes` is not `3 * height * width` long.
-    pub(crate) fn write_planes(&self, picture: &RgbImage, planes: &mut [f32]) {
-        let pixels = picture.width * picture.height;
-        assert_eq!(
-            planes.len(),
-            3 * pixels,
-            "planes of a {}x{} picture",
-            picture.width,
-            picture.height
-        );
-        for (c, plane) in planes.chunks_exact_mut(pixels).enumerate() {
+    /// `(p / 255 - mean) / std` of every grey level p, by channel.
+    pub(crate) fn values(&self) -> [[f32; 256]; 3] {
+        std::array::from_fn(|c| {
             let (mean, std) = (f64::from(self.mean[c]), f64::from(self.std[c]));
-            let values: [f32; 256] =
-                std::array::from_fn(|p| ((p as f64 / 255.0 - mean) / std) as f32);
-            for (value, &pixel) in plane.iter_mut().zip(picture.data[c..].iter().step_by(3)) {
-                *value = values[usize::from(pixel)];
-            }
-        }
+            std::array::from_fn(|p| ((p as f64 / 255.0 - mean) / std) as f32)
+        })
     }
 
     /// The colour that becomes zero, nearest in 8 bits.
@@ -60,17 +43,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn planes_hold_normalised_channels() {
-        let picture = RgbImage {
-            width: 2,
-            height: 1,
-            data: vec![0, 127, 255, 255, 0, 128],
-        };
-        let mut planes = [0.0; 6];
-        Normalisation::LITE.write_planes(&picture, &mut planes);
-        let expected = [-127.0 / 128.0, 1.0, 0.0, -127.0 / 128.0, 1.0, 1.0 / 128.0];
-        for (found, expected) in planes.iter().zip(expected) {
-            assert!((found - expected).abs() < 1e-6, "{planes:?}");
+    fn levels_are_normalised_by_channel() {
+        for values in Normalisation::LITE.values() {
+            for (level, value) in values.into_iter().enumerate() {
+                assert!((value - (level as f32 - 127.0) / 128.0).abs() < 1e-6);
+            }
         }
+        let [red, _, blue] = Normalisation::IMAGENET.values();
+        assert!((red[0] + 0.485 / 0.229).abs() < 1e-6);
+        assert!((blue[255] - (1.0 - 0.406) / 0.225).abs() < 1e-6);
     }
 }

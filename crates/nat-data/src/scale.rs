@@ -84,19 +84,16 @@ impl Scaler {
         }
     }
 
-    /// Shrinks a picture so that its shorter side is at most `side`, keeping its proportions.
-    pub(crate) fn limit_shorter_side(&mut self, picture: RgbImage, side: usize) -> RgbImage {
+    /// Scales a picture to a shorter side of `side`, keeping its proportions.
+    pub(crate) fn shrink(&mut self, picture: &RgbImage, side: usize) -> RgbImage {
         let shorter = picture.width.min(picture.height);
-        if shorter <= side {
-            return picture;
-        }
         let scaled = |length: usize| {
             ((length as f64 * side as f64 / shorter as f64).round() as usize).max(1)
         };
         let (width, height) = (scaled(picture.width), scaled(picture.height));
         self.scale(
-            &picture,
-            Area::whole(&picture),
+            picture,
+            Area::whole(picture),
             width,
             height,
             Filter::Bicubic,
@@ -148,14 +145,13 @@ mod tests {
     }
 
     #[test]
-    fn the_shorter_side_is_limited() {
-        let limited = |width, height| {
-            let small = Scaler::default().limit_shorter_side(ramp(width, height), 50);
+    fn shrinking_keeps_proportions() {
+        let shrunk = |width, height| {
+            let small = Scaler::default().shrink(&ramp(width, height), 50);
             (small.width, small.height)
         };
-        assert_eq!(limited(200, 100), (100, 50));
-        assert_eq!(limited(100, 201), (50, 101));
-        assert_eq!(limited(50, 300), (50, 300));
-        assert_eq!(limited(2000, 3), (2000, 3));
+        assert_eq!(shrunk(200, 100), (100, 50));
+        assert_eq!(shrunk(100, 201), (50, 101));
+        assert_eq!(shrunk(50, 300), (50, 300));
     }
 }

@@ -32,7 +32,8 @@ pub struct OpenOptions {
     pub max_pixels: u64,
     /// Largest unpacked archive, in bytes. Its images stay in memory, those of a folder do not.
     pub max_archive_bytes: u64,
-    /// Decoded pictures kept in memory, in bytes.
+    /// Decoded pictures kept in memory, in bytes, whole ones and reduced ones together. What no longer
+    /// fits is decoded each time it is asked for.
     pub cache_bytes: u64,
     /// Pictures are shrunk to this shorter side when decoded, so that large photos fit the cache
     /// and each epoch resamples few pixels. `None` keeps every pixel. About twice the largest
@@ -187,21 +188,64 @@ impl ImageSet {
     /// # Panics
     /// If `i` is not below [`len`](ImageSet::len).
     pub fn image(&self, split: Split, i: usize) -> Result<Arc<RgbImage>, DataError> {
-        let sample = &self.samples[split as usize][i];
-        let slot = self.samples[..split as usize]
-            .iter()
-            .map(Vec::len)
-            .sum::<usize>()
-            + i;
-        if let Some(picture) = self.cache.get(slot) {
+        let slot = self.slot(split, i);
+        if let Some(picture) = self.cache.whole(slot) {
             return Ok(picture);
         }
-        let mut picture = sample.decode(self.max_pixels)?;
-        if let Some(side) = self.max_shorter_side {
-            picture = Scaler::default().limit_shorter_side(picture, side);
-        }
-        let picture = Arc::new(picture);
-        self.cache.keep(slot, &picture);
+        let picture = Arc::new(self.decode(split, i)?);
+        self.cache.keep_whole(slot, &picture);
         Ok(picture)
+    }
+
+    /// [`image`](ImageSet::image) shrunk to a shorter side of `side` pixels, at least 1, or as it is
+    /// where that would not halve its pixels.
+    ///
+    /// A reduced picture takes its place in the cache instead of the whole one; the first side that is
+    /// asked for is the one that is kept.
+    ///
+    /// # Errors
+    /// If the file is not what it was when the set was opened.
+    ///
+    /// # Panics
+    /// If `i` is not below [`len`](ImageSet::len), or `side` is 0.
+    pub fn reduced(&self, split: Split, i: usize, side: usize) -> Result<Arc<RgbImage>, DataError> {
+        assert!(side > 0, "pictures of no pixels");
+        let sample = &self.samples[split as usize][i];
+        let shorter = sample.width.min(sample.height);
+        let shorter = self
+            .max_shorter_side
+            .map_or(shorter, |max| shorter.min(max));
+        if shorter * shorter < 2 * side * side {
+            return self.image(split, i);
+        }
+        let slot = self.slot(split, i);
+        if let Some(picture) = self.cache.reduced(slot, side) {
+            return Ok(picture);
+        }
+        let mut scaler = Scaler::default();
+        let picture = Arc::new(match self.cache.whole(slot) {
+            Some(whole) => scaler.shrink(&whole, side),
+            None => scaler.shrink(&self.decode(split, i)?, side),
+        });
+        self.cache.keep_reduced(slot, &picture);
+        Ok(picture)
+    }
+
+    /// Number of an image among those of all splits.
+    fn slot(&self, split: Split, i: usize) -> usize {
+        let images = self.len(split);
+        assert!(i < images, "image {i} of a split of {images}");
+        let before = self.samples[..split as usize].iter().map(Vec::len);
+        before.sum::<usize>() + i
+    }
+
+    fn decode(&self, split: Split, i: usize) -> Result<RgbImage, DataError> {
+        let picture = self.samples[split as usize][i].decode(self.max_pixels)?;
+        Ok(match self.max_shorter_side {
+            Some(side) if picture.width.min(picture.height) > side => {
+                Scaler::default().shrink(&picture, side)
+            }
+            _ => picture,
+        })
     }
 }

@@ -85,19 +85,12 @@ pub(crate) fn contrast(picture: &mut RgbImage, factor: f64) {
         .map(|pixel| u64::from(luma(pixel)))
         .sum();
     let mean = sum as f64 / (picture.width * picture.height) as f64;
-    let grey = (mean + 0.5) as u8;
-    picture
-        .data
-        .iter_mut()
-        .for_each(|value| *value = blend(grey, *value, factor));
+    blend_all(picture, (mean + 0.5) as u8, factor);
 }
 
 /// Brightness: 0 is black, 1 changes nothing.
 pub(crate) fn brightness(picture: &mut RgbImage, factor: f64) {
-    picture
-        .data
-        .iter_mut()
-        .for_each(|value| *value = blend(0, *value, factor));
+    blend_all(picture, 0, factor);
 }
 
 /// Sharpness: 0 is smoothed (3x3, centre 5 of 13), 1 changes nothing; the outermost pixels stay.
@@ -105,16 +98,13 @@ pub(crate) fn sharpness(picture: &mut RgbImage, factor: f64) {
     let original = picture.data.clone();
     let row = picture.width * 3;
     for y in 1..picture.height.saturating_sub(1) {
-        for at in y * row + 3..(y + 1) * row - 3 {
-            let mut sum = 4 * u32::from(original[at]);
-            for line in [at - row, at, at + row] {
-                sum += [line - 3, line, line + 3]
-                    .into_iter()
-                    .map(|near| u32::from(original[near]))
-                    .sum::<u32>();
-            }
+        let [above, here, below] = [y - 1, y, y + 1].map(|y| &original[y * row..][..row]);
+        let column = |at: usize| u32::from(above[at]) + u32::from(here[at]) + u32::from(below[at]);
+        let sharpened = &mut picture.data[y * row..][..row];
+        for at in 3..row - 3 {
+            let sum = 4 * u32::from(here[at]) + column(at - 3) + column(at) + column(at + 3);
             let smooth = ((2 * sum + 13) / 26) as u8;
-            picture.data[at] = blend(smooth, original[at], factor);
+            sharpened[at] = blend(smooth, here[at], factor);
         }
     }
 }
@@ -129,6 +119,15 @@ fn luma(pixel: &[u8]) -> u8 {
 fn blend(base: u8, value: u8, factor: f64) -> u8 {
     let base = f32::from(base);
     (base + factor as f32 * (f32::from(value) - base)).clamp(0.0, 255.0) as u8
+}
+
+/// Blends every value with the same base.
+fn blend_all(picture: &mut RgbImage, base: u8, factor: f64) {
+    let table: [u8; 256] = std::array::from_fn(|value| blend(base, value as u8, factor));
+    picture
+        .data
+        .iter_mut()
+        .for_each(|value| *value = table[usize::from(*value)]);
 }
 
 /// Replaces the values of each channel by a table made from its histogram; `None` leaves it.

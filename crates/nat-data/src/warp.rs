@@ -37,47 +37,68 @@ impl Affine {
         Affine([1.0, 0.0, x, 0.0, 1.0, y])
     }
 
-    /// The moved picture, bilinear; what comes from outside is `fill`.
+    /// The moved picture, bilinear; what comes from outside is `fill`. Source points are rounded to 1/256
+    /// of a pixel.
     pub fn apply(&self, picture: &RgbImage, fill: [u8; 3]) -> RgbImage {
         let [a, b, c, d, e, f] = self.0;
-        let (width, height) = (picture.width as f64, picture.height as f64);
-        let mut data = Vec::with_capacity(picture.data.len());
-        for row in 0..picture.height {
-            for column in 0..picture.width {
-                let (x, y) = (column as f64 + 0.5, row as f64 + 0.5);
-                let (from_x, from_y) = (a * x + b * y + c, d * x + e * y + f);
-                let inside = (0.0..width).contains(&from_x) && (0.0..height).contains(&from_y);
-                data.extend(if inside {
-                    bilinear(picture, from_x - 0.5, from_y - 0.5)
-                } else {
-                    fill
-                });
+        let (width, height) = (fixed(picture.width as f64), fixed(picture.height as f64));
+        let (step_x, step_y) = (fixed(a), fixed(d));
+        let (pixels, _) = picture.data.as_chunks::<3>();
+        let mut data = vec![fill; pixels.len()];
+        for (row, target) in data.chunks_exact_mut(picture.width).enumerate() {
+            let y = row as f64 + 0.5;
+            let (mut from_x, mut from_y) = (fixed(a * 0.5 + b * y + c), fixed(d * 0.5 + e * y + f));
+            for pixel in target {
+                if (0..width).contains(&from_x) && (0..height).contains(&from_y) {
+                    let (left, right, dx) = neighbours(from_x, picture.width);
+                    let (upper, lower, dy) = neighbours(from_y, picture.height);
+                    let (upper, lower) = (upper * picture.width, lower * picture.width);
+                    let corners = [
+                        (pixels[upper + left], (256 - dx) * (256 - dy)),
+                        (pixels[upper + right], dx * (256 - dy)),
+                        (pixels[lower + left], (256 - dx) * dy),
+                        (pixels[lower + right], dx * dy),
+                    ];
+                    *pixel = std::array::from_fn(|c| {
+                        let sum: u32 = corners
+                            .iter()
+                            .map(|(corner, weight)| u32::from(corner[c]) * weight)
+                            .sum();
+                        ((sum + (1 << 15)) >> 16) as u8
+                    });
+                }
+                from_x += step_x;
+                from_y += step_y;
             }
         }
         RgbImage {
             width: picture.width,
             height: picture.height,
-            data,
+            data: data.into_flattened(),
         }
     }
 }
 
-/// Value between pixel centres at whole numbers; the border pixels go on outside.
-fn bilinear(picture: &RgbImage, x: f64, y: f64) -> [u8; 3] {
-    let neighbours = |position: f64, length: usize| {
-        let below = position.floor();
-        let clamped = |at: f64| at.clamp(0.0, (length - 1) as f64) as usize;
-        (clamped(below), clamped(below + 1.0), position - below)
-    };
-    let (left, right, dx) = neighbours(x, picture.width);
-    let (upper, lower, dy) = neighbours(y, picture.height);
-    let at =
-        |x: usize, y: usize, c: usize| f64::from(picture.data[(y * picture.width + x) * 3 + c]);
-    std::array::from_fn(|c| {
-        let above = at(left, upper, c) + dx * (at(right, upper, c) - at(left, upper, c));
-        let below = at(left, lower, c) + dx * (at(right, lower, c) - at(left, lower, c));
-        (above + dy * (below - above)).round() as u8
-    })
+/// Fraction bits of a source point while it is stepped along a row: at 4096 columns the error is still
+/// far below 1/256.
+const FRACTION: u32 = 32;
+
+fn fixed(value: f64) -> i64 {
+    (value * (1_u64 << FRACTION) as f64).round() as i64
+}
+
+/// For a position within the picture, the pixels whose centres lie around it and the distance from the
+/// first in 1/256; the border pixels go on outside.
+fn neighbours(position: i64, length: usize) -> (usize, usize, u32) {
+    let parts = FRACTION - 8;
+    let from_centre = (position - (1 << (FRACTION - 1)) + (1 << (parts - 1))) >> parts;
+    let below = from_centre >> 8;
+    let last = length as i64 - 1;
+    (
+        below.max(0) as usize,
+        (below + 1).min(last) as usize,
+        (from_centre & 255) as u32,
+    )
 }
 
 #[cfg(test)]

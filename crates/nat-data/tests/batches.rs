@@ -10,7 +10,16 @@ static SET: LazyLock<Arc<ImageSet>> = LazyLock::new(|| {
     Arc::new(ImageSet::from_bytes("climate tiles", TILES, &OpenOptions::default()).unwrap())
 });
 
-const TRAIN: Transform = Transform::Train(TrainTransform {
+const TRAIN: Transform = Transform::Train(VIEW);
+
+/// Crops of pictures that were reduced from 64 to 40 pixels first.
+const REDUCED: Transform = Transform::Train(TrainTransform {
+    working_side: Some(40),
+    ..VIEW
+});
+
+const VIEW: TrainTransform = TrainTransform {
+    working_side: None,
     min_area: 0.25,
     ratio: (3.0 / 4.0, 4.0 / 3.0),
     flip: true,
@@ -18,7 +27,7 @@ const TRAIN: Transform = Transform::Train(TrainTransform {
     cutout: Some(0.25),
     normalisation: Normalisation::IMAGENET,
     filter: Filter::Bicubic,
-});
+};
 
 const EVAL: Transform = Transform::Eval(EvalTransform {
     filter: Filter::Bicubic,
@@ -69,20 +78,19 @@ fn the_demo_set_is_complete() {
 #[test]
 fn batches_do_not_depend_on_threads() {
     let requests = epoch(Split::Val, 40);
-    let load = |threads, prefetch| -> Vec<Batch> {
-        Loader::new(SET.clone(), TRAIN, requests.clone(), threads, prefetch)
-            .map(Result::unwrap)
-            .collect()
-    };
-    let plain: Vec<Batch> = requests
-        .iter()
-        .map(|request| batch(&SET, &TRAIN, request).unwrap())
-        .collect();
-    for (threads, prefetch) in [(1, 1), (4, 3), (4, 100)] {
-        assert!(
-            load(threads, prefetch) == plain,
-            "{threads} threads, {prefetch} ahead"
-        );
+    for transform in [TRAIN, REDUCED] {
+        let plain: Vec<Batch> = requests
+            .iter()
+            .map(|request| batch(&SET, &transform, request).unwrap())
+            .collect();
+        for (threads, prefetch) in [(1, 1), (4, 3), (4, 100)] {
+            let requests = requests.clone();
+            let loaded: Vec<Batch> =
+                Loader::new(SET.clone(), transform, requests, threads, prefetch)
+                    .map(Result::unwrap)
+                    .collect();
+            assert!(loaded == plain, "{threads} threads, {prefetch} ahead");
+        }
     }
 }
 
@@ -98,8 +106,11 @@ fn batches_do_not_depend_on_the_cache() {
     };
     for options in [without, half] {
         let set = ImageSet::from_bytes("climate tiles", TILES, &options).unwrap();
-        for request in epoch(Split::Val, 60).iter().chain(&epoch(Split::Val, 60)) {
-            assert!(batch(&set, &TRAIN, request).unwrap() == batch(&SET, &TRAIN, request).unwrap());
+        for transform in [REDUCED, EVAL, TRAIN, REDUCED] {
+            for request in epoch(Split::Val, 60) {
+                let fresh = batch(&SET, &transform, &request).unwrap();
+                assert!(batch(&set, &transform, &request).unwrap() == fresh);
+            }
         }
     }
 }
@@ -121,6 +132,57 @@ fn pictures_are_shrunk_to_the_working_size() {
     let mean =
         |p: &RgbImage| p.data.iter().map(|&v| f64::from(v)).sum::<f64>() / p.data.len() as f64;
     assert!((mean(&picture) - mean(&SET.image(Split::Val, 5).unwrap())).abs() < 1.0);
+}
+
+#[test]
+fn reducing_halves_the_pixels_or_leaves_the_picture() {
+    let side = |working_side| {
+        let picture = SET.reduced(Split::Test, 7, working_side).unwrap();
+        assert_eq!(picture.width, picture.height);
+        picture.width
+    };
+    assert_eq!([1, 32, 45].map(side), [1, 32, 45]);
+    assert_eq!([46, 64, 500].map(side), [64; 3]);
+    let whole = SET.image(Split::Test, 7).unwrap();
+    assert!(Arc::ptr_eq(
+        &whole,
+        &SET.reduced(Split::Test, 7, 46).unwrap()
+    ));
+    let first = SET.reduced(Split::Test, 7, 1).unwrap();
+    let again = SET.reduced(Split::Test, 7, 1).unwrap();
+    assert!(Arc::ptr_eq(&first, &again), "the first side is kept");
+}
+
+#[test]
+fn views_of_reduced_pictures_are_nearly_those_of_whole_ones() {
+    let views = |working_side, step| {
+        let plain = TrainTransform {
+            working_side,
+            rand_augment: None,
+            cutout: None,
+            ..VIEW
+        };
+        let request = BatchRequest {
+            split: Split::Train,
+            indices: (0..200).collect(),
+            resolution: 32,
+            key: StreamKey([4, 0, 0, step]),
+        };
+        batch(&SET, &Transform::Train(plain), &request)
+            .unwrap()
+            .images
+    };
+    let whole = views(None, 0);
+    let distance = |views: Vec<f32>| {
+        let sum: f32 = whole.iter().zip(&views).map(|(a, b)| (a - b).abs()).sum();
+        sum / whole.len() as f32
+    };
+    let (reduced, drawn_anew) = (distance(views(Some(40), 0)), distance(views(None, 1)));
+    // Half a pixel, to which crops are rounded, is more of a reduced picture.
+    assert!(
+        reduced > 0.0 && reduced < 0.25 * drawn_anew,
+        "{reduced} against {drawn_anew}"
+    );
 }
 
 #[test]
@@ -160,7 +222,7 @@ fn evaluation_at_the_own_size_sees_the_pixels() {
     for c in 0..3 {
         for (y, x) in [(0, 0), (10, 50), (63, 63)] {
             let expected = (f32::from(picture.pixel(x, y)[c]) / 255.0 - mean[c]) / std[c];
-            let found = batch.images[((3 + c) * 64 + y) * 64 + x];
+            let found = batch.images[3 * 64 * 64 + MemoryFormat::INPUT.index(64, c, y, x)];
             assert!(
                 (found - expected).abs() < 1e-5,
                 "{found} against {expected}"

@@ -110,7 +110,7 @@ fn difference(
     for y in 0..resolution {
         for x in 0..resolution {
             for c in 0..3 {
-                let value = found[(c * resolution + y) * resolution + x];
+                let value = found[MemoryFormat::INPUT.index(resolution, c, y, x)];
                 let level = (value * normalisation.std[c] + normalisation.mean[c]) * 255.0;
                 differences.push((level - f32::from(golden[(y * resolution + x) * 3 + c])).abs());
             }
@@ -175,9 +175,14 @@ fn evaluation_views_are_those_of_pillow() {
                     ..transform
                 };
                 as_is.apply(&golden, resolution, &mut Scaler::default(), &mut input);
-                let expected = inputs.data()[image * per_image * 4..].chunks_exact(4);
-                for (found, bytes) in input.iter().zip(expected) {
-                    let expected = f32::from_le_bytes(bytes.try_into().unwrap());
+                let expected: Vec<f32> = inputs.data()[image * per_image * 4..][..per_image * 4]
+                    .chunks_exact(4)
+                    .map(|bytes| f32::from_le_bytes(bytes.try_into().unwrap()))
+                    .collect();
+                for (at, expected) in expected.into_iter().enumerate() {
+                    let (c, pixel) = (at / resolution.pow(2), at % resolution.pow(2));
+                    let (row, column) = (pixel / resolution, pixel % resolution);
+                    let found = input[MemoryFormat::INPUT.index(resolution, c, row, column)];
                     assert!(
                         (found - expected).abs() < 1e-6,
                         "{found} against {expected}"
