@@ -35,7 +35,7 @@ fn median(values: &mut [f64]) -> f64 {
     0.5 * (lower + upper)
 }
 
-fn mean(values: &[f64]) -> f64 {
+pub(crate) fn mean(values: &[f64]) -> f64 {
     values.iter().sum::<f64>() / values.len() as f64
 }
 

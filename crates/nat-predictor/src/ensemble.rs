@@ -127,6 +127,11 @@ impl Predictor for RbfEnsemble {
     fn predict(&self, genotypes: &[Vec<u16>], threads: usize) -> Vec<f64> {
         self.map_answers(genotypes, threads, |answers| self.aggregate.of(answers))
     }
+
+    /// Over the members.
+    fn deviations(&self, genotypes: &[Vec<u16>], threads: usize) -> Option<Vec<f64>> {
+        Some(self.map_answers(genotypes, threads, |answers| deviation(answers)))
+    }
 }
 
 /// The members that have a solution, in order.
