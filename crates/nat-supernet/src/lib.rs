@@ -14,6 +14,7 @@ mod channel_sort;
 mod checkpoint;
 mod fold;
 mod folded;
+mod fused;
 pub mod import;
 mod init;
 mod layer;

@@ -4,6 +4,7 @@
 //! through a learned matrix (mit-han-lab/once-for-all, `elastic_nn/modules/dynamic_op.py`).
 
 use burn::tensor::{Device, Tensor};
+use nat_kernels::workspace::Workspace;
 use nat_space::{Architecture, BlockPlan, Space};
 
 use crate::batch_norm::Norm;
@@ -25,6 +26,7 @@ pub(crate) struct Slicing<'a> {
     pub device: &'a Device,
     /// Copies outside the gradient graph instead of views inside it.
     pub copies: bool,
+    pub workspace: &'a Workspace,
 }
 
 impl Slicing<'_> {
@@ -49,6 +51,7 @@ impl Slicing<'_> {
             feature_mix: self.layout.feature_mix.map(|index| self.whole(index)),
             classifier_weight: self.whole(self.layout.classifier_weight),
             classifier_bias: self.whole(self.layout.classifier_bias),
+            workspace: self.workspace.clone(),
             network,
         }
     }

@@ -3,9 +3,11 @@
 use burn::tensor::module::conv2d;
 use burn::tensor::ops::ConvOptions;
 use burn::tensor::{Device, Tensor, TensorData};
+use nat_kernels::workspace::Workspace;
 use nat_space::{BlockPlan, ConvPlan, Network, Padding};
 
 use crate::batch_norm::{BnMode, Calibration, Norm};
+use crate::fused;
 use crate::layer::Layer;
 use crate::ops::activation::activate;
 use crate::ops::depthwise::depthwise;
@@ -29,6 +31,8 @@ pub struct Subnet {
     pub(crate) classifier_weight: Tensor<2>,
     /// `[classes]`.
     pub(crate) classifier_bias: Tensor<1>,
+    /// Threads and memory of the CPU kernels.
+    pub(crate) workspace: Workspace,
 }
 
 /// The weights of one block; what to do with them is in its [`BlockPlan`].
@@ -64,11 +68,45 @@ impl Subnet {
     /// Any side works, not only the architecture's. A subnet without gradients and a gradient-connected one of the
     /// same architecture run the same operations.
     pub fn forward(&self, images: Tensor<4>, bn: &mut BnMode) -> Tensor<2> {
-        self.forward_observed(images, bn, &mut |_, _| {})
+        self.logits(images, bn, false, &mut |_, _| {})
     }
 
     /// [`Subnet::forward`] that shows the activations at every [`Point`] it passes.
     pub fn forward_observed(
+        &self,
+        images: Tensor<4>,
+        bn: &mut BnMode,
+        observe: &mut dyn FnMut(Point, &Tensor<4>),
+    ) -> Tensor<2> {
+        self.logits(images, bn, true, observe)
+    }
+
+    fn logits(
+        &self,
+        images: Tensor<4>,
+        bn: &mut BnMode,
+        observed: bool,
+        observe: &mut dyn FnMut(Point, &Tensor<4>),
+    ) -> Tensor<2> {
+        let mut features = if fused::available(&images.device()) {
+            self.fused_features(images, bn, observed, observe)
+        } else {
+            self.plain_features(images, bn, observe)
+        };
+        if let (Some(weight), Some(mix)) = (&self.feature_mix, &self.network.feature_mix) {
+            let [batch, inputs] = features.dims();
+            let pixel = features.reshape([batch, inputs, 1, 1]);
+            let mixed = activate(pointwise(pixel, weight.clone()), mix.activation);
+            observe(Point::FeatureMix, &mixed);
+            features = mixed.reshape([batch, mix.out_channels]);
+        }
+        let classes = self.network.classes;
+        features.matmul(self.classifier_weight.clone().transpose())
+            + self.classifier_bias.clone().reshape([1, classes])
+    }
+
+    /// Everything up to the mean over the pixels by operations that every backend has, in NCHW order.
+    fn plain_features(
         &self,
         images: Tensor<4>,
         bn: &mut BnMode,
@@ -80,21 +118,15 @@ impl Subnet {
             x = self.block(plan, block, x, bn);
             observe(Point::Block(plan.slot), &x);
         }
-        let head = &self.network.final_expand;
-        x = self.pointwise(&self.final_expand, x, bn);
-        x = activate(x, head.activation);
+        x = self.final_map(x, bn);
         observe(Point::FinalExpand, &x);
-        let mut features = global_mean(x);
-        if let (Some(weight), Some(mix)) = (&self.feature_mix, &self.network.feature_mix) {
-            let [batch, inputs] = features.dims();
-            let pixel = features.reshape([batch, inputs, 1, 1]);
-            let mixed = activate(pointwise(pixel, weight.clone()), mix.activation);
-            observe(Point::FeatureMix, &mixed);
-            features = mixed.reshape([batch, mix.out_channels]);
-        }
-        let classes = self.network.classes;
-        features.matmul(self.classifier_weight.clone().transpose())
-            + self.classifier_bias.clone().reshape([1, classes])
+        global_mean(x)
+    }
+
+    /// What is averaged over the pixels.
+    pub(crate) fn final_map(&self, x: Tensor<4>, bn: &mut BnMode) -> Tensor<4> {
+        let x = self.pointwise(&self.final_expand, x, bn);
+        activate(x, self.network.final_expand.activation)
     }
 
     /// Replaces the running statistics by those of `batches` of normalised images, in the order of the batches, and

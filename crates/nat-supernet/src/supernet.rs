@@ -1,6 +1,9 @@
 //! The supernet: shared weights of all networks of a space at one width.
 
+use std::thread;
+
 use burn::tensor::{Device, Gradients, Tensor, TensorData};
+use nat_kernels::workspace::Workspace;
 use nat_space::{Architecture, Space};
 
 use crate::batch_norm::{BatchMoments, move_running};
@@ -23,6 +26,7 @@ pub struct Supernet {
     layout: Layout,
     parameters: Vec<Parameter>,
     statistics: Vec<RunningStatistics>,
+    workspace: Workspace,
 }
 
 impl Supernet {
@@ -75,6 +79,7 @@ impl Supernet {
             layout,
             parameters,
             statistics,
+            workspace: Workspace::new(thread::available_parallelism().map_or(1, usize::from)),
         }
     }
 
@@ -96,6 +101,12 @@ impl Supernet {
     /// The device that holds the weights, without gradients. Images belong there, in training too.
     pub fn device(&self) -> &Device {
         &self.device
+    }
+
+    /// The same supernet, for kernels with up to `threads` threads; by default as many as the machine has.
+    pub fn with_threads(mut self, threads: usize) -> Self {
+        self.workspace = self.workspace.with_threads(threads);
+        self
     }
 
     /// All learnable tensors, in network order.
@@ -201,6 +212,7 @@ impl Supernet {
             statistics: &self.statistics,
             device: &self.device,
             copies,
+            workspace: &self.workspace,
         }
     }
 

@@ -71,7 +71,12 @@ impl Answer {
 
     /// The run's way of measuring.
     pub fn evaluator(&self, set: Arc<ImageSet>) -> Evaluator {
-        Evaluator::new(set, &self.record.config, self.record.data.normalisation())
+        Evaluator::new(
+            set,
+            &self.record.config,
+            self.record.data.normalisation(),
+            self.record.space.resolutions.to,
+        )
     }
 
     /// A network with the batch-norm statistics that it was measured with, at its own or another resolution.

@@ -43,15 +43,17 @@ type Held = Arc<Vec<Arc<Batch>>>;
 type Batches = Box<dyn Iterator<Item = Result<Arc<Batch>, TransferError>>>;
 
 impl Evaluator {
-    /// An evaluator for the run's settings.
+    /// An evaluator for the run's settings, whose calibration images are prepared for resolutions up to `largest` as in
+    /// training.
     pub fn new(
         set: Arc<ImageSet>,
         config: &RunConfig,
         normalisation: nat_data::Normalisation,
+        largest: usize,
     ) -> Evaluator {
         Evaluator {
             set,
-            train: preprocess::train(&config.augment, normalisation),
+            train: preprocess::train(&config.augment, normalisation, largest),
             eval: preprocess::eval(&config.evaluate, normalisation),
             config: config.clone(),
             held: Mutex::default(),

@@ -38,4 +38,5 @@ pub use objective::Objective;
 pub use preprocess::eval as eval_transform;
 pub use run::{Outcome, Run};
 pub use select::{Limits, pick};
+pub use sgd::{Sgd, SgdSettings};
 pub use training::{Moment, Task};

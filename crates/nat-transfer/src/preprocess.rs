@@ -4,10 +4,15 @@ use nat_data::{EvalTransform, Filter, Normalisation, RandAugment, TrainTransform
 
 use crate::config::{Augmentation, Evaluation};
 
-/// What happens to a training image.
-pub fn train(augment: &Augmentation, normalisation: Normalisation) -> TrainTransform {
+/// What happens to a training image, at resolutions up to `largest`.
+pub fn train(
+    augment: &Augmentation,
+    normalisation: Normalisation,
+    largest: usize,
+) -> TrainTransform {
     TrainTransform {
         min_area: augment.min_area,
+        working_side: Some(TrainTransform::working_side_for(largest, augment.min_area)),
         ratio: (3.0 / 4.0, 4.0 / 3.0),
         flip: augment.flip,
         rand_augment: (augment.rand_augment > 0.0).then_some(RandAugment {

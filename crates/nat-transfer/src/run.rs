@@ -129,13 +129,8 @@ impl Run {
             },
         ) = checkpoint::load(&directory)?;
         let mut run = Run::assemble(directory, record, set, supernets, state, lock);
-        for ((optimizer, velocities), supernet) in run
-            .optimizers
-            .iter_mut()
-            .zip(velocities)
-            .zip(&run.supernets.supernets)
-        {
-            optimizer.restore(velocities, supernet.device());
+        for (optimizer, velocities) in run.optimizers.iter_mut().zip(velocities) {
+            optimizer.restore(velocities);
         }
         run.rewind()?;
         Ok(run)
@@ -159,6 +154,7 @@ impl Run {
                 Arc::clone(&set),
                 &record.config,
                 record.data.normalisation(),
+                record.space.resolutions.to,
             ),
             directory,
             record,

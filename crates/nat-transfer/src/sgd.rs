@@ -1,7 +1,8 @@
 //! Stochastic gradient descent with Nesterov momentum over a supernet's parameters.
 
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::tensor::{Tensor, TensorData};
 use nat_supernet::{Kind, Parameter};
+use rayon::prelude::*;
 
 use crate::config::Adaptation;
 
@@ -14,7 +15,7 @@ use crate::config::Adaptation;
 #[derive(Clone, Debug)]
 pub struct Sgd {
     settings: SgdSettings,
-    velocities: Vec<Option<Tensor<1>>>,
+    velocities: Vec<Option<Vec<f32>>>,
 }
 
 /// Constants of [`Sgd`].
@@ -71,66 +72,59 @@ impl Sgd {
             weight_decay,
             decay_all,
         } = self.settings;
-        for ((parameter, gradient), slot) in parameters
-            .iter_mut()
+        let (momentum, rate) = (momentum as f32, rate as f32);
+        let tensors = parameters
+            .par_iter_mut()
             .zip(gradients)
-            .zip(&mut self.velocities)
-        {
-            let Some(gradient) = gradient else { continue };
-            let value = parameter.value();
+            .zip(&mut self.velocities);
+        tensors.for_each(|((parameter, gradient), slot)| {
+            let Some(gradient) = gradient else { return };
+            let device = gradient.device();
+            let gradient = values(gradient);
+            let mut value = parameter.to_vec();
             let decays = weight_decay > 0.0 && (decay_all || parameter.kind() == Kind::Weight);
-            let direction = if decays {
-                gradient + value.clone().mul_scalar(weight_decay)
-            } else {
-                gradient
-            };
-            let velocity = match slot.take() {
-                Some(velocity) => velocity.mul_scalar(momentum) + direction.clone(),
-                None => direction.clone(),
-            };
-            let change = if nesterov {
-                direction + velocity.clone().mul_scalar(momentum)
-            } else {
-                velocity.clone()
-            };
-            *slot = Some(velocity);
-            parameter.set(value - change.mul_scalar(rate));
-        }
+            let decay = if decays { weight_decay as f32 } else { 0.0 };
+            // A velocity at rest: momentum times zero adds nothing to the first direction.
+            let velocity = slot.get_or_insert_with(|| vec![0.0; value.len()]);
+            for ((value, velocity), gradient) in
+                value.iter_mut().zip(velocity.iter_mut()).zip(gradient)
+            {
+                let direction = gradient + decay * *value;
+                *velocity = momentum * *velocity + direction;
+                let change = if nesterov {
+                    direction + momentum * *velocity
+                } else {
+                    *velocity
+                };
+                *value -= rate * change;
+            }
+            let length = value.len();
+            parameter.set(Tensor::from_data(TensorData::new(value, [length]), &device));
+        });
     }
 
     /// The velocities in parameter order; `None` where a parameter has not been touched yet.
     pub fn velocities(&self) -> Vec<Option<Vec<f32>>> {
-        self.velocities
-            .iter()
-            .map(|slot| {
-                let tensor = slot.clone()?;
-                Some(
-                    tensor
-                        .into_data()
-                        .try_to_vec()
-                        .expect("velocities are 32-bit floats"),
-                )
-            })
-            .collect()
+        self.velocities.clone()
     }
 
     /// Puts back what [`Sgd::velocities`] gave.
-    pub fn restore(&mut self, velocities: Vec<Option<Vec<f32>>>, device: &Device) {
-        self.velocities = velocities
-            .into_iter()
-            .map(|slot| {
-                let values = slot?;
-                let length = values.len();
-                Some(Tensor::from_data(TensorData::new(values, [length]), device))
-            })
-            .collect();
+    pub fn restore(&mut self, velocities: Vec<Option<Vec<f32>>>) {
+        self.velocities = velocities;
     }
+}
+
+fn values(tensor: Tensor<1>) -> Vec<f32> {
+    tensor
+        .into_data()
+        .try_to_vec()
+        .expect("gradients are 32-bit floats")
 }
 
 #[cfg(test)]
 mod tests {
     use nat_space::Space;
-    use nat_supernet::Supernet;
+    use nat_supernet::{Device, Supernet};
 
     use super::*;
 
@@ -209,7 +203,7 @@ mod tests {
         gradients[0] = Some(constant(supernet.parameters()[0].len(), 0.25, &device));
         sgd.step(supernet.parameters_mut(), gradients, 0.1);
         let mut copy = Sgd::new(settings, count);
-        copy.restore(sgd.velocities(), &device);
+        copy.restore(sgd.velocities());
         assert_eq!(copy.velocities(), sgd.velocities());
         assert!(copy.velocities()[1].is_none());
     }

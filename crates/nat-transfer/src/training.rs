@@ -38,7 +38,11 @@ impl<'a> Task<'a> {
         let config = self.config;
         Training {
             set: self.set,
-            transform: Transform::Train(preprocess::train(&config.augment, self.normalisation)),
+            transform: Transform::Train(preprocess::train(
+                &config.augment,
+                self.normalisation,
+                self.space.resolutions.to,
+            )),
             pass,
             steps,
             phase,

@@ -42,6 +42,48 @@ pub enum Command {
     Predict(Predict),
     /// A run as one self-contained page
     Report(Report),
+    /// Time one network of a space on this machine: a training step, inference, or BN recalibration
+    Bench(Bench),
+}
+
+#[derive(Group)]
+pub struct Bench {
+    /// What is timed
+    pub mode: BenchMode,
+    /// Search space: a built-in name or a TOML file
+    #[arg(long, default_value = "ofa-mbv3-w1.0", value_name = "NAME|FILE")]
+    pub space: String,
+    /// The network: max, mid (middle kernel, expansion and depth), min, or genes:0,0,1,...
+    #[arg(long, default_value = "max")]
+    pub subnet: String,
+    /// Images a batch
+    #[arg(long, default_value_t = 32, value_parser = clap::value_parser!(u16).range(1..))]
+    pub batch: u16,
+    /// Side of the images in pixels
+    #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u16).range(8..=1024))]
+    pub res: u16,
+    /// Classes
+    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u16).range(1..))]
+    pub classes: u16,
+    /// Timed repeats, after two untimed ones
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..))]
+    pub repeats: u16,
+    /// Threads of the kernels; 0: as many as the machine has
+    #[arg(long, default_value_t = 0)]
+    pub threads: usize,
+    /// One JSON line
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum BenchMode {
+    /// Forward, loss, backward and optimizer step under batch statistics
+    Step,
+    /// Inference of the extracted network
+    Eval,
+    /// One forward pass of BN recalibration
+    Bncal,
 }
 
 #[derive(Group)]

@@ -1,5 +1,6 @@
 //! One module a command; each turns its arguments into calls and prints the answer.
 
+mod bench;
 mod data;
 mod demo;
 mod eval;
@@ -24,6 +25,7 @@ pub fn run(command: Command) -> Result<ExitCode> {
         Command::Demo(args) => return demo::run(&args),
         Command::Search(args) => return search::run(&args),
         Command::Resume(args) => return search::resume(&args.run),
+        Command::Bench(args) => bench::run(&args)?,
         Command::Data(args) => data::run(&args)?,
         Command::Pretrain(args) => return pretrain::run(&args),
         Command::Import(args) => import::run(&args)?,

@@ -8,4 +8,5 @@ pub(crate) mod activation;
 pub(crate) mod batch_norm;
 pub(crate) mod depthwise;
 pub(crate) mod padding;
+pub(crate) mod piece;
 pub(crate) mod pointwise;

@@ -68,7 +68,12 @@ impl Quarry {
             std: provenance.std,
         };
         Ok(Quarry {
-            evaluator: Evaluator::new(Arc::clone(&set), &config, normalisation),
+            evaluator: Evaluator::new(
+                Arc::clone(&set),
+                &config,
+                normalisation,
+                space.resolutions.to,
+            ),
             crop_ratio: config.evaluate.crop_ratio,
             space,
             supernets,
