@@ -129,7 +129,7 @@ pub fn backward(
     workspace.for_each_with(shape.batch, channels, |image, scratch| {
         // SAFETY: one image an item.
         let [plain, centred] =
-            unsafe { GradientSums::places(&shared, channels, image, 0, channels) };
+            unsafe { GradientSums::places(shared, channels, image, 0, channels) };
         for row in image * shape.pixels..(image + 1) * shape.pixels {
             inner(row..row + 1, scratch);
             let values = scratch.iter().zip(&raw[row * channels..]).zip(mean);

@@ -281,7 +281,7 @@ impl GradientSums {
     /// # Safety
     /// No other thread may use them while they live.
     pub(crate) unsafe fn places<'a>(
-        shared: &'a Shared,
+        shared: Shared<'a>,
         channels: usize,
         part: usize,
         first: usize,
@@ -311,15 +311,14 @@ pub(crate) fn gradient_sums(
 ) -> GradientSums {
     let channels = mean.len();
     let rows = gradient.len() / channels;
-    let parts = rows.div_ceil(256).min(64).max(1);
+    let parts = rows.div_ceil(256).clamp(1, 64);
     let mut sums = GradientSums::new(workspace, parts, channels);
     let shared = sums.shared();
     workspace.for_each(parts, |part| {
         let rows = share(rows, parts, part);
         let range = rows.start * channels..rows.end * channels;
         // SAFETY: each part has places of its own.
-        let [plain, centred] =
-            unsafe { GradientSums::places(&shared, channels, part, 0, channels) };
+        let [plain, centred] = unsafe { GradientSums::places(shared, channels, part, 0, channels) };
         Arch::new().dispatch(|| {
             let pixels = gradient[range.clone()]
                 .chunks_exact(channels)

@@ -180,8 +180,7 @@ impl<'a> Shared<'a> {
     ///
     /// # Panics
     /// If they do not lie inside the slice.
-    #[allow(clippy::mut_from_ref)]
-    pub(crate) unsafe fn slice(&self, offset: usize, length: usize) -> &mut [f32] {
+    pub(crate) unsafe fn slice(self, offset: usize, length: usize) -> &'a mut [f32] {
         self.check(offset + length);
         // SAFETY: inside the slice, and not aliased by the promise of the caller.
         unsafe { std::slice::from_raw_parts_mut(self.start.add(offset), length) }

@@ -193,7 +193,7 @@ impl Projection<'_> {
                 let gradient = &mut gradient[..rows.len() * width];
                 let filters = self.weights.project.matrix().skip_columns(range.start);
                 product(size, raw, filters, gradient, width, false);
-                if let Some(sums) = &shared_sums {
+                if let Some(sums) = shared_sums {
                     // SAFETY: every item has channels of its own in its part.
                     let sums = unsafe { GradientSums::places(sums, middle, part, range.start, width) };
                     with_function!(shape.activation, F => self.through_activation::<F>(
@@ -289,7 +289,7 @@ impl Projection<'_> {
             let (gradient, sums) = unsafe {
                 (
                     shared.slice(rows.start * middle, rows.len() * middle),
-                    GradientSums::places(&shared_sums, middle, part, 0, middle),
+                    GradientSums::places(shared_sums, middle, part, 0, middle),
                 )
             };
             let [plain, centred] = sums;
@@ -385,7 +385,7 @@ impl Convolution<'_> {
                 }
                 scatter(dx_tile, &shared, (image * inputs, middle), &range);
             }
-            if let Some(sums) = &shared_sums {
+            if let Some(sums) = shared_sums {
                 // SAFETY: every item has channels of its own in its part.
                 let places = unsafe { GradientSums::places(sums, middle, part, range.start, range.len()) };
                 for (place, added) in places.into_iter().zip(added) {

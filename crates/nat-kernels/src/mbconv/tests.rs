@@ -354,10 +354,9 @@ fn gradients_are_differences_of_the_plain_output() {
         };
         for (which, gradient, row) in all {
             for place in (0..gradient.len()).step_by(gradient.len().div_ceil(7)) {
-                let whole = if row == 0 {
-                    place
-                } else {
-                    place / row * (row + WIDER) + place % row
+                let whole = match place.checked_div(row) {
+                    Some(line) => line * (row + WIDER) + place % row,
+                    None => place,
                 };
                 check(&mut case, Some(which), whole, gradient[place]);
             }

@@ -66,7 +66,7 @@ struct Left {
 
 enum Saved {
     Stem(stem::Saved),
-    MbConv(mbconv::Saved),
+    MbConv(Box<mbconv::Saved>),
     Head(head::Saved),
 }
 
@@ -374,7 +374,10 @@ impl Piece for Flex {
             } => {
                 let block = reader.block(expand, squeeze_excite);
                 let (y, saved) = mbconv::forward(workspace, &shape, &block, packed(&x), given);
-                run.leave(saved.moments().cloned().collect(), Saved::MbConv(saved));
+                run.leave(
+                    saved.moments().cloned().collect(),
+                    Saved::MbConv(Box::new(saved)),
+                );
                 let (height, width) = shape.plane.output;
                 tensor(y, [shape.batch, height, width, shape.outputs])
             }
@@ -419,7 +422,7 @@ impl PieceGradients for Flex {
                     &shape,
                     &block,
                     packed(&x),
-                    saved,
+                    *saved,
                     packed(&gradient),
                 );
                 let mut list = Vec::with_capacity(WEIGHTS);
