@@ -47,12 +47,18 @@ impl Shape {
             let (image, pixel) = (row / self.pixels(), row % self.pixels());
             let top = (pixel / columns * stride) as isize - pad.0 as isize;
             let left = (pixel % columns * stride) as isize - pad.1 as isize;
+            let across = left >= 0 && left as usize + kernel <= width;
             for channel in 0..self.inputs {
                 let plane = &images[(image * self.inputs + channel) * height * width..];
                 for i in 0..kernel {
                     let y = top + i as isize;
                     let inside = (0..height as isize).contains(&y);
                     let place = &mut window[channel * taps + i * kernel..][..kernel];
+                    if inside && across {
+                        let start = y as usize * width + left as usize;
+                        place.copy_from_slice(&plane[start..start + kernel]);
+                        continue;
+                    }
                     for (j, value) in place.iter_mut().enumerate() {
                         let x = left + j as isize;
                         *value = if inside && (0..width as isize).contains(&x) {
