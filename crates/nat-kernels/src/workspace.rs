@@ -68,14 +68,6 @@ impl Workspace {
         buffer
     }
 
-    /// Gives the memory of all free buffers back to the system.
-    pub fn release(&self) {
-        self.free
-            .lock()
-            .expect("no holder of the lock panics")
-            .clear();
-    }
-
     /// Does `work` for every item in `0..items`, each once, on any of the threads.
     pub fn for_each(&self, items: usize, work: impl Fn(usize) + Sync) {
         self.for_each_with(items, 0, |item, _| work(item));

@@ -306,6 +306,46 @@ mod tests {
     }
 
     #[test]
+    fn fused_pieces_equal_the_plain_operations_forward_and_backward() {
+        for (name, side) in [("ofa-mbv3-w1.0", 33), ("lite0", 40), ("tiny", 21)] {
+            let space = Space::builtin(name).unwrap();
+            let supernet = Supernet::new(&space, 0, 7, 2);
+            let mut architecture = space.architecture(&space.middle());
+            architecture.resolution = side;
+            let batch = noise([4, 3, side, side], 0);
+            let run = |fused: bool| {
+                let subnet = supernet.subnet(&architecture);
+                let (mut bn, ignore) = (BnMode::Batch, &mut |_: Point, _: &Tensor<4>| {});
+                let images = batch.clone().autodiff();
+                let features = if fused {
+                    subnet.fused_features(images, &mut bn, false, ignore)
+                } else {
+                    subnet.plain_features(images, &mut bn, ignore)
+                };
+                let values = to_vec(features.clone().inner());
+                let outer = Init::Normal(1.0).draw(values.len(), 3, 1);
+                let outer = Tensor::<1>::from_data(outer.as_slice(), &Device::flex());
+                let outer = outer.reshape(features.dims());
+                let mut gradients = (features * Tensor::from_inner(outer)).sum().backward();
+                let gradients = supernet.gradients(&mut gradients);
+                let gradients = gradients.into_iter().flatten().map(to_vec);
+                std::iter::once(values).chain(gradients).collect::<Vec<_>>()
+            };
+            let (fused, plain) = (run(true), run(false));
+            assert_eq!(fused.len(), plain.len());
+            for (index, (fused, plain)) in fused.iter().zip(&plain).enumerate() {
+                let norm = |values: &[f32]| values.iter().map(|v| v * v).sum::<f32>().sqrt();
+                let apart: Vec<f32> = fused.iter().zip(plain).map(|(a, b)| a - b).collect();
+                let (apart, whole) = (norm(&apart), norm(plain));
+                assert!(
+                    apart <= 1e-2 * whole + 1e-3,
+                    "{name}, tensor {index}: {apart} of {whole}"
+                );
+            }
+        }
+    }
+
+    #[test]
     fn one_batch_calibrates_to_its_own_statistics() {
         let batch = noise([6, 3, 40, 40], 0);
         let subnet = recalibrated(std::slice::from_ref(&batch));
