@@ -2,22 +2,30 @@
 
 use std::path::{Path, PathBuf};
 
-use nat_supernet::FoldedNet;
+use nat_supernet::{FoldedNet, InferenceNet};
 use rten::{Dimension, ModelOptions, NodeId, ValueView};
 
 use crate::{ExportError, ModelInfo, onnx, weights};
 
 /// An exported model, ready to classify.
 ///
-/// Both forms run in the same runtime: a safetensors file is rebuilt into the graph that
-/// [`write_onnx`](crate::write_onnx) would have written.
+/// Safetensors run on the program's own kernels, ONNX in a runtime that knows nothing of them.
 #[derive(Debug)]
 pub struct Model {
     path: PathBuf,
     info: ModelInfo,
-    runtime: rten::Model,
-    input: NodeId,
-    output: NodeId,
+    runtime: Runtime,
+}
+
+/// Who runs a model.
+#[derive(Debug)]
+enum Runtime {
+    Own(Box<InferenceNet>),
+    Rten {
+        model: Box<rten::Model>,
+        input: NodeId,
+        output: NodeId,
+    },
 }
 
 impl Model {
@@ -32,30 +40,20 @@ impl Model {
     pub fn open(path: &Path) -> Result<Self, ExportError> {
         let bytes = read(path)?;
         let info = info_of(path, &bytes)?;
-        let graph = if weights::recognises(&bytes) {
+        let runtime = if weights::recognises(&bytes) {
             let net = weights::decode(path, &bytes)?;
             agree(path, &info, &net)?;
-            onnx::encode(&net, &info)
+            Runtime::Own(Box::new(net.inference()))
         } else {
-            bytes
+            rten(bytes, &info).map_err(|reason| ExportError::Run {
+                path: path.into(),
+                reason,
+            })?
         };
-        let refused = |reason: String| ExportError::Run {
-            path: path.into(),
-            reason,
-        };
-        let runtime = ModelOptions::with_all_ops()
-            .load(graph)
-            .map_err(|error| refused(error.to_string()))?;
-        let side = Some(info.resolution);
-        let input = node(&runtime, onnx::INPUT, &[None, Some(3), side, side]).map_err(refused)?;
-        let classes = Some(info.classes.len());
-        let output = node(&runtime, onnx::OUTPUT, &[None, classes]).map_err(refused)?;
         Ok(Self {
             path: path.into(),
             info,
             runtime,
-            input,
-            output,
         })
     }
 
@@ -76,10 +74,17 @@ impl Model {
         if n == 0 {
             return Ok(Vec::new());
         }
+        let (runtime, input, output) = match &self.runtime {
+            Runtime::Own(network) => return Ok(network.logits(images, shape)),
+            Runtime::Rten {
+                model,
+                input,
+                output,
+            } => (model, *input, *output),
+        };
         let view = ValueView::from_shape(shape, images).map_err(|error| self.failed(error))?;
-        let [logits] = self
-            .runtime
-            .run_n(vec![(self.input, view.into())], [self.output], None)
+        let [logits] = runtime
+            .run_n(vec![(input, view.into())], [output], None)
             .map_err(|error| self.failed(error))?;
         let (shape, logits) = logits
             .into_shape_vec::<f32, 2>()
@@ -131,6 +136,21 @@ pub fn verify(path: &Path, images: &[f32], n: usize, expected: &[f32]) -> Result
             }
         })
         .fold(0.0, f32::max))
+}
+
+/// An ONNX graph with the interface that the metadata promise.
+fn rten(graph: Vec<u8>, info: &ModelInfo) -> Result<Runtime, String> {
+    let model = ModelOptions::with_all_ops()
+        .load(graph)
+        .map_err(|error| error.to_string())?;
+    let side = Some(info.resolution);
+    let input = node(&model, onnx::INPUT, &[None, Some(3), side, side])?;
+    let output = node(&model, onnx::OUTPUT, &[None, Some(info.classes.len())])?;
+    Ok(Runtime::Rten {
+        model: Box::new(model),
+        input,
+        output,
+    })
 }
 
 /// Finds a named value of the graph whose shape does not contradict `expected`; a symbolic or unknown size agrees

@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use crate::depthwise::BLOCK;
+use crate::workspace::Shared;
 
 /// Channels of block number `index`, the last of which may be narrower.
 pub(crate) fn channels(index: usize, all: usize) -> Range<usize> {
@@ -74,6 +75,21 @@ pub(crate) fn gather_two(
     }
 }
 
+/// Writes a tile to its channels of the rows from `first` on.
+pub(crate) fn scatter(
+    tile: &[f32],
+    target: &Shared,
+    (first, all): (usize, usize),
+    range: &Range<usize>,
+) {
+    for (pixel, values) in tile.chunks_exact(BLOCK).enumerate() {
+        let start = (first + pixel) * all + range.start;
+        // SAFETY: the callers' items each have channels of their own in the image.
+        let place = unsafe { target.slice(start, range.len()) };
+        place.copy_from_slice(&values[..range.len()]);
+    }
+}
+
 /// The part of `scratch` that begins on a cache line, as consecutive tiles of the given numbers of pixels.
 ///
 /// # Panics
@@ -91,4 +107,16 @@ pub(crate) fn tiles<const N: usize>(scratch: &mut [f32], pixels: [usize; N]) -> 
 /// Values of scratch that [`tiles`] needs for so many pixels in all.
 pub(crate) fn scratch_len(pixels: usize) -> usize {
     (pixels + 1) * BLOCK
+}
+
+/// Tap by tap for every block of channels: `[blocks][kernel * kernel][BLOCK]`, zeros behind the last channel.
+pub(crate) fn kernel_blocks(weight: &[f32], channels: usize, taps: usize) -> Vec<f32> {
+    let mut blocks = vec![0.0; channels.next_multiple_of(BLOCK) * taps];
+    for (channel, kernel) in weight.chunks_exact(taps).take(channels).enumerate() {
+        let start = channel / BLOCK * taps * BLOCK + channel % BLOCK;
+        for (tap, value) in kernel.iter().enumerate() {
+            blocks[start + tap * BLOCK] = *value;
+        }
+    }
+    blocks
 }

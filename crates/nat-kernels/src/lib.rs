@@ -13,6 +13,7 @@ mod block_tile;
 pub mod depthwise;
 pub mod filters;
 pub mod head;
+pub mod inference;
 pub mod matmul;
 pub mod mbconv;
 pub mod norm;

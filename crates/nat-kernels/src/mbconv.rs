@@ -109,16 +109,3 @@ impl Saved {
             .map(|norm| &norm.moments)
     }
 }
-
-/// Tap by tap for every block of channels: `[blocks][kernel * kernel][BLOCK]`, zeros behind the last channel.
-fn kernel_blocks(weight: &[f32], channels: usize, taps: usize) -> Vec<f32> {
-    use crate::depthwise::BLOCK;
-    let mut blocks = vec![0.0; channels.next_multiple_of(BLOCK) * taps];
-    for (channel, kernel) in weight.chunks_exact(taps).take(channels).enumerate() {
-        let start = channel / BLOCK * taps * BLOCK + channel % BLOCK;
-        for (tap, value) in kernel.iter().enumerate() {
-            blocks[start + tap * BLOCK] = *value;
-        }
-    }
-    blocks
-}

@@ -41,7 +41,7 @@ pub(crate) struct Gate {
 }
 
 /// `min(max(x + 3, 0), 6) / 6`.
-fn h_sigmoid(x: f32) -> f32 {
+pub(crate) fn h_sigmoid(x: f32) -> f32 {
     (x + 3.0).clamp(0.0, 6.0) / 6.0
 }
 

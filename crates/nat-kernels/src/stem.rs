@@ -34,7 +34,7 @@ impl Shape {
     }
 
     /// The windows of output pixels `rows`: for each the values under every tap, channel by channel, zeros outside.
-    fn windows(&self, images: &[f32], rows: Range<usize>, out: &mut [f32]) {
+    pub(crate) fn windows(&self, images: &[f32], rows: Range<usize>, out: &mut [f32]) {
         let Plane {
             kernel,
             stride,

@@ -1,15 +1,14 @@
 //! The forward pass of a subnet by fused pieces, where the device has them.
 
 use burn::tensor::{Device, Tensor};
-use nat_kernels::activation::Activation as KernelActivation;
-use nat_kernels::depthwise::Plane;
 use nat_kernels::norm::Moments;
 use nat_kernels::{head, mbconv, stem};
-use nat_space::{Activation, BlockPlan, Padding};
+use nat_space::BlockPlan;
 
 use crate::batch_norm::{BatchMoments, BnMode, Norm};
 use crate::layer::Layer;
-use crate::ops::padding::border;
+use crate::ops::activation::of_kernels as activation;
+use crate::ops::padding::plane;
 use crate::ops::piece::{Kind, Run, Weight};
 use crate::parameters::to_vec;
 use crate::subnet::{Block, Point, Subnet};
@@ -17,26 +16,6 @@ use crate::subnet::{Block, Point, Subnet};
 /// Whether tensors on `device` can go through fused pieces.
 pub(crate) fn available(device: &Device) -> bool {
     device.clone().inner() == Device::flex()
-}
-
-fn activation(activation: Activation) -> KernelActivation {
-    match activation {
-        Activation::Identity => KernelActivation::Identity,
-        Activation::Relu => KernelActivation::Relu,
-        Activation::Relu6 => KernelActivation::Relu6,
-        Activation::HSwish => KernelActivation::HSwish,
-    }
-}
-
-fn plane(padding: Padding, kernel: usize, stride: usize, input: (usize, usize)) -> Plane {
-    let before = |side| border(padding, kernel, stride, side).0;
-    Plane {
-        kernel,
-        stride,
-        pad: (before(input.0), before(input.1)),
-        input,
-        output: (input.0.div_ceil(stride), input.1.div_ceil(stride)),
-    }
 }
 
 /// A layer's weights in the order that pieces take them.

@@ -3,7 +3,8 @@
 //! A [`Supernet`] holds the weights that all networks of a space share, as one list of named [`Parameter`]s.
 //! [`Supernet::subnet`] slices one architecture out of it for training: gradients of a loss on its logits reach the
 //! supernet, where [`Supernet::gradients`] collects them. [`Supernet::extract`] copies the same slices for
-//! evaluation, which [`Subnet::recalibrate`] must precede, and for [`Subnet::fold`], the form that exporters write.
+//! evaluation, which [`Subnet::recalibrate`] must precede, and for [`Subnet::fold`], the form that exporters write and
+//! that [`InferenceNet`] runs.
 //! Both are a [`Subnet`] and run the same forward pass; [`BnMode`] says which statistics its batch norms use.
 //!
 //! [`SupernetFile`] is a supernet on disk, [`import`] reads those of other programs. Burn's automatic
@@ -16,6 +17,7 @@ mod fold;
 mod folded;
 mod fused;
 pub mod import;
+mod inference;
 mod init;
 mod layer;
 mod layout;
@@ -33,6 +35,7 @@ pub use channel_sort::ChannelOrder;
 pub use checkpoint::{CheckpointError, Provenance, SupernetFile};
 pub use fold::NamedTensor;
 pub use folded::{FoldedBlock, FoldedConv, FoldedNet, FoldedSqueezeExcite};
+pub use inference::InferenceNet;
 pub use parameters::{Kind, Parameter, RunningStatistics};
 pub use subnet::{Point, Subnet, images};
 pub use supernet::Supernet;

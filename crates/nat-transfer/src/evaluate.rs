@@ -12,7 +12,7 @@ use nat_data::{
     Batch, BatchRequest, EvalTransform, ImageSet, Loader, Split, TrainTransform, Transform,
 };
 use nat_space::{Architecture, Genotype, Space};
-use nat_supernet::{BnMode, Device, Subnet, Supernet, images};
+use nat_supernet::{Subnet, Supernet, images};
 
 use crate::{
     RunConfig, TransferError, preprocess,
@@ -89,20 +89,12 @@ impl Evaluator {
     /// # Errors
     /// An image cannot be read.
     pub fn error(&self, subnet: &Subnet, split: Split) -> Result<f64, TransferError> {
+        let network = subnet.inference();
         let (mut wrong, mut seen) = (0usize, 0usize);
         for batch in self.batches(Use::Split(split), subnet.network().resolution)? {
             let batch = batch?;
             let side = batch.resolution;
-            let input = images(
-                batch.images.clone(),
-                [batch.labels.len(), 3, side, side],
-                &Device::flex(),
-            );
-            let logits: Vec<f32> = subnet
-                .forward(input, &mut BnMode::Fixed)
-                .into_data()
-                .try_to_vec()
-                .expect("logits are 32-bit floats");
+            let logits = network.logits(&batch.images, [batch.labels.len(), 3, side, side]);
             wrong += count_errors(&logits, &batch.labels);
             seen += batch.labels.len();
         }

@@ -4,10 +4,12 @@ use std::ops::Range;
 
 use pulp::Arch;
 
-use super::forward::{Activated, scatter};
-use super::{Gradients, Saved, Shape, Weights, kernel_blocks};
+use super::forward::Activated;
+use super::{Gradients, Saved, Shape, Weights};
 use crate::activation::{Function, with_function};
-use crate::block_tile::{channels, gather, gather_two, lanes, scratch_len, tiles};
+use crate::block_tile::{
+    channels, gather, gather_two, kernel_blocks, lanes, scatter, scratch_len, tiles,
+};
 use crate::depthwise::{self, BLOCK};
 use crate::matmul::{Matrix, Size, product};
 use crate::norm::{GradientSums, Norm, NormGradient, gradient_sums};

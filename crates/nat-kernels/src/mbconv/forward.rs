@@ -4,9 +4,9 @@ use std::ops::Range;
 
 use pulp::Arch;
 
-use super::{Saved, Shape, Weights, kernel_blocks};
+use super::{Saved, Shape, Weights};
 use crate::activation::{Function, with_function};
-use crate::block_tile::{channels, gather, lanes, scratch_len, tiles};
+use crate::block_tile::{channels, gather, kernel_blocks, lanes, scatter, scratch_len, tiles};
 use crate::depthwise::{self, BLOCK};
 use crate::norm::{MomentSums, Moments, Norm};
 use crate::pointwise::{self, Rows};
@@ -141,21 +141,6 @@ fn convolve(
     });
     let moments = sums.map(|sums| sums.moments());
     (z, moments)
-}
-
-/// Writes a tile to its channels of the rows from `first` on.
-pub(super) fn scatter(
-    tile: &[f32],
-    target: &Shared,
-    (first, all): (usize, usize),
-    range: &Range<usize>,
-) {
-    for (pixel, values) in tile.chunks_exact(BLOCK).enumerate() {
-        let start = (first + pixel) * all + range.start;
-        // SAFETY: the callers' items each have channels of their own in the image.
-        let place = unsafe { target.slice(start, range.len()) };
-        place.copy_from_slice(&values[..range.len()]);
-    }
 }
 
 /// Means over the pixels of every image of the activated depthwise output.

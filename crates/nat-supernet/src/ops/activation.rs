@@ -21,6 +21,17 @@ pub(crate) fn activate(x: Tensor<4>, activation: Activation) -> Tensor<4> {
     }
 }
 
+/// The activation as the kernels name it.
+pub(crate) fn of_kernels(activation: Activation) -> nat_kernels::activation::Activation {
+    use nat_kernels::activation::Activation as Kernels;
+    match activation {
+        Activation::Identity => Kernels::Identity,
+        Activation::Relu => Kernels::Relu,
+        Activation::Relu6 => Kernels::Relu6,
+        Activation::HSwish => Kernels::HSwish,
+    }
+}
+
 /// `relu6(x + 3) / 6`.
 pub(crate) fn h_sigmoid<const D: usize>(x: Tensor<D>) -> Tensor<D> {
     hard_sigmoid(x, 1.0 / 6.0, 0.5)

@@ -2,6 +2,7 @@
 
 use burn::tensor::Tensor;
 use burn::tensor::ops::PadMode;
+use nat_kernels::depthwise::Plane;
 use nat_space::Padding;
 
 /// Zeros before and after one spatial dimension of length `side`.
@@ -21,6 +22,23 @@ pub(crate) fn border(
             let total = covered.saturating_sub(side);
             (total / 2, total - total / 2)
         }
+    }
+}
+
+/// The depthwise geometry of a kernel on a map.
+pub(crate) fn plane(
+    padding: Padding,
+    kernel: usize,
+    stride: usize,
+    input: (usize, usize),
+) -> Plane {
+    let before = |side| border(padding, kernel, stride, side).0;
+    Plane {
+        kernel,
+        stride,
+        pad: (before(input.0), before(input.1)),
+        input,
+        output: (input.0.div_ceil(stride), input.1.div_ceil(stride)),
     }
 }
 

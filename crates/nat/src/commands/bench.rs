@@ -34,8 +34,10 @@ pub fn run(args: &args::Bench) -> Result<()> {
         supernet = supernet.with_threads(args.threads);
     }
     let mut random = stream(key(1, Purpose::Resolution, 0, 0));
-    let pixels = (0..batch * 3 * side * side).map(|_| random.random_range(-2.0..2.0));
-    let input = images(pixels.collect(), [batch, 3, side, side], supernet.device());
+    let pixels: Vec<f32> = (0..batch * 3 * side * side)
+        .map(|_| random.random_range(-2.0..2.0))
+        .collect();
+    let input = images(pixels.clone(), [batch, 3, side, side], supernet.device());
     let labels: Vec<usize> = (0..batch)
         .map(|_| random.random_range(0..args.classes.into()))
         .collect();
@@ -61,10 +63,9 @@ pub fn run(args: &args::Bench) -> Result<()> {
         BenchMode::Eval => {
             let mut subnet = supernet.extract(&architecture);
             subnet.recalibrate(std::iter::once(Ok::<_, anyhow::Error>(input.clone())))?;
+            let network = subnet.inference();
             measure(args.repeats, || {
-                subnet
-                    .forward(input.clone(), &mut BnMode::Fixed)
-                    .into_data();
+                network.logits(&pixels, [batch, 3, side, side]);
             })
         }
         BenchMode::Bncal => {
