@@ -82,11 +82,14 @@ pub(crate) fn scatter(
     (first, all): (usize, usize),
     range: &Range<usize>,
 ) {
-    for (pixel, values) in tile.chunks_exact(BLOCK).enumerate() {
+    for (pixel, values) in tile.as_chunks::<BLOCK>().0.iter().enumerate() {
         let start = (first + pixel) * all + range.start;
         // SAFETY: the callers' items each have channels of their own in the image.
         let place = unsafe { target.slice(start, range.len()) };
-        place.copy_from_slice(&values[..range.len()]);
+        match place.as_mut_array::<BLOCK>() {
+            Some(place) => *place = *values,
+            None => place.copy_from_slice(&values[..range.len()]),
+        }
     }
 }
 

@@ -35,6 +35,22 @@ impl Shape {
 
     /// The windows of output pixels `rows`: for each the values under every tap, channel by channel, zeros outside.
     pub(crate) fn windows(&self, images: &[f32], rows: Range<usize>, out: &mut [f32]) {
+        match self.plane.kernel {
+            3 => self.windows_of(images, rows, out, copy::<3>),
+            5 => self.windows_of(images, rows, out, copy::<5>),
+            7 => self.windows_of(images, rows, out, copy::<7>),
+            _ => self.windows_of(images, rows, out, <[f32]>::copy_from_slice),
+        }
+    }
+
+    #[inline(always)]
+    fn windows_of(
+        &self,
+        images: &[f32],
+        rows: Range<usize>,
+        out: &mut [f32],
+        copy: impl Fn(&mut [f32], &[f32]),
+    ) {
         let Plane {
             kernel,
             stride,
@@ -56,7 +72,7 @@ impl Shape {
                     let place = &mut window[channel * taps + i * kernel..][..kernel];
                     if inside && across {
                         let start = y as usize * width + left as usize;
-                        place.copy_from_slice(&plane[start..start + kernel]);
+                        copy(place, &plane[start..start + kernel]);
                         continue;
                     }
                     for (j, value) in place.iter_mut().enumerate() {
@@ -71,6 +87,13 @@ impl Shape {
             }
         }
     }
+}
+
+/// A copy whose length the compiler knows: a call of the system's copy costs more than these few values.
+#[inline(always)]
+fn copy<const K: usize>(to: &mut [f32], from: &[f32]) {
+    let to: &mut [f32; K] = to.try_into().expect("a row of the kernel");
+    *to = *from.first_chunk().expect("a row of the kernel");
 }
 
 /// What [`backward`] needs of a [`forward`].

@@ -53,6 +53,9 @@ pub struct Block {
     residual: bool,
 }
 
+/// Rows that are expanded, then activated while they lie in the first-level cache.
+const CHUNK: usize = 384;
+
 /// The expansion, sixteen outputs at a time.
 #[derive(Clone, Debug)]
 struct Panels {
@@ -82,23 +85,20 @@ impl Panels {
 
     /// Block number `block` of the activated expansion of all rows of `x`.
     fn run(&self, block: usize, activation: Activation, x: &[f32], tile: &mut [f32]) {
-        let size = Size {
-            rows: x.len() / self.inputs,
-            depth: self.inputs,
-            columns: BLOCK,
-        };
         let panel = &self.weight[block * self.inputs * BLOCK..][..self.inputs * BLOCK];
         let panel = Matrix::rows(panel, BLOCK);
-        product(
-            size,
-            Matrix::rows(x, self.inputs),
-            panel,
-            tile,
-            BLOCK,
-            false,
-        );
         let bias = lanes(&self.bias, &channels(block, self.bias.len()));
-        activate(tile, &bias, activation);
+        let parts = x.chunks(CHUNK * self.inputs);
+        for (x, tile) in parts.zip(tile.chunks_mut(CHUNK * BLOCK)) {
+            let size = Size {
+                rows: x.len() / self.inputs,
+                depth: self.inputs,
+                columns: BLOCK,
+            };
+            let x = Matrix::rows(x, self.inputs);
+            product(size, x, panel, tile, BLOCK, false);
+            activate(tile, &bias, activation);
+        }
     }
 }
 
