@@ -3,7 +3,7 @@
 use burn::tensor::Tensor;
 
 use crate::ops::batch_norm::batch_norm;
-use crate::parameters::{from_vec, to_vec};
+use crate::parameters::{Active, from_vec, to_vec};
 
 /// Which statistics every batch norm of a forward pass uses.
 #[derive(Debug)]
@@ -103,8 +103,8 @@ pub(crate) fn move_running(
 /// A batch norm's active channels.
 #[derive(Clone, Debug)]
 pub(crate) struct Norm {
-    pub scale: Tensor<1>,
-    pub shift: Tensor<1>,
+    pub scale: Active<1>,
+    pub shift: Active<1>,
     pub mean: Tensor<1>,
     pub variance: Tensor<1>,
 }
@@ -118,7 +118,7 @@ impl Norm {
         record: Option<&mut Vec<BatchMoments>>,
     ) -> Tensor<4> {
         let [batch, _, height, width] = x.dims();
-        let normalised = batch_norm(x, self.scale.clone(), self.shift.clone(), eps);
+        let normalised = batch_norm(x, self.scale.view.clone(), self.shift.view.clone(), eps);
         if let Some(record) = record {
             record.push(BatchMoments {
                 mean: to_vec(normalised.mean),

@@ -5,7 +5,7 @@ use nat_space::{Activation, ConvPlan, Padding};
 
 use crate::folded::{FoldedBlock, FoldedConv, FoldedNet, FoldedSqueezeExcite};
 use crate::layer::Layer;
-use crate::parameters::to_vec;
+use crate::parameters::{Active, to_vec};
 use crate::squeeze_excite::SqueezeExcite;
 use crate::subnet::Subnet;
 
@@ -78,10 +78,10 @@ impl Subnet {
             tensors.layer(&format!("{name}.depth_conv"), &block.depthwise);
             if let Some(se) = &block.squeeze_excite {
                 let name = format!("{name}.depth_conv.se.fc");
-                tensors.push(format!("{name}.reduce.weight"), &se.reduce_weight);
-                tensors.push(format!("{name}.reduce.bias"), &se.reduce_bias);
-                tensors.push(format!("{name}.expand.weight"), &se.expand_weight);
-                tensors.push(format!("{name}.expand.bias"), &se.expand_bias);
+                tensors.push(format!("{name}.reduce.weight"), &se.reduce_weight.view);
+                tensors.push(format!("{name}.reduce.bias"), &se.reduce_bias.view);
+                tensors.push(format!("{name}.expand.weight"), &se.expand_weight.view);
+                tensors.push(format!("{name}.expand.bias"), &se.expand_bias.view);
             }
             tensors.layer(&format!("{name}.point_linear"), &block.project);
         }
@@ -119,9 +119,9 @@ struct Tensors(Vec<NamedTensor>);
 
 impl Tensors {
     fn layer(&mut self, name: &str, layer: &Layer) {
-        self.push(format!("{name}.conv.weight"), &layer.weight);
-        self.push(format!("{name}.bn.weight"), &layer.norm.scale);
-        self.push(format!("{name}.bn.bias"), &layer.norm.shift);
+        self.push(format!("{name}.conv.weight"), &layer.weight.view);
+        self.push(format!("{name}.bn.weight"), &layer.norm.scale.view);
+        self.push(format!("{name}.bn.bias"), &layer.norm.shift.view);
         self.push(format!("{name}.bn.running_mean"), &layer.norm.mean);
         self.push(format!("{name}.bn.running_var"), &layer.norm.variance);
     }
@@ -136,8 +136,8 @@ impl Tensors {
 }
 
 fn fold_squeeze_excite(se: &SqueezeExcite, padding: Padding) -> FoldedSqueezeExcite {
-    let conv = |weight, bias: &Tensor<1>, activation| {
-        plain_conv(weight, values(bias), padding, activation)
+    let conv = |weight: &Active<4>, bias: &Active<1>, activation| {
+        plain_conv(&weight.view, values(&bias.view), padding, activation)
     };
     FoldedSqueezeExcite {
         reduce: conv(&se.reduce_weight, &se.reduce_bias, Activation::Relu),

@@ -140,12 +140,18 @@ mod tests {
                 let mut random = ChaCha8Rng::seed_from_u64(seed);
                 let genes = space.sample(&mut random);
                 let mut subnet = supernet.extract(&space.architecture(&genes));
-                let shape = [batch, 3, side, side];
-                let values = Init::Normal(1.0).draw(shape.iter().product(), seed, 0);
-                let input = images(values.clone(), shape, supernet.device());
+                let noise = |batch: usize| {
+                    let shape = [batch, 3, side, side];
+                    let values = Init::Normal(1.0).draw(shape.iter().product(), seed, 0);
+                    (values, shape)
+                };
+                let tensor = |(values, shape)| images(values, shape, supernet.device());
+                // Enough images that no variance is next to zero.
                 subnet
-                    .recalibrate(std::iter::once(Ok::<_, ()>(input.clone())))
+                    .recalibrate(std::iter::once(Ok::<_, ()>(tensor(noise(16)))))
                     .unwrap();
+                let (values, shape) = noise(batch);
+                let input = tensor((values.clone(), shape));
                 let expected = to_vec(subnet.forward(input, &mut BnMode::Fixed));
                 let logits = subnet.inference().logits(&values, shape);
                 let scale = expected.iter().fold(0f32, |max, v| max.max(v.abs()));

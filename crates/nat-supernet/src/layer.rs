@@ -3,12 +3,13 @@
 use burn::tensor::Tensor;
 
 use crate::batch_norm::{BnMode, Norm};
+use crate::parameters::Active;
 
 /// The active part of a convolution and its batch norm.
 #[derive(Clone, Debug)]
 pub(crate) struct Layer {
     /// `[outputs, inputs per group, kernel, kernel]`.
-    pub weight: Tensor<4>,
+    pub weight: Active<4>,
     pub norm: Norm,
 }
 
@@ -23,9 +24,11 @@ impl Layer {
         convolve: impl FnOnce(Tensor<4>) -> Tensor<4>,
     ) -> Tensor<4> {
         match mode {
-            BnMode::Batch => self.norm.forward(convolve(self.weight.clone()), eps, None),
+            BnMode::Batch => self
+                .norm
+                .forward(convolve(self.weight.view.clone()), eps, None),
             BnMode::Track(moments) => {
-                let x = convolve(self.weight.clone());
+                let x = convolve(self.weight.view.clone());
                 self.norm.forward(x, eps, Some(moments))
             }
             BnMode::Fixed => {
@@ -45,11 +48,11 @@ impl Layer {
             mean,
             variance,
         } = self.norm.clone();
-        let factor = scale / (variance + eps).sqrt();
-        let bias = shift - mean * factor.clone();
+        let factor = scale.view / (variance + eps).sqrt();
+        let bias = shift.view - mean * factor.clone();
         let outputs = factor.dims()[0];
         (
-            self.weight.clone() * factor.reshape([outputs, 1, 1, 1]),
+            self.weight.view.clone() * factor.reshape([outputs, 1, 1, 1]),
             bias,
         )
     }

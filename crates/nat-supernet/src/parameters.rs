@@ -5,6 +5,7 @@
 
 use burn::tensor::{Device, Gradients, Tensor, TensorData};
 
+use crate::gradient::Gradient;
 use crate::layout::ParameterSpec;
 
 /// What a parameter is, for rules such as "no weight decay on normalisation and biases".
@@ -89,14 +90,29 @@ impl Parameter {
         to_vec(self.value())
     }
 
+    /// Changes the values in place where nobody else holds them.
+    pub fn update(&mut self, change: impl FnOnce(&mut [f32])) {
+        let device = self.leaf.device().inner();
+        let nothing = from_vec(Vec::new(), &device);
+        let value = std::mem::replace(&mut self.leaf, nothing).inner();
+        let mut data = value.into_data();
+        change(
+            data.as_mut_slice()
+                .expect("parameters are 32-bit floats in memory"),
+        );
+        self.leaf = leaf(Tensor::from_data(data, &device));
+    }
+
     /// The leaf of the gradient graph.
     pub(crate) fn leaf(&self) -> Tensor<1> {
         self.leaf.clone()
     }
 
     /// Takes this parameter's gradient out of `gradients`, if the loss depended on it.
-    pub(crate) fn take_gradient(&self, gradients: &mut Gradients) -> Option<Tensor<1>> {
-        self.leaf.grad_remove(gradients)
+    pub(crate) fn take_gradient(&self, gradients: &mut Gradients) -> Option<Gradient> {
+        let rows = self.shape[0];
+        let gradient = self.leaf.grad_remove(gradients)?;
+        Some(Gradient::of_parameter(gradient, rows, self.len() / rows))
     }
 }
 
@@ -110,6 +126,33 @@ impl Clone for Parameter {
             kind: self.kind,
             leaf: leaf(self.value()),
         }
+    }
+}
+
+/// The leading part of a parameter, as a subnet uses it.
+#[derive(Clone, Debug)]
+pub(crate) struct Active<const D: usize> {
+    /// A tensor of its own shape.
+    pub view: Tensor<D>,
+    /// The whole parameter that it is a view of, and which part.
+    pub part: Option<(Tensor<1>, Part)>,
+}
+
+/// Leading values of the leading rows of a parameter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Part {
+    /// Rows.
+    pub rows: usize,
+    /// Values of a row.
+    pub active: usize,
+    /// Distance of two rows.
+    pub row: usize,
+}
+
+impl<const D: usize> Active<D> {
+    /// A tensor of its own.
+    pub(crate) fn own(view: Tensor<D>) -> Self {
+        Self { view, part: None }
     }
 }
 

@@ -10,7 +10,7 @@ use nat_space::{Architecture, BlockPlan, Space};
 use crate::batch_norm::Norm;
 use crate::layer::Layer;
 use crate::layout::{BlockSlot, LayerSlot, Layout, NormSlot, SqueezeExciteSlot};
-use crate::parameters::{Parameter, RunningStatistics, from_vec};
+use crate::parameters::{Active, Parameter, Part, RunningStatistics, from_vec};
 use crate::squeeze_excite::SqueezeExcite;
 use crate::subnet::{Block, Subnet};
 use crate::supernet::contiguous;
@@ -108,7 +108,7 @@ impl Slicing<'_> {
     }
 
     /// The depthwise kernel that the block uses: active channels, then the chain of centres and matrices.
-    fn kernel(&self, slot: &BlockSlot, plan: &BlockPlan) -> Tensor<4> {
+    fn kernel(&self, slot: &BlockSlot, plan: &BlockPlan) -> Active<4> {
         let channels = plan.mid_channels;
         let full = self.tensor::<4>(slot.depthwise.weight);
         let [_, _, height, width] = full.dims();
@@ -125,17 +125,44 @@ impl Slicing<'_> {
                 .matmul(matrix_values.transpose())
                 .reshape([channels, 1, matrix.to, matrix.to]);
         }
-        self.finished(kernel)
+        if plan.kernel == height {
+            let part = [channels, height * width];
+            return self.active(slot.depthwise.weight, kernel, part);
+        }
+        Active::own(self.finished(kernel))
     }
 
-    fn filters(&self, index: usize, outputs: usize, inputs: usize) -> Tensor<4> {
+    fn filters(&self, index: usize, outputs: usize, inputs: usize) -> Active<4> {
         let tensor = self.tensor::<4>(index);
         let [.., height, width] = tensor.dims();
-        self.finished(first(tensor, [outputs, inputs, height, width]))
+        let view = first(tensor, [outputs, inputs, height, width]);
+        self.active(index, view, [outputs, inputs * height * width])
     }
 
-    fn vector(&self, index: usize, length: usize) -> Tensor<1> {
-        self.finished(first(self.tensor(index), [length]))
+    fn vector(&self, index: usize, length: usize) -> Active<1> {
+        // Every value of a vector is a row.
+        self.active(index, first(self.tensor(index), [length]), [length, 1])
+    }
+
+    fn active<const D: usize>(
+        &self,
+        index: usize,
+        view: Tensor<D>,
+        [rows, active]: [usize; 2],
+    ) -> Active<D> {
+        if self.copies {
+            return Active::own(contiguous(view, self.device));
+        }
+        let parameter = &self.parameters[index];
+        let part = Part {
+            rows,
+            active,
+            row: parameter.len() / parameter.shape()[0],
+        };
+        Active {
+            view,
+            part: Some((parameter.leaf(), part)),
+        }
     }
 
     fn whole<const D: usize>(&self, index: usize) -> Tensor<D> {

@@ -4,18 +4,19 @@ use burn::tensor::Tensor;
 use burn::tensor::activation::relu;
 
 use crate::ops::activation::h_sigmoid;
+use crate::parameters::Active;
 
 /// The active part of a squeeze-excite.
 #[derive(Clone, Debug)]
 pub(crate) struct SqueezeExcite {
     /// `[squeezed, channels, 1, 1]`.
-    pub reduce_weight: Tensor<4>,
+    pub reduce_weight: Active<4>,
     /// `[squeezed]`.
-    pub reduce_bias: Tensor<1>,
+    pub reduce_bias: Active<1>,
     /// `[channels, squeezed, 1, 1]`.
-    pub expand_weight: Tensor<4>,
+    pub expand_weight: Active<4>,
     /// `[channels]`.
-    pub expand_bias: Tensor<1>,
+    pub expand_bias: Active<1>,
 }
 
 impl SqueezeExcite {
@@ -41,8 +42,9 @@ pub(crate) fn global_mean(x: Tensor<4>) -> Tensor<2> {
 }
 
 /// `x` `[batch, inputs]` through a 1x1 convolution's weight `[outputs, inputs, 1, 1]` and bias.
-fn linear(x: Tensor<2>, weight: &Tensor<4>, bias: &Tensor<1>) -> Tensor<2> {
+fn linear(x: Tensor<2>, weight: &Active<4>, bias: &Active<1>) -> Tensor<2> {
+    let (weight, bias) = (weight.view.clone(), bias.view.clone());
     let [outputs, inputs, _, _] = weight.dims();
-    let product = x.matmul(weight.clone().reshape([outputs, inputs]).transpose());
-    product + bias.clone().reshape([1, outputs])
+    let product = x.matmul(weight.reshape([outputs, inputs]).transpose());
+    product + bias.reshape([1, outputs])
 }

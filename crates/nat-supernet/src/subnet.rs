@@ -328,7 +328,7 @@ mod tests {
                 let outer = outer.reshape(features.dims());
                 let mut gradients = (features * Tensor::from_inner(outer)).sum().backward();
                 let gradients = supernet.gradients(&mut gradients);
-                let gradients = gradients.into_iter().flatten().map(to_vec);
+                let gradients = gradients.into_iter().flatten().map(|g| g.to_vec());
                 std::iter::once(values).chain(gradients).collect::<Vec<_>>()
             };
             let (fused, plain) = (run(true), run(false));

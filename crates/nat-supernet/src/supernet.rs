@@ -7,6 +7,7 @@ use nat_kernels::workspace::Workspace;
 use nat_space::{Architecture, Space};
 
 use crate::batch_norm::{BatchMoments, move_running};
+use crate::gradient::Gradient;
 use crate::init::Init;
 use crate::layout::{Layout, ParameterSpec};
 use crate::parameters::{Parameter, RunningStatistics};
@@ -154,7 +155,7 @@ impl Supernet {
 
     /// Takes the gradients of all parameters out of what `loss.backward()` returned, in parameter order; `None`
     /// where the loss did not depend on the tensor at all.
-    pub fn gradients(&self, gradients: &mut Gradients) -> Vec<Option<Tensor<1>>> {
+    pub fn gradients(&self, gradients: &mut Gradients) -> Vec<Option<Gradient>> {
         self.parameters
             .iter()
             .map(|parameter| parameter.take_gradient(gradients))
@@ -245,7 +246,7 @@ mod tests {
     use super::*;
     use crate::batch_norm::BnMode;
     use crate::losses::cross_entropy;
-    use crate::parameters::{Kind, to_vec};
+    use crate::parameters::Kind;
     use crate::subnet::images;
 
     fn tiny() -> Supernet {
@@ -262,7 +263,7 @@ mod tests {
         let gradients = supernet.gradients(&mut gradients);
         gradients
             .into_iter()
-            .map(|gradient| gradient.map(to_vec))
+            .map(|gradient| gradient.map(|gradient| gradient.to_vec()))
             .collect()
     }
 

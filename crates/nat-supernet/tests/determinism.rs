@@ -22,7 +22,7 @@ fn step(space: &str, side: usize, batch: usize) -> Vec<u32> {
         let mut push = |values: Vec<f32>| bits.extend(values.into_iter().map(f32::to_bits));
         push(loss.inner().into_data().try_to_vec().unwrap());
         for gradient in supernet.gradients(&mut gradients).into_iter().flatten() {
-            push(gradient.into_data().try_to_vec().unwrap());
+            push(gradient.to_vec());
         }
         let mut subnet = supernet.extract(&architecture);
         subnet

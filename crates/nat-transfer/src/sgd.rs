@@ -1,7 +1,6 @@
 //! Stochastic gradient descent with Nesterov momentum over a supernet's parameters.
 
-use burn::tensor::{Tensor, TensorData};
-use nat_supernet::{Kind, Parameter};
+use nat_supernet::{Gradient, Kind, Parameter};
 use rayon::prelude::*;
 
 use crate::config::Adaptation;
@@ -58,7 +57,7 @@ impl Sgd {
     pub fn step(
         &mut self,
         parameters: &mut [Parameter],
-        gradients: Vec<Option<Tensor<1>>>,
+        gradients: Vec<Option<Gradient>>,
         rate: f64,
     ) {
         assert_eq!(
@@ -79,16 +78,11 @@ impl Sgd {
             .zip(&mut self.velocities);
         tensors.for_each(|((parameter, gradient), slot)| {
             let Some(gradient) = gradient else { return };
-            let device = gradient.device();
-            let gradient = values(gradient);
-            let mut value = parameter.to_vec();
             let decays = weight_decay > 0.0 && (decay_all || parameter.kind() == Kind::Weight);
             let decay = if decays { weight_decay as f32 } else { 0.0 };
             // A velocity at rest: momentum times zero adds nothing to the first direction.
-            let velocity = slot.get_or_insert_with(|| vec![0.0; value.len()]);
-            for ((value, velocity), gradient) in
-                value.iter_mut().zip(velocity.iter_mut()).zip(gradient)
-            {
+            let velocity = slot.get_or_insert_with(|| vec![0.0; parameter.len()]);
+            let move_value = |value: &mut f32, velocity: &mut f32, gradient: f32| {
                 let direction = gradient + decay * *value;
                 *velocity = momentum * *velocity + direction;
                 let change = if nesterov {
@@ -97,9 +91,21 @@ impl Sgd {
                     *velocity
                 };
                 *value -= rate * change;
-            }
-            let length = value.len();
-            parameter.set(Tensor::from_data(TensorData::new(value, [length]), &device));
+            };
+            parameter.update(|values| {
+                for (row, gradient) in gradient.rows() {
+                    let (values, velocity) = (&mut values[row.clone()], &mut velocity[row]);
+                    let (active, rest) = values.split_at_mut(gradient.len());
+                    let (active_velocity, rest_velocity) = velocity.split_at_mut(gradient.len());
+                    let pairs = active.iter_mut().zip(active_velocity);
+                    for ((value, velocity), gradient) in pairs.zip(gradient) {
+                        move_value(value, velocity, *gradient);
+                    }
+                    for (value, velocity) in rest.iter_mut().zip(rest_velocity) {
+                        move_value(value, velocity, 0.0);
+                    }
+                }
+            });
         });
     }
 
@@ -114,23 +120,12 @@ impl Sgd {
     }
 }
 
-fn values(tensor: Tensor<1>) -> Vec<f32> {
-    tensor
-        .into_data()
-        .try_to_vec()
-        .expect("gradients are 32-bit floats")
-}
-
 #[cfg(test)]
 mod tests {
     use nat_space::Space;
-    use nat_supernet::{Device, Supernet};
+    use nat_supernet::Supernet;
 
     use super::*;
-
-    fn constant(length: usize, value: f32, device: &Device) -> Tensor<1> {
-        Tensor::from_data(TensorData::new(vec![value; length], [length]), device)
-    }
 
     #[test]
     fn follows_the_rule_by_hand_and_leaves_untouched_parameters_alone() {
@@ -148,7 +143,6 @@ mod tests {
             .iter()
             .map(Parameter::to_vec)
             .collect();
-        let device = supernet.device().clone();
         let weight = supernet
             .parameters()
             .iter()
@@ -162,7 +156,7 @@ mod tests {
         for _ in 0..2 {
             let mut gradients = vec![None; count];
             for index in [weight, norm] {
-                gradients[index] = Some(constant(before[index].len(), 0.5, &device));
+                gradients[index] = Some(Gradient::whole(vec![0.5; before[index].len()]));
             }
             sgd.step(supernet.parameters_mut(), gradients, 0.1);
         }
@@ -197,10 +191,9 @@ mod tests {
             decay_all: true,
         };
         let count = supernet.parameters().len();
-        let device = supernet.device().clone();
         let mut sgd = Sgd::new(settings, count);
         let mut gradients = vec![None; count];
-        gradients[0] = Some(constant(supernet.parameters()[0].len(), 0.25, &device));
+        gradients[0] = Some(Gradient::whole(vec![0.25; supernet.parameters()[0].len()]));
         sgd.step(supernet.parameters_mut(), gradients, 0.1);
         let mut copy = Sgd::new(settings, count);
         copy.restore(sgd.velocities());

@@ -11,10 +11,10 @@ use std::{
 use burn::tensor::Tensor;
 use nat_data::Batch;
 use nat_space::Architecture;
-use nat_supernet::{BnMode, Supernet, images, losses};
+use nat_supernet::{BnMode, Gradient, Supernet, images, losses};
 
 /// Gradients in parameter order; `None` where no subnet used the parameter.
-pub type Gradients = Vec<Option<Tensor<1>>>;
+pub type Gradients = Vec<Option<Gradient>>;
 
 /// What a subnet learns from a batch.
 #[derive(Clone, Debug)]
@@ -190,7 +190,7 @@ fn sum(supernet: &Supernet, learned: Vec<Learned>) -> Gradients {
     for (gradients, _) in learned {
         for (slot, gradient) in sum.iter_mut().zip(gradients) {
             *slot = match (slot.take(), gradient) {
-                (Some(sum), Some(gradient)) => Some(sum + gradient),
+                (Some(sum), Some(gradient)) => Some(sum.plus(&gradient)),
                 (sum, gradient) => sum.or(gradient),
             };
         }

@@ -59,7 +59,10 @@ fn both_forms_hold_the_same_network_and_description() {
             assert_eq!(model.run(&[], 0).unwrap(), Vec::<f32>::new());
             logits.push(model.run(&images, 1).unwrap());
         }
-        assert_eq!(logits[0], logits[1], "{name}");
+        // Each form has a runtime of its own.
+        for (left, right) in logits[0].iter().zip(&logits[1]) {
+            assert!((left - right).abs() < TOLERANCE, "{name}: {left} {right}");
+        }
     }
 }
 

@@ -20,6 +20,8 @@ use nat_kernels::squeeze_excite::SqueezeExcite;
 use nat_kernels::workspace::Workspace;
 use nat_kernels::{head, mbconv, stem};
 
+use crate::parameters::{Active, Part};
+
 /// What a piece computes. Its weights come as a list: those of every convolution followed by scale and shift of its batch
 /// norm, in network order; reduction and expansion of a squeeze-excite, each with its bias, before the projection.
 #[derive(Clone, Copy, Debug)]
@@ -55,6 +57,8 @@ pub(crate) struct Run {
     pub workspace: Workspace,
     /// Statistics of its batch norms instead of the batch's own.
     pub given: Option<Vec<Moments>>,
+    /// Which part of each weight it reads, where that is not all of it.
+    parts: Vec<Option<Part>>,
     left: Mutex<Left>,
 }
 
@@ -82,19 +86,21 @@ impl Run {
             kind,
             workspace,
             given,
+            parts: Vec::new(),
             left: Mutex::default(),
         }
     }
 
     /// Runs the piece; the result has rank `D`. Also returns the statistics that its batch norms used.
     pub(crate) fn run<const D: usize, const E: usize>(
-        self,
+        mut self,
         x: Tensor<D>,
         weights: Vec<Weight>,
     ) -> (Tensor<E>, Vec<Moments>) {
+        self.parts = weights.iter().map(|weight| weight.part).collect();
         let run = Arc::new(self);
         let x = x.into_dispatch();
-        let mut weights = weights.into_iter().map(|weight| weight.0);
+        let mut weights = weights.into_iter().map(|weight| weight.tensor);
         // Places without a weight take the input, which nobody reads there.
         let [w0, w1, w2, w3, w4, w5, w6, w7, w8, w9, w10, w11, w12] =
             std::array::from_fn(|_| weights.next().unwrap_or_else(|| x.clone()));
@@ -133,12 +139,25 @@ impl Run {
     }
 }
 
-/// A weight of any rank.
-pub(crate) struct Weight(burn::backend::DispatchTensor);
+/// A weight of any rank, or the flat parameter of which a part is the weight: its gradient then is the part's, as
+/// `[rows, values]`.
+pub(crate) struct Weight {
+    tensor: burn::backend::DispatchTensor,
+    part: Option<Part>,
+}
 
-impl<const D: usize> From<&Tensor<D>> for Weight {
-    fn from(tensor: &Tensor<D>) -> Self {
-        Self(tensor.clone().into_dispatch())
+impl<const D: usize> From<&Active<D>> for Weight {
+    fn from(weight: &Active<D>) -> Self {
+        match &weight.part {
+            Some((parameter, part)) => Self {
+                tensor: parameter.clone().into_dispatch(),
+                part: Some(*part),
+            },
+            None => Self {
+                tensor: weight.view.clone().into_dispatch(),
+                part: None,
+            },
+        }
     }
 }
 
@@ -274,59 +293,72 @@ impl<B: Piece + PieceGradients> Backward<B, { WEIGHTS + 1 }> for PieceNode {
     }
 }
 
-/// A view of a tensor's values from its first one on.
-fn values(tensor: &FlexTensor) -> &[f32] {
-    &tensor.storage::<f32>()[tensor.layout().start_offset()..]
-}
-
 /// The values of a tensor without gaps.
 fn packed(tensor: &FlexTensor) -> &[f32] {
     assert!(tensor.is_contiguous(), "{:?} has gaps", tensor.shape());
-    &values(tensor)[..tensor.shape().num_elements()]
-}
-
-/// A convolution's weight, whose rows may be parts of longer ones.
-fn filters(tensor: &FlexTensor) -> Filters<'_> {
-    let shape = tensor.shape();
-    Filters {
-        values: values(tensor),
-        row: tensor.layout().strides()[0] as usize,
-        outputs: shape[0],
-        inputs: shape.num_elements() / shape[0],
-    }
+    &tensor.storage::<f32>()[tensor.layout().start_offset()..][..tensor.shape().num_elements()]
 }
 
 /// Weights in the order of [`Kind`].
-struct Reader<'a>(std::slice::Iter<'a, FlexTensor>);
+struct Reader<'a>(
+    std::iter::Zip<std::slice::Iter<'a, FlexTensor>, std::slice::Iter<'a, Option<Part>>>,
+);
 
 impl<'a> Reader<'a> {
-    fn next(&mut self) -> &'a FlexTensor {
-        self.0.next().expect("a piece comes with all its weights")
+    fn new(weights: &'a [FlexTensor], run: &'a Run) -> Self {
+        Self(weights.iter().zip(&run.parts))
+    }
+
+    /// A weight whose rows may be parts of longer ones.
+    fn filters(&mut self) -> Filters<'a> {
+        let (tensor, part) = self.0.next().expect("a piece comes with all its weights");
+        let part = part.unwrap_or_else(|| {
+            let shape = tensor.shape();
+            let row = shape.num_elements() / shape[0];
+            Part {
+                rows: shape[0],
+                active: row,
+                row,
+            }
+        });
+        Filters {
+            values: packed(tensor),
+            row: part.row,
+            outputs: part.rows,
+            inputs: part.active,
+        }
+    }
+
+    /// A weight without gaps.
+    fn packed(&mut self) -> &'a [f32] {
+        let filters = self.filters();
+        assert_eq!(filters.row, filters.inputs, "rows with gaps");
+        &filters.values[..filters.outputs * filters.inputs]
     }
 
     fn norm(&mut self) -> NormWeights<'a> {
         NormWeights {
-            scale: packed(self.next()),
-            shift: packed(self.next()),
+            scale: self.packed(),
+            shift: self.packed(),
         }
     }
 
     fn layer(&mut self) -> (Filters<'a>, NormWeights<'a>) {
-        (filters(self.next()), self.norm())
+        (self.filters(), self.norm())
     }
 
     fn block(&mut self, expand: bool, squeeze_excite: bool) -> mbconv::Weights<'a> {
         mbconv::Weights {
             expand: expand.then(|| self.layer()),
-            depthwise: packed(self.next()),
+            depthwise: self.packed(),
             depthwise_norm: self.norm(),
             squeeze_excite: squeeze_excite.then(|| SqueezeExcite {
-                reduce: filters(self.next()),
-                reduce_bias: packed(self.next()),
-                expand: filters(self.next()),
-                expand_bias: packed(self.next()),
+                reduce: self.filters(),
+                reduce_bias: self.packed(),
+                expand: self.filters(),
+                expand_bias: self.packed(),
             }),
-            project: filters(self.next()),
+            project: self.filters(),
             project_norm: self.norm(),
         }
     }
@@ -356,7 +388,7 @@ impl Piece for Flex {
     ) -> FlexTensor {
         let weights = [w0, w1, w2, w3, w4, w5, w6, w7, w8, w9, w10, w11, w12];
         let x = x.to_contiguous();
-        let mut reader = Reader(weights.iter());
+        let mut reader = Reader::new(&weights, &run);
         let (workspace, given) = (&run.workspace, run.given.as_deref());
         let first = given.map(|given| &given[0]);
         match run.kind {
@@ -399,7 +431,7 @@ impl PieceGradients for Flex {
         run: &Run,
     ) -> (Option<FlexTensor>, Vec<FlexTensor>) {
         let (x, gradient) = (x.to_contiguous(), gradient.to_contiguous());
-        let mut reader = Reader(weights.iter());
+        let mut reader = Reader::new(weights, run);
         let workspace = &run.workspace;
         let saved = run.saved().expect("a piece runs before its gradients");
         let (input, of_weights) = match (run.kind, saved) {
@@ -457,7 +489,11 @@ impl PieceGradients for Flex {
         let of_weights = of_weights
             .into_iter()
             .zip(weights)
-            .map(|(values, weight)| tensor(values, weight.shape().to_vec()))
+            .zip(&run.parts)
+            .map(|((values, weight), part)| match part {
+                Some(part) => tensor(values, [part.rows, part.active]),
+                None => tensor(values, weight.shape().to_vec()),
+            })
             .collect();
         (input, of_weights)
     }
