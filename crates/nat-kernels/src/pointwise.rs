@@ -53,13 +53,23 @@ pub(crate) fn forward(
     let z = Shared::new(&mut z[..rows * outputs]);
     let height = slabs.height();
     let scratch = height * (inputs + outputs);
+    // The product packs a factor whose columns do not lie side by side, for every slab anew.
+    let turned = (slabs.count() > 1).then(|| {
+        let mut turned = workspace.take(inputs * outputs);
+        transpose(filters, &mut turned);
+        turned
+    });
+    let weight = match &turned {
+        Some(turned) => Matrix::rows(turned, outputs),
+        None => filters.matrix().transposed(),
+    };
     workspace.for_each_with(slabs.count() * groups, scratch, |item, scratch| {
         let (slab, group) = (item / groups, item % groups);
         let rows = slabs.rows(slab);
         let range = columns(outputs, groups, group);
         let (made, product_place) = scratch.split_at_mut(height * inputs);
         let x = Matrix::rows(x.get(rows.clone(), inputs, made), inputs);
-        let weight = Matrix::rows(&filters.values[range.start * filters.row..], filters.row);
+        let weight = weight.skip_columns(range.start);
         let size = Size {
             rows: rows.len(),
             depth: inputs,
@@ -72,7 +82,7 @@ pub(crate) fn forward(
         } else {
             &mut product_place[..rows.len() * width]
         };
-        product(size, x, weight.transposed(), target, width, false);
+        product(size, x, weight, target, width, false);
         if let Some(sums) = shared_sums {
             // SAFETY: every item has channels of its own in its slab.
             unsafe { sums.put(slab, range.start, width, target, width) };
@@ -85,6 +95,16 @@ pub(crate) fn forward(
         }
     });
     sums.map(|sums| sums.moments())
+}
+
+/// Inputs by outputs, without gaps.
+fn transpose(filters: Filters, out: &mut [f32]) {
+    let outputs = filters.outputs;
+    for (output, row) in filters.values.chunks(filters.row).take(outputs).enumerate() {
+        for (input, value) in row[..filters.inputs].iter().enumerate() {
+            out[input * outputs + output] = *value;
+        }
+    }
 }
 
 /// Where the gradient of the input goes: `dx = dz W`, plus `residual` where there is one.
