@@ -204,17 +204,25 @@ pub struct Head {
     pub dropout: f64,
 }
 
-const BUILTIN_TOML: [&str; 5] = [
+const BUILTIN_TOML: [&str; 6] = [
     include_str!("../spaces/ofa-mbv3-w1.0.toml"),
     include_str!("../spaces/ofa-mbv3-w1.2.toml"),
     include_str!("../spaces/nat.toml"),
     include_str!("../spaces/lite0.toml"),
+    include_str!("../spaces/mobilenet-v2.toml"),
     include_str!("../spaces/tiny.toml"),
 ];
 
 impl Space {
     /// Names of the built-in spaces.
-    pub const BUILTIN_NAMES: [&str; 5] = ["ofa-mbv3-w1.0", "ofa-mbv3-w1.2", "nat", "lite0", "tiny"];
+    pub const BUILTIN_NAMES: [&str; 6] = [
+        "ofa-mbv3-w1.0",
+        "ofa-mbv3-w1.2",
+        "nat",
+        "lite0",
+        "mobilenet-v2",
+        "tiny",
+    ];
 
     /// A built-in space, `None` if there is none of that name.
     pub fn builtin(name: &str) -> Option<Space> {
@@ -353,7 +361,7 @@ mod tests {
 
     #[test]
     fn the_hash_sees_values_and_no_layout() {
-        let text = BUILTIN_TOML[4];
+        let text = BUILTIN_TOML[5];
         let space = Space::from_toml(text).unwrap();
         let spread = text.replace('\n', "\n# remark\n").replace(" = ", "  =  ");
         assert_eq!(Space::from_toml(&spread).unwrap().hash(), space.hash());

@@ -43,13 +43,24 @@ pub enum Command {
     /// A run as one self-contained page
     Report(Report),
     /// Time one network of a space on this machine: a training step, inference, or BN recalibration
+    #[command(subcommand)]
     Bench(Bench),
 }
 
+#[derive(Subcommand)]
+pub enum Bench {
+    /// Forward, loss, backward and optimizer step under batch statistics
+    Step(BenchNetwork),
+    /// Inference of the extracted network
+    Eval(BenchNetwork),
+    /// One forward pass of BN recalibration
+    Bncal(BenchNetwork),
+    /// How a step's time grows with batch, resolution, network and threads: a JSON line a point
+    Growth(BenchGrowth),
+}
+
 #[derive(Group)]
-pub struct Bench {
-    /// What is timed
-    pub mode: BenchMode,
+pub struct BenchNetwork {
     /// Search space: a built-in name or a TOML file
     #[arg(long, default_value = "ofa-mbv3-w1.0", value_name = "NAME|FILE")]
     pub space: String,
@@ -76,14 +87,17 @@ pub struct Bench {
     pub json: bool,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum BenchMode {
-    /// Forward, loss, backward and optimizer step under batch statistics
-    Step,
-    /// Inference of the extracted network
-    Eval,
-    /// One forward pass of BN recalibration
-    Bncal,
+#[derive(Group)]
+pub struct BenchGrowth {
+    /// Search space: a built-in name or a TOML file
+    #[arg(long, default_value = "ofa-mbv3-w1.0", value_name = "NAME|FILE")]
+    pub space: String,
+    /// Timed repeats of every point, after two untimed ones
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..))]
+    pub repeats: u16,
+    /// Draws the points into an SVG file
+    #[arg(long, value_name = "FILE")]
+    pub plot: Option<PathBuf>,
 }
 
 #[derive(Group)]
@@ -104,8 +118,8 @@ pub struct Search {
     /// Folder or tar of class folders, with or without train/ val/ test/
     #[arg(long, value_name = "PATH")]
     pub data: String,
-    /// A supernet file, or `scratch` to train one of --space first
-    #[arg(long, value_name = "FILE|scratch")]
+    /// A supernet file, `lite0` for the built-in ImageNet weights, or `scratch` to train one of --space first
+    #[arg(long, value_name = "FILE|lite0|scratch")]
     pub supernet: String,
     /// Search space: a built-in name or a TOML file; by default the supernet's own, and `tiny` from scratch
     #[arg(long, value_name = "NAME|FILE")]
@@ -176,6 +190,23 @@ pub enum Import {
         #[arg(long, value_name = "FILE")]
         out: PathBuf,
     },
+    /// EfficientNet-Lite0 (.pth or .safetensors): a supernet whose largest subnet it is
+    Lite0(Seed),
+    /// torchvision's MobileNetV2 (.pth or .safetensors): a supernet whose largest subnet it is
+    #[command(name = "mobilenet-v2")]
+    MobileNetV2(Seed),
+}
+
+#[derive(Group)]
+pub struct Seed {
+    /// Weights of the network
+    pub file: PathBuf,
+    /// Supernet file to write
+    #[arg(long, value_name = "FILE")]
+    pub out: PathBuf,
+    /// Search space with the network's widths, strides and depths, whose kernels may be larger; by default the built-in one
+    #[arg(long, value_name = "NAME|FILE")]
+    pub space: Option<String>,
 }
 
 #[derive(Subcommand)]

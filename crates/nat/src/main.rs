@@ -4,9 +4,11 @@ mod args;
 mod commands;
 mod dataset;
 mod failure;
+mod line_chart;
 mod progress;
 mod report;
 mod table;
+mod weights;
 
 use std::process::ExitCode;
 

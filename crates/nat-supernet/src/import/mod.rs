@@ -3,6 +3,8 @@
 mod ofa;
 mod pickle;
 mod pytorch;
+mod safetensors;
+mod seed;
 mod zip;
 
 use std::path::PathBuf;
@@ -12,6 +14,7 @@ use thiserror::Error;
 use crate::supernet::Supernet;
 
 pub use ofa::ofa;
+pub use seed::{Origin, seed, seed_from};
 
 /// What an import found.
 #[derive(Debug)]

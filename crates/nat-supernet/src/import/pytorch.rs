@@ -5,6 +5,8 @@ use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use half::{bf16, f16};
+
 use super::ImportError;
 use super::pickle::{self, Node, Pickle, Value, size};
 use super::zip::Zip;
@@ -40,7 +42,8 @@ pub(crate) fn read(path: &Path) -> Result<Vec<StateDict>, ImportError> {
     })
 }
 
-fn parse(bytes: &[u8]) -> Result<Vec<StateDict>, String> {
+/// [`read`] of a file that is in memory.
+pub(crate) fn parse(bytes: &[u8]) -> Result<Vec<StateDict>, String> {
     let (pickle, storages) = if Zip::recognises(bytes) {
         open_zip(bytes)?
     } else {
@@ -49,7 +52,7 @@ fn parse(bytes: &[u8]) -> Result<Vec<StateDict>, String> {
     let reader = Reader {
         pickle,
         storages,
-        // Every value takes four bytes at least, so only views that share storages come near this bound.
+        // Every value takes two bytes at least, so only views that share storages come near this bound.
         budget: Cell::new(bytes.len()),
     };
     let top = reader
@@ -173,6 +176,8 @@ fn storage_widths(object: &Pickle) -> Result<BTreeMap<String, usize>, String> {
 /// How a storage's values are coded.
 #[derive(Clone, Copy)]
 enum Number {
+    F16,
+    BF16,
     F32,
     F64,
     I32,
@@ -182,6 +187,8 @@ enum Number {
 impl Number {
     fn of(class: &str) -> Option<Self> {
         match class {
+            "torch.HalfStorage" => Some(Self::F16),
+            "torch.BFloat16Storage" => Some(Self::BF16),
             "torch.FloatStorage" => Some(Self::F32),
             "torch.DoubleStorage" => Some(Self::F64),
             "torch.IntStorage" => Some(Self::I32),
@@ -192,6 +199,7 @@ impl Number {
 
     fn width(self) -> usize {
         match self {
+            Self::F16 | Self::BF16 => 2,
             Self::F32 | Self::I32 => 4,
             Self::F64 | Self::I64 => 8,
         }
@@ -199,9 +207,12 @@ impl Number {
 
     fn get(self, data: &[u8], index: usize) -> f32 {
         let bytes = &data[index * self.width()..][..self.width()];
+        let two = || bytes.try_into().expect("two bytes");
         let four = || bytes.try_into().expect("four bytes");
         let eight = || bytes.try_into().expect("eight bytes");
         match self {
+            Self::F16 => f16::from_le_bytes(two()).to_f32(),
+            Self::BF16 => bf16::from_le_bytes(two()).to_f32(),
             Self::F32 => f32::from_le_bytes(four()),
             Self::I32 => i32::from_le_bytes(four()) as f32,
             Self::F64 => f64::from_le_bytes(eight()) as f32,

@@ -24,6 +24,7 @@ use crate::{
     dataset, failure,
     failure::wrong_argument,
     progress::Progress,
+    weights,
 };
 
 /// The source name of a supernet that is trained from nothing.
@@ -68,9 +69,9 @@ pub fn settings(args: &args::Settings, preset: Preset, space: &Space) -> Result<
 pub enum Source {
     /// Nowhere: they are trained first.
     Scratch(Space),
-    /// A supernet file.
+    /// A supernet file, or built-in weights.
     File {
-        /// Its path.
+        /// Its path or name.
         path: String,
         /// Its content.
         file: Box<SupernetFile>,
@@ -83,13 +84,9 @@ impl Source {
         if supernet == SCRATCH {
             return Ok(Source::Scratch(Space::load(space.unwrap_or("tiny"))?));
         }
-        let path = Path::new(supernet);
-        if !path.exists() {
-            return Err(wrong_argument(format!(
-                "--supernet {supernet}: no such file; give a supernet file, or '{SCRATCH}' to train one of --space first"
-            )));
-        }
-        let file = SupernetFile::load(path)?;
+        let file = weights::open(supernet).with_context(|| {
+            format!("--supernet {supernet} ('{SCRATCH}' trains one of --space first)")
+        })?;
         if let Some(name) = space {
             let wanted = Space::load(name)?;
             let same = wanted.width_multipliers.len() == file.supernets.len()

@@ -5,7 +5,7 @@
 //! run that is going on or was killed shows what there is.
 
 mod architecture;
-mod axis;
+pub mod axis;
 mod course;
 mod front;
 mod genes;
@@ -13,7 +13,7 @@ mod headline;
 mod kernel;
 mod label;
 mod model;
-mod plot;
+pub mod plot;
 mod predictor;
 mod table;
 

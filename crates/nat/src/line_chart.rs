@@ -1,0 +1,126 @@
+//! Line charts as files of their own: panels side by side, readable on light and dark paper.
+
+use maud::{Markup, html};
+
+use crate::report::axis::Axis;
+use crate::report::plot::{Frame, HALF, points};
+
+const HEIGHT: f64 = 330.0;
+/// Room for the title of a panel.
+const HEAD: f64 = 26.0;
+/// Height of a row of the legend.
+const ROW: f64 = 18.0;
+const COLUMNS: usize = 4;
+
+/// Categorical colours that stay apart on white, on black and for the colour-blind (P. Tol's bright scheme).
+const COLOURS: [&str; 7] = [
+    "#4477aa", "#ee6677", "#228833", "#ccbb44", "#66ccee", "#aa3377", "#888888",
+];
+
+/// One line of a panel.
+pub struct Line {
+    /// What the legend calls it.
+    pub name: String,
+    /// Index of its colour.
+    pub colour: usize,
+    /// Whether it is drawn dashed.
+    pub dashed: bool,
+    /// Points from left to right.
+    pub points: Vec<(f64, f64)>,
+}
+
+impl Line {
+    fn ink(&self) -> &'static str {
+        COLOURS[self.colour % COLOURS.len()]
+    }
+
+    fn dashes(&self) -> Option<&'static str> {
+        self.dashed.then_some("5 4")
+    }
+}
+
+/// A plotting area.
+pub struct Panel {
+    pub title: String,
+    pub x_title: String,
+    pub y_title: String,
+    pub lines: Vec<Line>,
+}
+
+/// The chart as a complete SVG file.
+pub fn render(panels: &[Panel]) -> String {
+    let mut legend: Vec<&Line> = Vec::new();
+    for line in panels.iter().flat_map(|panel| &panel.lines) {
+        if legend.iter().all(|known| known.name != line.name) {
+            legend.push(line);
+        }
+    }
+    let width = HALF * panels.len() as f64;
+    let height = HEAD + HEIGHT + ROW * (legend.len().div_ceil(COLUMNS) as f64 + 0.5);
+    let body = html! {
+        svg xmlns="http://www.w3.org/2000/svg" viewBox={ "0 0 " (width) " " (height) } width=(width) height=(height) role="img" {
+            style { (STYLE) }
+            @for (index, panel) in panels.iter().enumerate() {
+                g transform={ "translate(" (index as f64 * HALF) " " (HEAD) ")" } { (draw(panel)) }
+            }
+            @for (index, line) in legend.into_iter().enumerate() {
+                @let x = 54.0 + (index % COLUMNS) as f64 * (width - 68.0) / COLUMNS as f64;
+                @let y = HEAD + HEIGHT + ROW * ((index / COLUMNS) as f64 + 0.6);
+                line x1=(x) x2=(x + 24.0) y1=(y - 4.0) y2=(y - 4.0) stroke=(line.ink()) stroke-width="2"
+                    stroke-dasharray=[line.dashes()] {}
+                text x=(x + 30.0) y=(y) { (line.name) }
+            }
+        }
+    };
+    body.into_string()
+}
+
+/// Text and grid in greys that can be read on white and on black.
+const STYLE: &str = "svg{font:12px system-ui,-apple-system,'Segoe UI',Roboto,'DejaVu Sans',sans-serif}\
+text{fill:#777}.grid{stroke:#7773}.base,.tick{stroke:#777}polyline{fill:none;stroke-width:2;stroke-linejoin:round}";
+
+fn draw(panel: &Panel) -> Markup {
+    let all = || panel.lines.iter().flat_map(|line| &line.points);
+    let frame = Frame {
+        width: HALF,
+        height: HEIGHT,
+        x: Axis::from_zero(all().map(|point| point.0), 7),
+        y: Axis::from_zero(all().map(|point| point.1), 6),
+    };
+    html! {
+        text x=(frame.left()) y="-8" font-weight="600" { (panel.title) }
+        (frame.axes(&panel.x_title, &panel.y_title))
+        @for line in &panel.lines {
+            @let places: Vec<(f64, f64)> = line.points.iter().map(|&(x, y)| (frame.x(x), frame.y(y))).collect();
+            polyline points=(points(places.iter().copied())) stroke=(line.ink())
+                stroke-dasharray=[line.dashes()] {}
+            @for (x, y) in places { circle cx=(x) cy=(y) r="3" fill=(line.ink()) {} }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_line_is_drawn_and_named_once() {
+        let line = |name: &str, colour| Line {
+            name: name.into(),
+            colour,
+            dashed: colour > 0,
+            points: vec![(0.0, 1.0), (2.0, 5.0)],
+        };
+        let panel = |title: &str| Panel {
+            title: title.into(),
+            x_title: "batch".into(),
+            y_title: "ms <per step>".into(),
+            lines: vec![line("largest", 0), line("smallest", 1)],
+        };
+        let svg = render(&[panel("left"), panel("right")]);
+        assert_eq!(svg.matches("<polyline").count(), 4);
+        assert_eq!(svg.matches(">largest<").count(), 1);
+        assert_eq!(svg.matches(">smallest<").count(), 1);
+        assert!(svg.contains("ms &lt;per step&gt;"));
+    }
+}

@@ -1,0 +1,45 @@
+//! Opening supernets by path or built-in name.
+
+use std::path::Path;
+
+use anyhow::Result;
+use nat_supernet::import::{self, Origin};
+use nat_supernet::{Provenance, Supernet, SupernetFile};
+
+use crate::failure::wrong_argument;
+
+/// Name of the built-in weights: EfficientNet-Lite0 of ImageNet.
+pub const LITE0: &str = "lite0";
+
+static LITE0_WEIGHTS: &[u8] = include_bytes!("../../../assets/lite0/lite0-f16.safetensors");
+
+/// Opens the built-in weights of a name, or a supernet file.
+pub fn open(name_or_path: &str) -> Result<SupernetFile> {
+    if name_or_path == LITE0 {
+        let origin = Origin::Lite0;
+        let supernet = import::seed_from(LITE0_WEIGHTS, Path::new(LITE0), origin, &origin.space())?;
+        return Ok(seeded(origin, supernet));
+    }
+    let path = Path::new(name_or_path);
+    if !path.exists() {
+        return Err(wrong_argument(format!(
+            "{name_or_path}: no such file; give a supernet file or '{LITE0}'"
+        )));
+    }
+    Ok(SupernetFile::load(path)?)
+}
+
+/// A supernet that holds an ImageNet network, as a file; its classes are called by their numbers.
+pub fn seeded(origin: Origin, supernet: Supernet) -> SupernetFile {
+    let (mean, std) = origin.normalisation();
+    SupernetFile {
+        provenance: Provenance {
+            class_names: (0..supernet.classes())
+                .map(|class| class.to_string())
+                .collect(),
+            mean,
+            std,
+        },
+        supernets: vec![supernet],
+    }
+}
