@@ -220,10 +220,12 @@ fn recalibrate(subnet: &mut Subnet, batches: &[Tensor<4>]) {
     let Ok(_) = subnet.recalibrate(batches);
 }
 
-/// The architecture that a fixture describes block by block.
+/// The architecture that a fixture describes block by block; the first stage has one block, no choice and no genes.
 fn architecture(space: &Space, case: &Value, side: usize) -> Architecture {
-    let numbers =
-        |name: &str| -> Vec<usize> { serde_json::from_value(case[name].clone()).unwrap() };
+    let numbers = |name: &str| -> Vec<usize> {
+        let all: Vec<usize> = serde_json::from_value(case[name].clone()).unwrap();
+        all[1..].to_vec()
+    };
     let mut architecture = space.architecture(&space.largest());
     architecture.resolution = side;
     architecture.depths = numbers("d");
