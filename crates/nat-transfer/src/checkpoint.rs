@@ -44,6 +44,11 @@ pub enum Position {
         /// Steps done.
         step: usize,
     },
+    /// Warming up; steps done.
+    WarmUp {
+        /// Steps done.
+        step: usize,
+    },
     /// Adapting; steps done over all widths.
     Adapt {
         /// Steps done.

@@ -19,6 +19,8 @@ pub struct RunConfig {
     pub resolutions: Option<Resolutions>,
     /// Training of a supernet from nothing, before the search; used where no weights are given.
     pub pretrain: Pretraining,
+    /// Training of a supernet whose weights are given, before the search: it makes the smaller subnets good.
+    pub warm_up: Pretraining,
     /// The evolutionary search and the archive.
     pub search: Search,
     /// Training of the supernet during the search.
@@ -238,6 +240,17 @@ impl Preset {
                 weight_decay: 1e-4,
                 label_smoothing: 0.1,
             },
+            warm_up: Pretraining {
+                epochs: 20,
+                max_steps: 0,
+                batch: 96,
+                learning_rate: 0.02,
+                warmup: 0.05,
+                largest_first: 0.25,
+                random_subnets: 2,
+                weight_decay: 1e-4,
+                label_smoothing: 0.1,
+            },
             search: Search {
                 initial: 100,
                 iterations: 30,
@@ -297,6 +310,12 @@ impl Preset {
                     batch: 64,
                     ..paper.pretrain
                 },
+                warm_up: Pretraining {
+                    epochs: 40,
+                    max_steps: 4000,
+                    batch: 64,
+                    ..paper.warm_up
+                },
                 search: Search {
                     initial: 60,
                     iterations: 12,
@@ -337,6 +356,13 @@ impl Preset {
                     largest_first: 0.6,
                     random_subnets: 1,
                     ..paper.pretrain
+                },
+                warm_up: Pretraining {
+                    epochs: 30,
+                    max_steps: 600,
+                    batch: 32,
+                    random_subnets: 1,
+                    ..paper.warm_up
                 },
                 search: Search {
                     initial: 60,
@@ -422,6 +448,7 @@ impl RunConfig {
         }
         for (field, value, least) in [
             ("pretrain.batch", self.pretrain.batch, 2),
+            ("warm_up.batch", self.warm_up.batch, 2),
             ("search.initial", search.initial, 4),
             ("search.archive", search.archive, 4),
             ("search.training_rows", search.training_rows, 4),
@@ -446,6 +473,9 @@ impl RunConfig {
             ("pretrain.warmup", self.pretrain.warmup),
             ("pretrain.largest_first", self.pretrain.largest_first),
             ("pretrain.label_smoothing", self.pretrain.label_smoothing),
+            ("warm_up.warmup", self.warm_up.warmup),
+            ("warm_up.largest_first", self.warm_up.largest_first),
+            ("warm_up.label_smoothing", self.warm_up.label_smoothing),
             ("adapt.warmup", adapt.warmup),
             ("search.crossover", search.crossover),
             ("search.mutation", search.mutation),
@@ -467,6 +497,8 @@ impl RunConfig {
         for (field, value) in [
             ("pretrain.learning_rate", self.pretrain.learning_rate),
             ("pretrain.weight_decay", self.pretrain.weight_decay),
+            ("warm_up.learning_rate", self.warm_up.learning_rate),
+            ("warm_up.weight_decay", self.warm_up.weight_decay),
             ("adapt.learning_rate", adapt.learning_rate),
             ("adapt.momentum", adapt.momentum),
             ("adapt.weight_decay", adapt.weight_decay),

@@ -30,7 +30,7 @@ pub enum Event {
         phase: Phase,
         /// Passes done in this phase, counted from 1.
         epoch: usize,
-        /// Mean loss of the pass; of the largest subnet while pretraining.
+        /// Mean loss of the pass; of the largest subnet before the first archive.
         loss: f64,
         /// Training images a second.
         images_per_s: f64,
@@ -72,7 +72,7 @@ pub enum Event {
 /// Wall-clock seconds of the parts of an iteration.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Seconds {
-    /// Training from nothing (in iteration 0 only).
+    /// Training from nothing, or the warm-up (in iteration 0 only).
     pub pretrain: f64,
     /// Adaptation.
     pub adapt: f64,
@@ -90,6 +90,8 @@ pub struct Seconds {
 pub enum Phase {
     /// Training a supernet from nothing.
     Pretrain,
+    /// Training the smaller subnets of a supernet that came with weights.
+    WarmUp,
     /// Fitting the predictor and searching.
     Search,
     /// Training the supernet on the archive's marginals.
@@ -103,6 +105,7 @@ impl Phase {
     pub fn name(self) -> &'static str {
         match self {
             Phase::Pretrain => "pretrain",
+            Phase::WarmUp => "warm-up",
             Phase::Search => "search",
             Phase::Adapt => "adapt",
             Phase::Evaluate => "evaluate",

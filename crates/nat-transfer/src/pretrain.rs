@@ -1,4 +1,5 @@
-//! A supernet from nothing: the sandwich rule with in-place distillation.
+//! A supernet before its first archive: the sandwich rule with in-place distillation, from nothing or from the weights of one
+//! network.
 
 use nat_data::Split;
 use nat_space::Architecture;
@@ -7,6 +8,7 @@ use rand::RngExt;
 
 use crate::{
     Phase, RunConfig, TransferError,
+    config::Pretraining,
     schedule::Schedule,
     sgd::{Sgd, SgdSettings},
     streams::{Purpose, key, stream},
@@ -14,19 +16,27 @@ use crate::{
     training::{Moment, Pass, Task, Training, plan},
 };
 
-/// Constants of the optimizer that trains from nothing.
-pub fn sgd_settings(config: &RunConfig) -> SgdSettings {
+/// What the configuration says about a phase before the first archive.
+fn settings(config: &RunConfig, phase: Phase) -> &Pretraining {
+    match phase {
+        Phase::WarmUp => &config.warm_up,
+        _ => &config.pretrain,
+    }
+}
+
+/// Constants of the optimizer before the first archive.
+fn sgd_settings(config: &RunConfig, phase: Phase) -> SgdSettings {
     SgdSettings {
         momentum: 0.9,
         nesterov: true,
-        weight_decay: config.pretrain.weight_decay,
+        weight_decay: settings(config, phase).weight_decay,
         decay_all: false,
     }
 }
 
 /// Fresh optimizers, one a supernet.
-pub fn optimizers(config: &RunConfig, supernets: &SupernetFile) -> Vec<Sgd> {
-    let settings = sgd_settings(config);
+pub fn optimizers(config: &RunConfig, phase: Phase, supernets: &SupernetFile) -> Vec<Sgd> {
+    let settings = sgd_settings(config, phase);
     supernets
         .supernets
         .iter()
@@ -43,6 +53,7 @@ pub fn optimizers(config: &RunConfig, supernets: &SupernetFile) -> Vec<Sgd> {
 /// An unreadable image, a loss that is no number, or what `watch` fails with.
 pub fn pretrain(
     task: &Task<'_>,
+    phase: Phase,
     supernets: &mut SupernetFile,
     optimizers: &mut [Sgd],
     start: usize,
@@ -51,7 +62,7 @@ pub fn pretrain(
     let Task {
         set, space, config, ..
     } = *task;
-    let settings = &config.pretrain;
+    let settings = settings(config, phase);
     let pass = Pass::new(
         set.len(Split::Train),
         settings.batch,
@@ -64,7 +75,7 @@ pub fn pretrain(
         total: pass.steps,
     };
     let alone = (settings.largest_first * pass.steps as f64) as usize;
-    let stretch = Training::stretch(Phase::Pretrain, 0);
+    let stretch = Training::stretch(phase, 0);
     let sides: Vec<usize> = space.resolutions.sides().collect();
     let steps = plan(
         &vec![pass.steps; supernets.supernets.len()],
@@ -75,7 +86,7 @@ pub fn pretrain(
                 .random_range(0..sides.len())]
         },
     );
-    let training = task.training(Phase::Pretrain, 0, pass, steps);
+    let training = task.training(phase, 0, pass, steps);
     training.run(
         supernets,
         optimizers,

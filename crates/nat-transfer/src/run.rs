@@ -1,7 +1,7 @@
 //! The loop of Neural Architecture Transfer as a state machine that can be left and entered at any step.
 //!
 //! ```text
-//! pretrain (only from nothing) ─▶ adapt ─▶ evaluate ─▶ complete ─▶ propose ─▶ adapt ─▶ …
+//! pretrain (from nothing) or warm-up (from weights) ─▶ adapt ─▶ evaluate ─▶ complete ─▶ propose ─▶ adapt ─▶ …
 //! ```
 
 use std::{
@@ -21,6 +21,7 @@ use crate::{
     Evaluator, Event, Member, Observer, Phase, Progress, RunDirectory, RunRecord, Seconds,
     TransferError, adapt, archive,
     checkpoint::{self, Candidate, Position, State, Weights},
+    config::Pretraining,
     directory::{ArchiveLine, RunLock},
     pretrain, propose,
     sgd::Sgd,
@@ -70,7 +71,7 @@ impl Run {
         let state = State {
             generation: 0,
             position: if pretrained {
-                Position::Adapt { step: 0 }
+                Position::WarmUp { step: 0 }
             } else {
                 Position::Pretrain { step: 0 }
             },
@@ -145,7 +146,12 @@ impl Run {
         lock: RunLock,
     ) -> Run {
         let optimizers = match state.position {
-            Position::Pretrain { .. } => pretrain::optimizers(&record.config, &supernets),
+            Position::Pretrain { .. } => {
+                pretrain::optimizers(&record.config, Phase::Pretrain, &supernets)
+            }
+            Position::WarmUp { .. } => {
+                pretrain::optimizers(&record.config, Phase::WarmUp, &supernets)
+            }
             _ => adapt::optimizers(&record.config, &supernets),
         };
         Run {
@@ -183,14 +189,12 @@ impl Run {
         let images = self.set.len(Split::Train);
         let config = &self.record.config;
         // Passes over the images that the saved state contains, by phase; `usize::MAX` stands for all.
+        let passes = |settings: &Pretraining, step| {
+            step / Pass::new(images, settings.batch, settings.epochs, 0).steps_per_epoch
+        };
         let (pretrained, adapted) = match self.state.position {
-            Position::Pretrain { step } => {
-                let settings = &config.pretrain;
-                (
-                    step / Pass::new(images, settings.batch, settings.epochs, 0).steps_per_epoch,
-                    0,
-                )
-            }
+            Position::Pretrain { step } => (passes(&config.pretrain, step), 0),
+            Position::WarmUp { step } => (passes(&config.warm_up, step), 0),
             Position::Adapt { step } => {
                 let settings = &config.adapt;
                 (
@@ -204,7 +208,7 @@ impl Run {
             Event::Start { .. } | Event::Resume { .. } => true,
             Event::Finish { .. } => false,
             Event::Epoch {
-                phase: Phase::Pretrain,
+                phase: Phase::Pretrain | Phase::WarmUp,
                 epoch,
                 ..
             } => *epoch <= pretrained,
@@ -253,11 +257,10 @@ impl Run {
         while !self.is_finished() {
             match self.state.position.clone() {
                 Position::Pretrain { step } => {
-                    if self.train(Phase::Pretrain, step, observer, stop)? {
-                        self.optimizers = adapt::optimizers(&self.record.config, &self.supernets);
-                        self.state.position = Position::Adapt { step: 0 };
-                        self.save()?;
-                    }
+                    self.train_first(Phase::Pretrain, step, observer, stop)?
+                }
+                Position::WarmUp { step } => {
+                    self.train_first(Phase::WarmUp, step, observer, stop)?
                 }
                 Position::Adapt { step } => {
                     if self.train(Phase::Adapt, step, observer, stop)? {
@@ -282,6 +285,22 @@ impl Run {
         self.directory.append_event(&event)?;
         observer.event(&event);
         Ok(Outcome::Finished)
+    }
+
+    /// Trains on towards the first archive.
+    fn train_first(
+        &mut self,
+        phase: Phase,
+        step: usize,
+        observer: &mut (dyn Observer + Send),
+        stop: &AtomicBool,
+    ) -> Result<(), TransferError> {
+        if self.train(phase, step, observer, stop)? {
+            self.optimizers = adapt::optimizers(&self.record.config, &self.supernets);
+            self.state.position = Position::Adapt { step: 0 };
+            self.save()?;
+        }
+        Ok(())
     }
 
     /// Trains on from a step; returns whether the phase is done. The state follows every step.
@@ -321,13 +340,13 @@ impl Run {
         };
         let mut watch = |moment: Moment<'_>| keeper.keep(moment, phase);
         let seconds = &mut self.seconds;
-        let (done, spent) = if phase == Phase::Pretrain {
-            let done = pretrain::pretrain(&task, supernets, optimizers, start, &mut watch)?;
-            (done, &mut seconds.pretrain)
-        } else {
+        let (done, spent) = if phase == Phase::Adapt {
             let archive = (&candidates[..], generation);
             let done = adapt::adapt(&task, archive, supernets, optimizers, start, &mut watch)?;
             (done, &mut seconds.adapt)
+        } else {
+            let done = pretrain::pretrain(&task, phase, supernets, optimizers, start, &mut watch)?;
+            (done, &mut seconds.pretrain)
         };
         *spent += begun.elapsed().as_secs_f64();
         Ok(done)
@@ -514,6 +533,7 @@ impl Keeper<'_> {
         let step = moment.done;
         self.state.position = match phase {
             Phase::Pretrain => Position::Pretrain { step },
+            Phase::WarmUp => Position::WarmUp { step },
             _ => Position::Adapt { step },
         };
         self.observer.progress(&moment.progress);

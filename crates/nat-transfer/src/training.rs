@@ -153,9 +153,9 @@ pub struct Moment<'a> {
 }
 
 impl Training<'_> {
-    /// Number of the key of this stretch's random streams: 0 for pretraining, 1 + iteration for adaptation.
+    /// Number of the key of this stretch's random streams: 0 before the first archive, 1 + iteration for adaptation.
     pub fn stretch(phase: Phase, generation: usize) -> usize {
-        if phase == Phase::Pretrain {
+        if matches!(phase, Phase::Pretrain | Phase::WarmUp) {
             0
         } else {
             1 + generation

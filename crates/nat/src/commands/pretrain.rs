@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use nat_data::Normalisation;
 use nat_space::Space;
-use nat_transfer::{Event, Observer, Preset, Task, pretrain};
+use nat_transfer::{Event, Observer, Phase, Preset, Task, pretrain};
 
 use crate::{args, commands::search, dataset, failure::wrong_argument, progress::Progress};
 
@@ -24,7 +24,7 @@ pub fn run(args: &args::Pretrain) -> Result<ExitCode> {
     }
     let set = dataset::open(&args.data, &dataset::options(config.seed))?;
     let mut file = search::fresh(&space, &set, config.seed);
-    let mut optimizers = pretrain::optimizers(&config, &file);
+    let mut optimizers = pretrain::optimizers(&config, Phase::Pretrain, &file);
     let task = Task {
         set: &set,
         space: &space,
@@ -36,16 +36,23 @@ pub fn run(args: &args::Pretrain) -> Result<ExitCode> {
     };
     let mut progress = Progress::new();
     let mut last_loss = f64::NAN;
-    pretrain::pretrain(&task, &mut file, &mut optimizers, 0, &mut |moment| {
-        progress.progress(&moment.progress);
-        if let Some(event) = &moment.epoch {
-            progress.event(event);
-            if let Event::Epoch { loss, .. } = event {
-                last_loss = *loss;
+    pretrain::pretrain(
+        &task,
+        Phase::Pretrain,
+        &mut file,
+        &mut optimizers,
+        0,
+        &mut |moment| {
+            progress.progress(&moment.progress);
+            if let Some(event) = &moment.epoch {
+                progress.event(event);
+                if let Event::Epoch { loss, .. } = event {
+                    last_loss = *loss;
+                }
             }
-        }
-        Ok(true)
-    })?;
+            Ok(true)
+        },
+    )?;
     progress.close();
     file.save(&args.out)?;
     println!(

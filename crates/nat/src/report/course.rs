@@ -48,7 +48,7 @@ pub fn hypervolume(run: &Run) -> Markup {
     )
 }
 
-/// Mean loss of every pass over the training images, adaptation after pretraining.
+/// Mean loss of every pass over the training images, adaptation after what came before the first archive.
 pub fn loss(run: &Run) -> Markup {
     if run.epochs.is_empty() {
         return html! {};
@@ -85,10 +85,10 @@ pub fn loss(run: &Run) -> Markup {
         first.loss,
         last.loss
     );
-    let pretrained = run.epochs.iter().any(|epoch| epoch.phase == "pretrain");
-    let adapted = run.epochs.iter().any(|epoch| epoch.phase != "pretrain");
+    let pretrained = run.epochs.iter().any(|epoch| epoch.phase != "adapt");
+    let adapted = run.epochs.iter().any(|epoch| epoch.phase == "adapt");
     let explanation = html! {
-        @if pretrained { span.legend { i.swatch.phase-pretrain {} " pretraining, of the largest subnet" } }
+        @if pretrained { span.legend { i.swatch.phase-pretrain {} " before the first archive, of the largest subnet" } }
         @if adapted { span.legend { i.swatch.phase-adapt {} " adaptation, of the subnets drawn" } }
     };
     figure(

@@ -140,7 +140,7 @@ impl Seconds {
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 pub struct Epoch {
     pub generation: usize,
-    /// `pretrain` or `adapt`.
+    /// `pretrain`, `warmup` or `adapt`.
     pub phase: String,
     /// Mean training loss.
     pub loss: f64,
