@@ -391,3 +391,27 @@ fn channels_are_in_the_order_of_the_reference() {
         );
     }
 }
+
+#[test]
+fn half_precision_moves_no_answer() {
+    let Some(fixtures) = Fixtures::load() else {
+        return;
+    };
+    let path =
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../../assets/lite0/lite0-f16.safetensors");
+    let supernet = import::seed(&path, Origin::Lite0, &Origin::Lite0.space()).unwrap();
+    let space = supernet.space();
+    for side in [224, 128] {
+        let mut architecture = space.architecture(&space.largest());
+        architecture.resolution = side;
+        let subnet = supernet.extract(&architecture);
+        let expected = fixtures.values(&format!("lite0/r{side}/full/logits"));
+        let (_, values, shape) = fixtures.input(&format!("lite0/r{side}/input"));
+        let logits = subnet.inference().logits(&values, shape);
+        close(&format!("at {side}"), &logits, expected, 5e-3);
+        let best = |row: &[f32]| (0..1000).max_by(|&a, &b| row[a].total_cmp(&row[b]));
+        for (got, expected) in logits.chunks_exact(1000).zip(expected.chunks_exact(1000)) {
+            assert_eq!(best(got), best(expected), "at {side}");
+        }
+    }
+}

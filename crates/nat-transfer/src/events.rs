@@ -92,6 +92,8 @@ pub enum Phase {
     Pretrain,
     /// Training the smaller subnets of a supernet that came with weights.
     WarmUp,
+    /// Training one network.
+    Finetune,
     /// Fitting the predictor and searching.
     Search,
     /// Training the supernet on the archive's marginals.
@@ -106,6 +108,7 @@ impl Phase {
         match self {
             Phase::Pretrain => "pretrain",
             Phase::WarmUp => "warm-up",
+            Phase::Finetune => "fine-tune",
             Phase::Search => "search",
             Phase::Adapt => "adapt",
             Phase::Evaluate => "evaluate",

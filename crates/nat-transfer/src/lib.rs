@@ -14,6 +14,7 @@ mod directory;
 mod error;
 mod evaluate;
 mod events;
+pub mod finetune;
 mod marginals;
 mod objective;
 mod preprocess;

@@ -155,7 +155,7 @@ pub struct Moment<'a> {
 impl Training<'_> {
     /// Number of the key of this stretch's random streams: 0 before the first archive, 1 + iteration for adaptation.
     pub fn stretch(phase: Phase, generation: usize) -> usize {
-        if matches!(phase, Phase::Pretrain | Phase::WarmUp) {
+        if phase != Phase::Adapt {
             0
         } else {
             1 + generation

@@ -24,6 +24,8 @@ pub enum Command {
     Data(Data),
     /// Train a supernet from nothing
     Pretrain(Pretrain),
+    /// The conventional baseline: one network fine-tuned, with a tuned learning rate
+    Finetune(Finetune),
     /// Bring foreign weights in
     #[command(subcommand)]
     Import(Import),
@@ -176,6 +178,39 @@ pub struct Pretrain {
     /// Supernet file to write
     #[arg(long, value_name = "FILE")]
     pub out: PathBuf,
+    #[command(flatten)]
+    pub settings: Settings,
+}
+
+#[derive(Group)]
+pub struct Finetune {
+    /// Folder or tar of class folders, with or without train/ val/ test/
+    #[arg(long, value_name = "PATH")]
+    pub data: String,
+    /// The network: lite0, or a supernet file, whose largest subnet is taken
+    #[arg(long, value_name = "lite0|FILE")]
+    pub model: String,
+    /// Another subnet than the largest
+    #[arg(long, value_name = "GENES")]
+    pub genes: Option<String>,
+    /// Wall-clock time of everything; 10 unless --epochs is given
+    #[arg(long, conflicts_with = "epochs", value_parser = clap::value_parser!(f64))]
+    pub minutes: Option<f64>,
+    /// Passes over the training images, trials of learning rates not counted
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..))]
+    pub epochs: Option<u16>,
+    /// Side of the images in pixels; by default the largest that a search would use
+    #[arg(long, value_parser = clap::value_parser!(u16).range(8..=1024))]
+    pub resolution: Option<u16>,
+    /// Peak of the learning rate; by default the best of four in short trials, judged on the search split
+    #[arg(long, value_name = "RATE")]
+    pub lr: Option<f64>,
+    /// Writes the supernet that holds the trained network
+    #[arg(long, value_name = "FILE")]
+    pub out: Option<PathBuf>,
+    /// One JSON line
+    #[arg(long)]
+    pub json: bool,
     #[command(flatten)]
     pub settings: Settings,
 }

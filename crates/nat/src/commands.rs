@@ -5,6 +5,7 @@ mod data;
 mod demo;
 mod eval;
 mod export;
+mod finetune;
 mod front;
 mod import;
 mod predict;
@@ -28,6 +29,7 @@ pub fn run(command: Command) -> Result<ExitCode> {
         Command::Bench(args) => bench::run(&args)?,
         Command::Data(args) => data::run(&args)?,
         Command::Pretrain(args) => return pretrain::run(&args),
+        Command::Finetune(args) => return finetune::run(&args),
         Command::Import(args) => import::run(&args)?,
         Command::Space(args) => space::run(&args)?,
         Command::Front(args) => front::front(&args)?,

@@ -169,7 +169,7 @@ impl TimeLeft {
         match step.phase {
             Phase::Adapt => self.adapt = rate,
             Phase::Evaluate => self.evaluate = rate,
-            Phase::Pretrain | Phase::WarmUp | Phase::Search => {}
+            Phase::Pretrain | Phase::WarmUp | Phase::Finetune | Phase::Search => {}
         }
     }
 
@@ -187,7 +187,7 @@ impl TimeLeft {
         let whole = |rate: Rate| rate.seconds_each * rate.total as f64;
         let open = (step.total - step.done) as f64;
         let here = match step.phase {
-            Phase::Pretrain | Phase::WarmUp => return None,
+            Phase::Pretrain | Phase::WarmUp | Phase::Finetune => return None,
             Phase::Search => self.between + whole(adapt) + whole(evaluate),
             Phase::Adapt => open * adapt.seconds_each + whole(evaluate),
             Phase::Evaluate => open * evaluate.seconds_each,

@@ -176,7 +176,7 @@ fn provenance(set: &ImageSet) -> Provenance {
 }
 
 /// Fits loaded supernets to a data set: where the classes differ, the classifiers are replaced by fresh ones.
-fn adopt(mut file: SupernetFile, set: &ImageSet, seed: u64) -> SupernetFile {
+pub fn adopt(mut file: SupernetFile, set: &ImageSet, seed: u64) -> SupernetFile {
     if file.provenance.class_names != set.classes() {
         for (width, supernet) in file.supernets.iter_mut().enumerate() {
             supernet.replace_classifier(
