@@ -4,8 +4,9 @@ use std::{
     collections::BTreeMap,
     sync::{
         Arc, Mutex,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
+    time::Instant,
 };
 
 use nat_data::{
@@ -29,6 +30,8 @@ pub struct Evaluator {
     eval: EvalTransform,
     config: RunConfig,
     held: Mutex<BTreeMap<(Use, usize), Held>>,
+    /// Nanoseconds that workers have spent on recalibration and on classification.
+    spent: [AtomicU64; 2],
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -57,6 +60,7 @@ impl Evaluator {
             eval: preprocess::eval(&config.evaluate, normalisation),
             config: config.clone(),
             held: Mutex::default(),
+            spent: Default::default(),
         }
     }
 
@@ -134,9 +138,12 @@ impl Evaluator {
                 };
                 let architecture = space.architecture(&genotypes[index]);
                 let supernet = &supernets[architecture.width];
-                let error = self
-                    .calibrated(supernet, &architecture)
-                    .and_then(|subnet| self.error(&subnet, Split::Val));
+                let begun = Instant::now();
+                let subnet = self.calibrated(supernet, &architecture);
+                self.count(0, begun);
+                let begun = Instant::now();
+                let error = subnet.and_then(|subnet| self.error(&subnet, Split::Val));
+                self.count(1, begun);
                 let failed = error.is_err();
                 results
                     .lock()
@@ -171,6 +178,17 @@ impl Evaluator {
             errors[index] = Some(error?);
         }
         Ok(())
+    }
+
+    fn count(&self, what: usize, since: Instant) {
+        let nanoseconds = since.elapsed().as_nanos() as u64;
+        self.spent[what].fetch_add(nanoseconds, Ordering::Relaxed);
+    }
+
+    /// Seconds that workers have spent on recalibration and on classification since the last call.
+    pub(crate) fn take_spent(&self) -> [f64; 2] {
+        let seconds = |spent: &AtomicU64| 1e-9 * spent.swap(0, Ordering::Relaxed) as f64;
+        [seconds(&self.spent[0]), seconds(&self.spent[1])]
     }
 
     /// Images of a split that are looked at: all, or for the search split what the configuration allows.

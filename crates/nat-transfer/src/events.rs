@@ -82,6 +82,26 @@ pub struct Seconds {
     pub fit: f64,
     /// The inner search and the survival.
     pub search: f64,
+    /// What training, measuring and saving were made of.
+    #[serde(default)]
+    pub within: Within,
+}
+
+/// What the parts of an iteration were made of, in seconds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Within {
+    /// Training: waiting for images.
+    pub waiting: f64,
+    /// Training: forward and backward passes.
+    pub gradients: f64,
+    /// Training: steps of the optimizer.
+    pub updates: f64,
+    /// Measuring: recalibration of batch norm, summed over the workers; the first at a resolution prepares the images.
+    pub calibration: f64,
+    /// Measuring: classification, summed over the workers.
+    pub classification: f64,
+    /// Writing the state, inside of training and after iterations.
+    pub saving: f64,
 }
 
 /// A part of an iteration.

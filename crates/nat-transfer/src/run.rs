@@ -23,6 +23,7 @@ use crate::{
     checkpoint::{self, Candidate, Position, State, Weights},
     config::Pretraining,
     directory::{ArchiveLine, RunLock},
+    events::Within,
     pretrain, propose,
     sgd::Sgd,
     training::{Moment, Pass, Task},
@@ -337,18 +338,25 @@ impl Run {
             observer,
             stop,
             save_seconds: record.config.upkeep.save_seconds,
+            within: Within::default(),
         };
         let mut watch = |moment: Moment<'_>| keeper.keep(moment, phase);
-        let seconds = &mut self.seconds;
-        let (done, spent) = if phase == Phase::Adapt {
+        let done = if phase == Phase::Adapt {
             let archive = (&candidates[..], generation);
-            let done = adapt::adapt(&task, archive, supernets, optimizers, start, &mut watch)?;
-            (done, &mut seconds.adapt)
+            adapt::adapt(&task, archive, supernets, optimizers, start, &mut watch)?
         } else {
-            let done = pretrain::pretrain(&task, phase, supernets, optimizers, start, &mut watch)?;
-            (done, &mut seconds.pretrain)
+            pretrain::pretrain(&task, phase, supernets, optimizers, start, &mut watch)?
+        };
+        let (within, seconds) = (keeper.within, &mut self.seconds);
+        let spent = match phase {
+            Phase::Adapt => &mut seconds.adapt,
+            _ => &mut seconds.pretrain,
         };
         *spent += begun.elapsed().as_secs_f64();
+        seconds.within.waiting += within.waiting;
+        seconds.within.gradients += within.gradients;
+        seconds.within.updates += within.updates;
+        seconds.within.saving += within.saving;
         Ok(done)
     }
 
@@ -386,6 +394,9 @@ impl Run {
             stop,
         )?;
         self.seconds.evaluate += begun.elapsed().as_secs_f64();
+        let [calibration, classification] = self.evaluator.take_spent();
+        self.seconds.within.calibration += calibration;
+        self.seconds.within.classification += classification;
         match errors.iter().copied().collect::<Option<Vec<f64>>>() {
             Some(errors) => self.finish_iteration(&candidates, &errors, observer),
             None => {
@@ -514,7 +525,10 @@ impl Run {
             &self.state,
             &self.supernets,
             &self.optimizers,
-        )
+        )?;
+        // The state after an iteration is written behind its event, so this counts for the next one.
+        self.seconds.within.saving += self.saved.elapsed().as_secs_f64();
+        Ok(())
     }
 }
 
@@ -526,6 +540,7 @@ struct Keeper<'a> {
     observer: &'a mut (dyn Observer + Send),
     stop: &'a AtomicBool,
     save_seconds: u64,
+    within: Within,
 }
 
 impl Keeper<'_> {
@@ -536,6 +551,9 @@ impl Keeper<'_> {
             Phase::WarmUp => Position::WarmUp { step },
             _ => Position::Adapt { step },
         };
+        self.within.waiting += moment.spent.waiting;
+        self.within.gradients += moment.spent.gradients;
+        self.within.updates += moment.spent.updates;
         self.observer.progress(&moment.progress);
         if let Some(event) = &moment.epoch {
             self.directory.append_event(event)?;
@@ -545,12 +563,14 @@ impl Keeper<'_> {
             return Ok(false);
         }
         if self.saved.elapsed() >= Duration::from_secs(self.save_seconds) {
+            let begun = Instant::now();
             checkpoint::save(
                 self.directory,
                 self.state,
                 moment.supernets,
                 moment.optimizers,
             )?;
+            self.within.saving += begun.elapsed().as_secs_f64();
             *self.saved = Instant::now();
         }
         Ok(true)

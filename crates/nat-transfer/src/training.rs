@@ -7,7 +7,9 @@ use nat_space::Space;
 use nat_supernet::SupernetFile;
 
 use crate::{
-    Event, Phase, Progress, RunConfig, TransferError, preprocess,
+    Event, Phase, Progress, RunConfig, TransferError,
+    events::Within,
+    preprocess,
     schedule::Schedule,
     sgd::Sgd,
     streams::{Purpose, key},
@@ -150,6 +152,8 @@ pub struct Moment<'a> {
     pub supernets: &'a SupernetFile,
     /// Their optimizers after the step.
     pub optimizers: &'a [Sgd],
+    /// What the step was made of.
+    pub spent: Within,
 }
 
 impl Training<'_> {
@@ -181,17 +185,21 @@ impl Training<'_> {
         let mut mean = Mean::default();
         let mut smooth: Option<f64> = None;
         let mut epoch_begun = Instant::now();
-        let loader = Loader::new(
+        let mut loader = Loader::new(
             Arc::clone(self.set),
             self.transform,
             self.requests(start),
             self.threads,
             4,
         );
-        for (step, batch) in (start..).zip(loader) {
+        for step in start..total {
+            let clock = Instant::now();
+            let Some(batch) = loader.next() else { break };
             let batch = batch?;
+            let waiting = clock.elapsed().as_secs_f64();
             let planned = self.steps[step];
             let (gradients, loss) = gradients(supernets, &batch, step);
+            let computed = clock.elapsed().as_secs_f64();
             if !loss.is_finite() {
                 return Err(self.diverged(loss, step));
             }
@@ -200,6 +208,12 @@ impl Training<'_> {
                 gradients,
                 planned.rate,
             );
+            let spent = Within {
+                waiting,
+                gradients: computed - waiting,
+                updates: clock.elapsed().as_secs_f64() - computed,
+                ..Within::default()
+            };
             mean.add(f64::from(loss));
             smooth = Some(smooth.map_or(f64::from(loss), |old| 0.9 * old + 0.1 * f64::from(loss)));
             done = step + 1;
@@ -233,6 +247,7 @@ impl Training<'_> {
                 epoch,
                 supernets,
                 optimizers,
+                spent,
             })? {
                 break;
             }

@@ -132,6 +132,9 @@ pub struct Search {
     /// Folder of the run
     #[arg(long, value_name = "RUN")]
     pub out: PathBuf,
+    /// Prints where the time of every iteration went
+    #[arg(long)]
+    pub profile: bool,
     #[command(flatten)]
     pub settings: Settings,
 }
@@ -156,6 +159,9 @@ pub struct Settings {
 pub struct Resume {
     /// Folder of the run
     pub run: PathBuf,
+    /// Prints where the time of every iteration went
+    #[arg(long)]
+    pub profile: bool,
 }
 
 #[derive(Group)]

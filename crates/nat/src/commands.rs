@@ -25,7 +25,7 @@ pub fn run(command: Command) -> Result<ExitCode> {
     match command {
         Command::Demo(args) => return demo::run(&args),
         Command::Search(args) => return search::run(&args),
-        Command::Resume(args) => return search::resume(&args.run),
+        Command::Resume(args) => return search::resume(&args),
         Command::Bench(args) => bench::run(&args)?,
         Command::Data(args) => data::run(&args)?,
         Command::Pretrain(args) => return pretrain::run(&args),

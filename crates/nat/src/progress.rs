@@ -6,7 +6,7 @@ use std::{
 };
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use nat_transfer::{Event, Observer, Phase, Progress as Step};
+use nat_transfer::{Event, Observer, Phase, Progress as Step, Seconds};
 
 /// Watches a run for a person. Where stderr is no terminal, only whole lines are written.
 pub struct Progress {
@@ -16,11 +16,12 @@ pub struct Progress {
     clock: TimeLeft,
     last: String,
     warned: bool,
+    profile: bool,
 }
 
 impl Progress {
-    /// Begins to watch.
-    pub fn new() -> Progress {
+    /// Begins to watch; with `profile`, an iteration's line says where its time went.
+    pub fn new(profile: bool) -> Progress {
         let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
         bar.set_style(
             ProgressStyle::with_template("{bar:24} {pos}/{len} {wide_msg}")
@@ -33,6 +34,7 @@ impl Progress {
             clock: TimeLeft::default(),
             last: String::new(),
             warned: false,
+            profile,
         }
     }
 
@@ -85,6 +87,9 @@ impl Observer for Progress {
                      best error {best_error:.2} %  tau {tau}  ({:.0} s)",
                     seconds.pretrain + seconds.adapt + seconds.evaluate + seconds.fit + seconds.search
                 ));
+                if self.profile {
+                    self.line(&profile(seconds));
+                }
                 let poor = tau.parse::<f64>().is_ok_and(|tau| tau < POOR_TAU);
                 if poor && !std::mem::replace(&mut self.warned, true) {
                     self.line(&format!(
@@ -129,6 +134,49 @@ impl Observer for Progress {
             self.last
         ));
     }
+}
+
+/// Where the time of an iteration went: its parts, and what these were made of.
+fn profile(seconds: &Seconds) -> String {
+    let within = &seconds.within;
+    let parts = [
+        ("before the first archive", seconds.pretrain),
+        ("adapt", seconds.adapt),
+        ("evaluate", seconds.evaluate),
+        ("fit the predictor", seconds.fit),
+        ("search", seconds.search),
+    ];
+    let total: f64 = parts.iter().map(|(_, part)| part).sum();
+    let shares = |parts: &[(&str, f64)], total: f64| {
+        let shown: Vec<String> = parts
+            .iter()
+            .filter(|(_, part)| *part > 0.0)
+            .map(|(name, part)| format!("{name} {part:.2} s ({:.0} %)", 100.0 * part / total))
+            .collect();
+        shown.join(", ")
+    };
+    let training = seconds.pretrain + seconds.adapt;
+    let measuring = within.calibration + within.classification;
+    format!(
+        "    {}\n    training: {}\n    measuring, all workers: {}",
+        shares(&parts, total),
+        shares(
+            &[
+                ("forward and backward", within.gradients),
+                ("optimizer", within.updates),
+                ("waiting for images", within.waiting),
+                ("saving", within.saving),
+            ],
+            training
+        ),
+        shares(
+            &[
+                ("recalibration", within.calibration),
+                ("classification", within.classification),
+            ],
+            measuring
+        ),
+    )
 }
 
 /// Rank correlation below which a predictor is of little use.

@@ -49,5 +49,6 @@ pub fn run(args: &args::Demo) -> Result<ExitCode> {
         Preset::Quick,
         config,
         &args.out,
+        false,
     )
 }

@@ -202,7 +202,7 @@ impl Bench {
         };
         let side = self.architecture.resolution;
         let space = self.start.space().with_resolutions(side, side, 1)?;
-        let mut progress = Progress::new();
+        let mut progress = Progress::new(false);
         finetune(&self.task(&space), &settings, supernets, &mut |moment| {
             if !self.quiet {
                 progress.progress(&moment.progress);

@@ -34,7 +34,7 @@ pub fn run(args: &args::Pretrain) -> Result<ExitCode> {
             std: file.provenance.std,
         },
     };
-    let mut progress = Progress::new();
+    let mut progress = Progress::new(false);
     let mut last_loss = f64::NAN;
     pretrain::pretrain(
         &task,

@@ -42,7 +42,7 @@ pub fn run(args: &args::Search) -> Result<ExitCode> {
     let source = Source::open(&args.supernet, args.space.as_deref())?;
     let mut config = settings(&args.settings, preset, source.space())?;
     config.objectives = objectives;
-    start(&args.data, source, preset, config, &args.out)
+    start(&args.data, source, preset, config, &args.out, args.profile)
 }
 
 /// Resolves preset, file, overrides and seed.
@@ -123,6 +123,7 @@ pub fn start(
     preset: Preset,
     config: RunConfig,
     out: &Path,
+    profile: bool,
 ) -> Result<ExitCode> {
     let directory = RunDirectory::at(out);
     directory.check_vacant()?;
@@ -146,7 +147,7 @@ pub fn start(
         space,
     };
     let run = Run::create(directory, record, set, supernets, pretrained)?;
-    drive(run, out)
+    drive(run, out, profile)
 }
 
 /// Supernets of a space with random weights, one a width.
@@ -189,7 +190,8 @@ pub fn adopt(mut file: SupernetFile, set: &ImageSet, seed: u64) -> SupernetFile 
     file
 }
 
-pub fn resume(out: &Path) -> Result<ExitCode> {
+pub fn resume(args: &args::Resume) -> Result<ExitCode> {
+    let out = &args.run;
     let directory = RunDirectory::at(out);
     let record = directory.record()?;
     let set = dataset::open_recorded(&record.data)
@@ -200,11 +202,11 @@ pub fn resume(out: &Path) -> Result<ExitCode> {
         front::print_answer(out)?;
         return Ok(ExitCode::SUCCESS);
     }
-    drive(run, out)
+    drive(run, out, args.profile)
 }
 
 /// Works on a run until it is finished or interrupted, then prints the answer.
-fn drive(mut run: Run, out: &Path) -> Result<ExitCode> {
+fn drive(mut run: Run, out: &Path, profile: bool) -> Result<ExitCode> {
     let stop = Arc::new(AtomicBool::new(false));
     let flag = Arc::clone(&stop);
     ctrlc::set_handler(move || {
@@ -215,7 +217,7 @@ fn drive(mut run: Run, out: &Path) -> Result<ExitCode> {
         eprintln!("\nnat: saving; press Ctrl-C again to leave at once");
     })
     .context("the handler of Ctrl-C")?;
-    let mut progress = Progress::new();
+    let mut progress = Progress::new(profile);
     let outcome = run.go(&mut progress, &stop);
     progress.close();
     let outcome = outcome.map_err(|error| match error {
