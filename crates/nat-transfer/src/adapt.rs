@@ -10,7 +10,7 @@ use crate::{
     schedule::Schedule,
     sgd::{Sgd, SgdSettings},
     streams::{Purpose, key, stream},
-    train::adaptation_gradients,
+    train::{adaptation_gradients, sandwich_gradients},
     training::{Moment, Pass, Task, Training, plan},
 };
 
@@ -101,8 +101,13 @@ pub fn adapt(
                 width,
                 ..space.architecture(&space.largest())
             };
+            let supernet = &supernets.supernets[width];
+            if settings.sandwich {
+                let smoothing = settings.label_smoothing;
+                return sandwich_gradients(supernet, batch, &largest, &subnets, smoothing);
+            }
             adaptation_gradients(
-                &supernets.supernets[width],
+                supernet,
                 batch,
                 &subnets,
                 &largest,

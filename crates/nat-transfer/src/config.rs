@@ -137,6 +137,9 @@ pub struct Adaptation {
     pub label_smoothing: f64,
     /// Weight of the distillation from the largest subnet; 0 turns it off.
     pub distillation: f64,
+    /// Whether every step also trains the largest subnet on the labels, and the others on its logits alone (the sandwich rule
+    /// without the smallest).
+    pub sandwich: bool,
     /// Count added to every value of a gene before the marginals are normalised.
     pub floor: f64,
 }
@@ -277,6 +280,7 @@ impl Preset {
                 decay_all: true,
                 label_smoothing: 0.0,
                 distillation: 0.0,
+                sandwich: false,
                 floor: 0.01,
             },
             evaluate: Evaluation {
