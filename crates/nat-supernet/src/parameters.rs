@@ -56,6 +56,11 @@ impl Parameter {
         self.kind
     }
 
+    /// Whether it is weight or bias of the classifier, the part that other classes replace.
+    pub fn is_classifier(&self) -> bool {
+        self.name.starts_with("classifier.")
+    }
+
     /// Number of values.
     pub fn len(&self) -> usize {
         self.shape.iter().product()

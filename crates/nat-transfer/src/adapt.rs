@@ -10,7 +10,7 @@ use crate::{
     schedule::Schedule,
     sgd::{Sgd, SgdSettings},
     streams::{Purpose, key, stream},
-    train::{adaptation_gradients, sandwich_gradients},
+    train::{Teaching, adaptation_gradients, sandwich_gradients},
     training::{Moment, Pass, Task, Training, plan},
 };
 
@@ -102,18 +102,16 @@ pub fn adapt(
                 ..space.architecture(&space.largest())
             };
             let supernet = &supernets.supernets[width];
+            let teaching = Teaching {
+                smoothing: settings.label_smoothing,
+                distillation: settings.distillation,
+                labels: true,
+            };
             if settings.sandwich {
-                let smoothing = settings.label_smoothing;
-                return sandwich_gradients(supernet, batch, &largest, &subnets, smoothing);
+                sandwich_gradients(supernet, batch, &largest, &subnets, teaching)
+            } else {
+                adaptation_gradients(supernet, batch, &subnets, &largest, teaching)
             }
-            adaptation_gradients(
-                supernet,
-                batch,
-                &subnets,
-                &largest,
-                settings.distillation,
-                settings.label_smoothing,
-            )
         },
         watch,
     )

@@ -64,6 +64,8 @@ pub struct Pretraining {
     pub largest_first: f64,
     /// Subnets drawn at random in each later step, besides the largest and the smallest.
     pub random_subnets: usize,
+    /// What the learning rate of everything but the classifier is multiplied by.
+    pub body_rate: f64,
     /// Weight decay on convolution and linear weights.
     pub weight_decay: f64,
     /// Label smoothing for the largest subnet, 0 to 1.
@@ -125,6 +127,8 @@ pub struct Adaptation {
     pub learning_rate: f64,
     /// Share of all steps of the run in which the rate rises linearly first, 0 to 1.
     pub warmup: f64,
+    /// What the learning rate of everything but the classifier is multiplied by.
+    pub body_rate: f64,
     /// Momentum of SGD.
     pub momentum: f64,
     /// Nesterov's form of momentum.
@@ -137,8 +141,8 @@ pub struct Adaptation {
     pub label_smoothing: f64,
     /// Weight of the distillation from the largest subnet; 0 turns it off.
     pub distillation: f64,
-    /// Whether every step also trains the largest subnet on the labels, and the others on its logits alone (the sandwich rule
-    /// without the smallest).
+    /// Whether the largest subnet learns from the labels in every step too (sandwich rule). Otherwise its weights move only
+    /// as the others move them, and a teacher that nobody trains gets worse.
     pub sandwich: bool,
     /// Count added to every value of a gene before the marginals are normalised.
     pub floor: f64,
@@ -158,6 +162,9 @@ pub struct Evaluation {
     pub calibration_batch: usize,
     /// Share of the scaled image's shorter side that the centre crop keeps, above 0 and up to 1.
     pub crop_ratio: f64,
+    /// Whether errors are those of the classes, averaged, instead of those of the images: for sets in which some
+    /// classes have far fewer images than others.
+    pub balanced: bool,
 }
 
 /// Augmentation of training images.
@@ -240,6 +247,7 @@ impl Preset {
                 warmup: 0.05,
                 largest_first: 0.5,
                 random_subnets: 2,
+                body_rate: 1.0,
                 weight_decay: 1e-4,
                 label_smoothing: 0.1,
             },
@@ -251,6 +259,7 @@ impl Preset {
                 warmup: 0.05,
                 largest_first: 0.25,
                 random_subnets: 2,
+                body_rate: 1.0,
                 weight_decay: 1e-4,
                 label_smoothing: 0.1,
             },
@@ -274,6 +283,7 @@ impl Preset {
                 subnets: 1,
                 learning_rate: 0.01,
                 warmup: 0.0,
+                body_rate: 1.0,
                 momentum: 0.9,
                 nesterov: true,
                 weight_decay: 4e-5,
@@ -289,6 +299,7 @@ impl Preset {
                 calibration_images: 2000,
                 calibration_batch: 150,
                 crop_ratio: 0.875,
+                balanced: false,
             },
             augment: Augmentation {
                 min_area: 0.08,
@@ -333,6 +344,7 @@ impl Preset {
                     subnets: 2,
                     label_smoothing: 0.1,
                     distillation: 1.0,
+                    sandwich: true,
                     ..paper.adapt
                 },
                 evaluate: Evaluation {
@@ -383,6 +395,7 @@ impl Preset {
                     learning_rate: 0.02,
                     label_smoothing: 0.1,
                     distillation: 1.0,
+                    sandwich: true,
                     ..paper.adapt
                 },
                 evaluate: Evaluation {
@@ -391,6 +404,7 @@ impl Preset {
                     batch: 64,
                     calibration_batch: 128,
                     crop_ratio: 1.0,
+                    balanced: false,
                 },
                 augment: Augmentation {
                     min_area: 0.35,
@@ -503,6 +517,9 @@ impl RunConfig {
             ("pretrain.weight_decay", self.pretrain.weight_decay),
             ("warm_up.learning_rate", self.warm_up.learning_rate),
             ("warm_up.weight_decay", self.warm_up.weight_decay),
+            ("pretrain.body_rate", self.pretrain.body_rate),
+            ("warm_up.body_rate", self.warm_up.body_rate),
+            ("adapt.body_rate", adapt.body_rate),
             ("adapt.learning_rate", adapt.learning_rate),
             ("adapt.momentum", adapt.momentum),
             ("adapt.weight_decay", adapt.weight_decay),

@@ -88,21 +88,33 @@ impl Evaluator {
         Ok(subnet)
     }
 
-    /// Top-1 error in percent of a subnet on a split.
+    /// Error in percent of a subnet on a split: that of the images, or with `evaluate.balanced` that of the classes.
     ///
     /// # Errors
     /// An image cannot be read.
     pub fn error(&self, subnet: &Subnet, split: Split) -> Result<f64, TransferError> {
+        let score = self.score(subnet, split)?;
+        Ok(if self.config.evaluate.balanced {
+            score.balanced_error
+        } else {
+            score.error
+        })
+    }
+
+    /// How well a subnet does on a split.
+    ///
+    /// # Errors
+    /// An image cannot be read.
+    pub fn score(&self, subnet: &Subnet, split: Split) -> Result<Score, TransferError> {
         let network = subnet.inference();
-        let (mut wrong, mut seen) = (0usize, 0usize);
+        let mut tally = Tally::new(network.classes());
         for batch in self.batches(Use::Split(split), subnet.network().resolution)? {
             let batch = batch?;
             let side = batch.resolution;
             let logits = network.logits(&batch.images, [batch.labels.len(), 3, side, side]);
-            wrong += count_errors(&logits, &batch.labels);
-            seen += batch.labels.len();
+            tally.add(&logits, &batch.labels);
         }
-        Ok(100.0 * wrong as f64 / seen as f64)
+        Ok(tally.score())
     }
 
     /// Measures every genotype whose slot in `errors` is still empty, several at a time.
@@ -289,14 +301,59 @@ impl Evaluator {
     }
 }
 
-/// How many rows of `logits` do not have their largest value at the label; the first of equal values counts.
-pub fn count_errors(logits: &[f32], labels: &[usize]) -> usize {
-    let classes = logits.len() / labels.len();
-    logits
-        .chunks_exact(classes)
-        .zip(labels)
-        .filter(|&(row, &label)| argmax(row) != label)
-        .count()
+/// How well a network does on a split.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Score {
+    /// Images whose largest logit is not that of their class, in percent; the first of equal logits counts.
+    pub error: f64,
+    /// Mean over the classes that have images of the share of images not recognised, in percent.
+    pub balanced_error: f64,
+    /// Mean cross entropy with the labels.
+    pub loss: f64,
+}
+
+/// Counts behind a [`Score`].
+struct Tally {
+    /// Images and errors of each class.
+    classes: Vec<(usize, usize)>,
+    loss: f64,
+}
+
+impl Tally {
+    fn new(classes: usize) -> Tally {
+        Tally {
+            classes: vec![(0, 0); classes],
+            loss: 0.0,
+        }
+    }
+
+    fn add(&mut self, logits: &[f32], labels: &[usize]) {
+        for (row, &label) in logits.chunks_exact(self.classes.len()).zip(labels) {
+            let best = argmax(row);
+            let (images, errors) = &mut self.classes[label];
+            *images += 1;
+            *errors += usize::from(best != label);
+            let highest = f64::from(row[best]);
+            let sum: f64 = row.iter().map(|&l| (f64::from(l) - highest).exp()).sum();
+            self.loss += sum.ln() + highest - f64::from(row[label]);
+        }
+    }
+
+    fn score(&self) -> Score {
+        let (images, errors) = self
+            .classes
+            .iter()
+            .fold((0, 0), |sum, class| (sum.0 + class.0, sum.1 + class.1));
+        let shares = self.classes.iter().filter(|class| class.0 > 0);
+        let (sum, present) = shares.fold((0.0, 0usize), |(sum, present), class| {
+            (sum + class.1 as f64 / class.0 as f64, present + 1)
+        });
+        Score {
+            error: 100.0 * errors as f64 / images as f64,
+            balanced_error: 100.0 * sum / present as f64,
+            loss: self.loss / images as f64,
+        }
+    }
 }
 
 /// Position of the first largest value of a row.
@@ -315,9 +372,30 @@ mod tests {
     use super::*;
 
     #[test]
-    fn errors_are_counted_by_row() {
-        let logits = [0.0, 2.0, 1.0, 5.0, 5.0, -1.0, 0.0, 0.0, 3.0];
-        assert_eq!(count_errors(&logits, &[1, 0, 2]), 0);
-        assert_eq!(count_errors(&logits, &[0, 1, 2]), 2);
+    fn errors_are_counted_by_row_and_by_class() {
+        let logits = [0.0, 2.0, 1.0, 5.0, 5.0, -1.0, 0.0, 0.0, 3.0, 0.0, 1.0, 0.0];
+        let score = |labels: &[usize]| {
+            let mut tally = Tally::new(3);
+            tally.add(&logits[..6], &labels[..2]);
+            tally.add(&logits[6..], &labels[2..]);
+            tally.score()
+        };
+        let right = score(&[1, 0, 2, 1]);
+        assert_eq!((right.error, right.balanced_error), (0.0, 0.0));
+        // Of class 1 one image of three is missed, of class 2 none; class 0 has no image.
+        let wrong = score(&[1, 1, 2, 1]);
+        assert_eq!(wrong.error, 25.0);
+        assert!((wrong.balanced_error - 50.0 / 3.0).abs() < 1e-12);
+        let loss: f64 = [
+            [0.0, 2.0, 1.0],
+            [5.0, 5.0, -1.0],
+            [0.0, 0.0, 3.0],
+            [0.0, 1.0, 0.0],
+        ]
+        .iter()
+        .zip([1, 1, 2, 1])
+        .map(|(row, label)| row.iter().map(|l: &f64| l.exp()).sum::<f64>().ln() - row[label])
+        .sum();
+        assert!((wrong.loss - loss / 4.0).abs() < 1e-9);
     }
 }

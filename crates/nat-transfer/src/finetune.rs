@@ -1,93 +1,178 @@
-//! Conventional fine-tuning: one network, all of its weights, one learning rate.
+//! One network fine-tuned alone: the conventional way, and what a search has to be compared with.
+
+use std::time::Instant;
 
 use nat_data::Split;
 use nat_space::Architecture;
 use nat_supernet::SupernetFile;
 
 use crate::{
-    Phase, TransferError,
+    Evaluator, Phase, Progress, TransferError, pretrain,
     schedule::Schedule,
-    sgd::{Sgd, SgdSettings},
-    train::sandwich_gradients,
-    training::{Moment, Pass, Task, Training, plan},
+    train::tracked_gradients,
+    training::{Pass, Task, plan},
 };
 
-/// What is fine-tuned, and how.
-#[derive(Clone, Debug)]
-pub struct Finetuning {
-    /// The network, at its resolution.
-    pub architecture: Architecture,
-    /// Images a step.
-    pub batch: usize,
-    /// Steps; one cosine over all of them, after a linear rise over the first twentieth.
-    pub steps: usize,
-    /// Peak of the learning rate.
+/// Peak learning rates that are tried where none is given.
+pub const RATES: [f64; 4] = [0.003, 0.01, 0.03, 0.1];
+
+/// Share of the budget that each of [`RATES`] gets.
+const PROBE: f64 = 0.05;
+
+/// Steps whose time says how many fit into a number of minutes.
+const PACE: usize = 6;
+
+/// How long is trained.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Budget {
+    /// Wall-clock minutes, the trial runs included.
+    Minutes(f64),
+    /// Passes over the training images; trial runs come on top.
+    Epochs(usize),
+}
+
+/// What is asked for.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct FineTuning {
+    /// How long is trained.
+    pub budget: Budget,
+    /// Peak of the learning rate; `None` tries those of [`RATES`] for a twentieth of the budget each and takes the one
+    /// with the least cross entropy on the search split.
+    pub learning_rate: Option<f64>,
+}
+
+/// A fine-tuned network.
+pub struct FineTuned {
+    /// The supernet whose subnet was trained, with the batch-norm statistics tracked.
+    pub supernets: SupernetFile,
+    /// The peak of the learning rate.
     pub learning_rate: f64,
-    /// Weight decay on convolution and linear weights.
-    pub weight_decay: f64,
-    /// Label smoothing, 0 to 1.
-    pub label_smoothing: f64,
+    /// Cross entropy of every trial run on the search split; `None` where it diverged.
+    pub trials: Vec<(f64, Option<f64>)>,
+    /// Steps of the last training.
+    pub steps: usize,
 }
 
-/// Steps that see every training image of the task once.
-pub fn steps_per_epoch(task: &Task<'_>, batch: usize) -> usize {
-    Pass::new(task.set.len(Split::Train), batch, 1, 0).steps_per_epoch
-}
-
-/// Trains the network inside its supernet with SGD and Nesterov momentum; returns whether all steps are done.
-///
-/// Batches, augmentation and loss are those of the search. Batch norms use the statistics of the batch; their running
-/// statistics must be measured afterwards, as for every subnet.
+/// Trains the subnet of `architecture` alone, as networks are fine-tuned: every weight, augmented images, one cosine,
+/// running averages of the batch-norm statistics with the space's momentum. Batch, smoothing, weight decay and the
+/// linear rise are those of the configuration's `warm_up`.
 ///
 /// # Errors
-/// An unreadable image, a loss that is no number, or what `watch` fails with.
+/// An unreadable image, or a loss that is no number: that of the training, or those of all trial runs.
 pub fn finetune(
     task: &Task<'_>,
-    settings: &Finetuning,
-    supernets: &mut SupernetFile,
-    watch: &mut dyn FnMut(Moment<'_>) -> Result<bool, TransferError>,
-) -> Result<bool, TransferError> {
-    let Finetuning {
-        architecture,
-        batch,
+    supernets: &SupernetFile,
+    architecture: &Architecture,
+    request: FineTuning,
+    evaluator: &Evaluator,
+    watch: &mut dyn FnMut(&Progress),
+) -> Result<FineTuned, TransferError> {
+    let begun = Instant::now();
+    let images = task.set.len(Split::Train);
+    let epoch = Pass::new(images, task.config.warm_up.batch, 1, 0).steps_per_epoch;
+    let mut run = |rate: f64, steps: usize| {
+        let mut tuned = supernets.clone();
+        train(task, &mut tuned, architecture, (rate, steps), watch)?;
+        Ok::<_, TransferError>(tuned)
+    };
+    let mut seconds_a_step = 0.0;
+    if let Budget::Minutes(_) = request.budget {
+        // The first steps fill caches; what they cost does not last.
+        run(0.0, PACE)?;
+        let paced = Instant::now();
+        run(0.0, PACE)?;
+        seconds_a_step = paced.elapsed().as_secs_f64() / PACE as f64;
+    }
+    let steps_in = |minutes: f64| (60.0 * minutes / seconds_a_step) as usize;
+    let whole = match request.budget {
+        Budget::Minutes(minutes) => steps_in(minutes),
+        Budget::Epochs(epochs) => epochs * epoch,
+    };
+    let mut trials = Vec::new();
+    let learning_rate = match request.learning_rate {
+        Some(rate) => rate,
+        None => {
+            let steps = ((PROBE * whole as f64) as usize).max(PACE);
+            for rate in RATES {
+                let loss = match run(rate, steps) {
+                    Ok(tuned) => {
+                        let supernet = &tuned.supernets[architecture.width];
+                        let loss = evaluator
+                            .score(&supernet.extract(architecture), Split::Val)?
+                            .loss;
+                        loss.is_finite().then_some(loss)
+                    }
+                    Err(TransferError::Diverged { .. }) => None,
+                    Err(error) => return Err(error),
+                };
+                trials.push((rate, loss));
+            }
+            let best = trials
+                .iter()
+                .filter_map(|&(rate, loss)| Some((rate, loss?)))
+                .min_by(|a, b| a.1.total_cmp(&b.1));
+            match best {
+                Some((rate, _)) => rate,
+                // Every trial diverged: the gentlest says so again.
+                None => RATES[0],
+            }
+        }
+    };
+    let steps = match request.budget {
+        Budget::Minutes(minutes) => steps_in(minutes - begun.elapsed().as_secs_f64() / 60.0).max(1),
+        Budget::Epochs(_) => whole,
+    };
+    let supernets = run(learning_rate, steps)?;
+    Ok(FineTuned {
+        supernets,
+        learning_rate,
+        trials,
         steps,
-        ..
-    } = settings;
-    let mut pass = Pass::new(task.set.len(Split::Train), *batch, 1, 0);
-    pass.steps = *steps;
+    })
+}
+
+fn train(
+    task: &Task<'_>,
+    supernets: &mut SupernetFile,
+    architecture: &Architecture,
+    (rate, steps): (f64, usize),
+    watch: &mut dyn FnMut(&Progress),
+) -> Result<(), TransferError> {
+    let settings = &task.config.warm_up;
+    let images = task.set.len(Split::Train);
+    let epoch = Pass::new(images, settings.batch, 1, 0);
+    let pass = Pass::new(
+        images,
+        settings.batch,
+        steps.div_ceil(epoch.steps_per_epoch),
+        steps,
+    );
     let schedule = Schedule {
-        peak: settings.learning_rate,
-        warmup: steps / 20,
-        total: *steps,
+        peak: rate,
+        warmup: (settings.warmup * steps as f64) as usize,
+        total: steps,
     };
-    let sgd = SgdSettings {
-        momentum: 0.9,
-        nesterov: true,
-        weight_decay: settings.weight_decay,
-        decay_all: false,
-    };
-    let mut optimizers: Vec<Sgd> = supernets
-        .supernets
-        .iter()
-        .map(|supernet| Sgd::new(sgd, supernet.parameters().len()))
-        .collect();
+    let width = architecture.width;
     let mut counts = vec![0; supernets.supernets.len()];
-    counts[architecture.width] = *steps;
+    counts[width] = steps;
     let planned = plan(&counts, 0, schedule, |_| architecture.resolution);
-    let training: Training<'_> = task.training(Phase::Finetune, 0, pass, planned);
+    let mut optimizers = pretrain::optimizers(task.config, Phase::WarmUp, supernets);
+    let training = task.training(Phase::Finetune, 0, pass, planned);
     training.run(
         supernets,
         &mut optimizers,
         0,
         |supernets, batch, _| {
-            sandwich_gradients(
-                &supernets.supernets[architecture.width],
-                batch,
-                architecture,
-                &[],
-                settings.label_smoothing,
-            )
+            let supernet = &mut supernets.supernets[width];
+            let (gradients, loss, moments) =
+                tracked_gradients(supernet, batch, architecture, settings.label_smoothing);
+            supernet.track(architecture, &moments);
+            (gradients, loss)
         },
-        watch,
-    )
+        &mut |moment| {
+            watch(&moment.progress);
+            Ok(true)
+        },
+    )?;
+    Ok(())
 }

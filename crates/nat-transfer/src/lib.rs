@@ -33,7 +33,7 @@ pub use archive::Member;
 pub use config::{Preset, RunConfig};
 pub use directory::{ArchiveLine, DataRecord, RunDirectory, RunRecord, write_atomically};
 pub use error::TransferError;
-pub use evaluate::{Evaluator, argmax, count_errors};
+pub use evaluate::{Evaluator, Score, argmax};
 pub use events::{Event, Observer, Phase, Progress, Seconds, Within};
 pub use objective::Objective;
 pub use preprocess::eval as eval_transform;

@@ -12,7 +12,7 @@ use crate::{
     schedule::Schedule,
     sgd::{Sgd, SgdSettings},
     streams::{Purpose, key, stream},
-    train::sandwich_gradients,
+    train::{Teaching, sandwich_gradients},
     training::{Moment, Pass, Task, Training, plan},
 };
 
@@ -26,11 +26,13 @@ fn settings(config: &RunConfig, phase: Phase) -> &Pretraining {
 
 /// Constants of the optimizer before the first archive.
 fn sgd_settings(config: &RunConfig, phase: Phase) -> SgdSettings {
+    let settings = settings(config, phase);
     SgdSettings {
         momentum: 0.9,
         nesterov: true,
-        weight_decay: settings(config, phase).weight_decay,
+        weight_decay: settings.weight_decay,
         decay_all: false,
+        body_rate: settings.body_rate,
     }
 }
 
@@ -111,7 +113,11 @@ pub fn pretrain(
                 batch,
                 &largest,
                 &others,
-                settings.label_smoothing,
+                Teaching {
+                    smoothing: settings.label_smoothing,
+                    distillation: 1.0,
+                    labels: false,
+                },
             )
         },
         watch,

@@ -28,6 +28,9 @@ pub struct SgdSettings {
     pub weight_decay: f64,
     /// Whether batch-norm parameters and biases decay too.
     pub decay_all: bool,
+    /// What the learning rate of everything but the classifier is multiplied by: a classifier for new classes starts
+    /// from nothing, the body does not.
+    pub body_rate: f64,
 }
 
 impl From<&Adaptation> for SgdSettings {
@@ -37,6 +40,7 @@ impl From<&Adaptation> for SgdSettings {
             nesterov: adapt.nesterov,
             weight_decay: adapt.weight_decay,
             decay_all: adapt.decay_all,
+            body_rate: adapt.body_rate,
         }
     }
 }
@@ -70,14 +74,20 @@ impl Sgd {
             nesterov,
             weight_decay,
             decay_all,
+            body_rate,
         } = self.settings;
-        let (momentum, rate) = (momentum as f32, rate as f32);
+        let (momentum, body, head) = (momentum as f32, (body_rate * rate) as f32, rate as f32);
         let tensors = parameters
             .par_iter_mut()
             .zip(gradients)
             .zip(&mut self.velocities);
         tensors.for_each(|((parameter, gradient), slot)| {
             let Some(gradient) = gradient else { return };
+            let rate = if parameter.is_classifier() {
+                head
+            } else {
+                body
+            };
             let decays = weight_decay > 0.0 && (decay_all || parameter.kind() == Kind::Weight);
             let decay = if decays { weight_decay as f32 } else { 0.0 };
             // A velocity at rest: momentum times zero adds nothing to the first direction.
@@ -135,6 +145,7 @@ mod tests {
             nesterov: true,
             weight_decay: 0.1,
             decay_all: false,
+            body_rate: 1.0,
         };
         let count = supernet.parameters().len();
         let mut sgd = Sgd::new(settings, count);
@@ -189,6 +200,7 @@ mod tests {
             nesterov: false,
             weight_decay: 0.0,
             decay_all: true,
+            body_rate: 1.0,
         };
         let count = supernet.parameters().len();
         let mut sgd = Sgd::new(settings, count);

@@ -11,7 +11,7 @@ use std::{
 use burn::tensor::Tensor;
 use nat_data::Batch;
 use nat_space::Architecture;
-use nat_supernet::{BnMode, Gradient, Supernet, images, losses};
+use nat_supernet::{BatchMoments, BnMode, Gradient, Supernet, images, losses};
 
 /// Gradients in parameter order; `None` where no subnet used the parameter.
 pub type Gradients = Vec<Option<Gradient>>;
@@ -25,29 +25,43 @@ struct Lesson {
     teacher: Option<(Tensor<2>, f64)>,
 }
 
-/// The gradients of an adaptation step and its mean loss.
-///
-/// Each subnet learns from the labels and, with `distillation` above 0, from the logits that the
-/// largest subnet has for the same batch under batch statistics:
-/// `loss = distillation * CE_soft + CE_smooth` (mit-han-lab/once-for-all, `train_ofa_net.py`).
+/// What subnets are taught with.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Teaching {
+    /// Label smoothing, 0 to 1.
+    pub smoothing: f64,
+    /// Weight of the cross entropy with the softmax of the largest subnet's logits for the same batch under batch
+    /// statistics.
+    pub distillation: f64,
+    /// Whether subnets below the largest learn from the labels too.
+    pub labels: bool,
+}
+
+impl Teaching {
+    fn lesson(&self, teacher: Option<Tensor<2>>) -> Lesson {
+        Lesson {
+            labels: self.labels.then_some(self.smoothing),
+            teacher: teacher.map(|logits| (logits, self.distillation)),
+        }
+    }
+}
+
+/// The gradients of an adaptation step and its mean loss: each subnet learns from the labels and, with distillation,
+/// from the largest subnet as it is: `loss = distillation * CE_soft + CE_smooth` (mit-han-lab/once-for-all,
+/// `train_ofa_net.py`).
 pub fn adaptation_gradients(
     supernet: &Supernet,
     batch: &Batch,
     subnets: &[Architecture],
     largest: &Architecture,
-    distillation: f64,
-    smoothing: f64,
+    teaching: Teaching,
 ) -> (Gradients, f32) {
-    let teacher = (distillation > 0.0).then(|| {
-        let logits = supernet
+    let teacher = (teaching.distillation > 0.0).then(|| {
+        supernet
             .extract(largest)
-            .forward(input(supernet, batch, false), &mut BnMode::Batch);
-        (logits, distillation)
+            .forward(input(supernet, batch, false), &mut BnMode::Batch)
     });
-    let lesson = Lesson {
-        labels: Some(smoothing),
-        teacher,
-    };
+    let lesson = teaching.lesson(teacher);
     let lessons: Vec<(&Architecture, &Lesson)> = subnets
         .iter()
         .map(|architecture| (architecture, &lesson))
@@ -58,37 +72,51 @@ pub fn adaptation_gradients(
     (sum(supernet, learned.1), mean)
 }
 
-/// The gradients of a sandwich step and the largest subnet's loss: the largest subnet learns from
-/// the labels, all others only from its logits (facebookresearch/AlphaNet, `train_alphanet.py`).
+/// The gradients of a sandwich step and the largest subnet's loss: the largest subnet learns from the labels, all
+/// others from its logits (facebookresearch/AlphaNet, `train_alphanet.py`) and, if asked for, from the labels.
 pub fn sandwich_gradients(
     supernet: &Supernet,
     batch: &Batch,
     largest: &Architecture,
     others: &[Architecture],
-    smoothing: f64,
+    teaching: Teaching,
 ) -> (Gradients, f32) {
     let own = supernet.clone();
     let logits = own
         .subnet(largest)
         .forward(input(supernet, batch, true), &mut BnMode::Batch);
-    let imitate = Lesson {
-        labels: None,
-        teacher: Some((logits.clone().inner(), 1.0)),
-    };
+    let lesson = teaching.lesson(Some(logits.clone().inner()));
     let lessons: Vec<(&Architecture, &Lesson)> = others
         .iter()
-        .map(|architecture| (architecture, &imitate))
+        .map(|architecture| (architecture, &lesson))
         .collect();
     // The others need no more than the logits: they go forward while the largest goes backward.
     let (first, mut learned) = Queue::new(&lessons).work_off(supernet, batch, || {
         backward(
             &own,
-            losses::cross_entropy(logits, &batch.labels, smoothing as f32),
+            losses::cross_entropy(logits, &batch.labels, teaching.smoothing as f32),
         )
     });
     let loss = first.1;
     learned.insert(0, first);
     (sum(supernet, learned), loss)
+}
+
+/// The gradients of one subnet that learns from the labels alone, its loss, and the moments of its batch norms.
+pub fn tracked_gradients(
+    supernet: &Supernet,
+    batch: &Batch,
+    architecture: &Architecture,
+    smoothing: f64,
+) -> (Gradients, f32, Vec<BatchMoments>) {
+    let mut moments = Vec::new();
+    let logits = supernet.subnet(architecture).forward(
+        input(supernet, batch, true),
+        &mut BnMode::Track(&mut moments),
+    );
+    let loss = losses::cross_entropy(logits, &batch.labels, smoothing as f32);
+    let (gradients, loss) = backward(supernet, loss);
+    (gradients, loss, moments)
 }
 
 /// Lessons that several threads take one by one. Each has a gradient graph of its own, so the

@@ -176,7 +176,7 @@ impl Training<'_> {
         supernets: &mut SupernetFile,
         optimizers: &mut [Sgd],
         start: usize,
-        gradients: impl Fn(&SupernetFile, &Batch, usize) -> (Gradients, f32),
+        mut gradients: impl FnMut(&mut SupernetFile, &Batch, usize) -> (Gradients, f32),
         watch: &mut dyn FnMut(Moment<'_>) -> Result<bool, TransferError>,
     ) -> Result<bool, TransferError> {
         let total = self.steps.len();

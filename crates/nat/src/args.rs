@@ -193,26 +193,26 @@ pub struct Finetune {
     /// Folder or tar of class folders, with or without train/ val/ test/
     #[arg(long, value_name = "PATH")]
     pub data: String,
-    /// The network: lite0, or a supernet file, whose largest subnet is taken
+    /// The weights it starts from: lite0 or a supernet file
     #[arg(long, value_name = "lite0|FILE")]
     pub model: String,
-    /// Another subnet than the largest
-    #[arg(long, value_name = "GENES")]
-    pub genes: Option<String>,
-    /// Wall-clock time of everything; 10 unless --epochs is given
-    #[arg(long, conflicts_with = "epochs", value_parser = clap::value_parser!(f64))]
+    /// Which of its networks: comma-separated genotype, or `max` or `min`
+    #[arg(long, default_value = "max")]
+    pub genes: String,
+    /// Wall-clock minutes of everything
+    #[arg(long, conflicts_with = "epochs")]
     pub minutes: Option<f64>,
-    /// Passes over the training images, trials of learning rates not counted
+    /// Passes over the training images, 20 if no minutes are given; trials of learning rates come on top
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..))]
     pub epochs: Option<u16>,
     /// Side of the images in pixels; by default the largest that a search would use
     #[arg(long, value_parser = clap::value_parser!(u16).range(8..=1024))]
     pub resolution: Option<u16>,
-    /// Peak of the learning rate; by default the best of four in short trials, judged on the search split
-    #[arg(long, value_name = "RATE")]
-    pub lr: Option<f64>,
-    /// Writes the supernet that holds the trained network
-    #[arg(long, value_name = "FILE")]
+    /// Peak of the learning rate; `auto` takes the best of four in short trials, judged on the search split
+    #[arg(long, default_value = "auto", value_name = "auto|RATE")]
+    pub lr: String,
+    /// Network to write
+    #[arg(long, value_name = "MODEL.onnx|MODEL.safetensors")]
     pub out: Option<PathBuf>,
     /// One JSON line
     #[arg(long)]

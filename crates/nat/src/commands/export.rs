@@ -5,7 +5,7 @@ use std::{path::Path, sync::Arc};
 use anyhow::{Context, Result};
 use nat_export::{ModelInfo, PRODUCER};
 use nat_space::{Genotype, Space};
-use nat_supernet::{Subnet, SupernetFile};
+use nat_supernet::{FoldedNet, Subnet, SupernetFile};
 use nat_transfer::{Answer, Evaluator, Preset, RunConfig, RunDirectory};
 
 use crate::{
@@ -90,6 +90,38 @@ impl Quarry {
     }
 }
 
+/// The forms of a network that stands alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// ONNX.
+    Onnx,
+    /// Weights with their layer plan.
+    Safetensors,
+}
+
+/// The form that a file's ending stands for.
+pub fn form(path: &Path) -> Result<Form> {
+    match path.extension().and_then(|ending| ending.to_str()) {
+        Some("onnx") => Ok(Form::Onnx),
+        Some("safetensors") => Ok(Form::Safetensors),
+        _ => Err(wrong_argument(format!(
+            "{}: the ending must be .onnx or .safetensors",
+            path.display()
+        ))),
+    }
+}
+
+impl Form {
+    /// Writes a network.
+    pub fn write(self, path: &Path, network: &FoldedNet, info: &ModelInfo) -> Result<()> {
+        match self {
+            Form::Onnx => nat_export::write_onnx(path, network, info)?,
+            Form::Safetensors => nat_export::write_safetensors(path, network, info)?,
+        }
+        Ok(())
+    }
+}
+
 pub fn run(args: &args::Export) -> Result<()> {
     if args
         .resolution
@@ -97,17 +129,7 @@ pub fn run(args: &args::Export) -> Result<()> {
     {
         return Err(wrong_argument("--resolution must lie in 8 to 2048 pixels"));
     }
-    let form = args
-        .to
-        .extension()
-        .and_then(|ending| ending.to_str())
-        .unwrap_or_default();
-    if !matches!(form, "onnx" | "safetensors") {
-        return Err(wrong_argument(format!(
-            "--to {}: the ending must be .onnx or .safetensors",
-            args.to.display()
-        )));
-    }
+    let form = form(&args.to)?;
     let (quarry, genes, error) = if args.source.is_dir() {
         let answer = Answer::open(RunDirectory::at(&args.source))?;
         let front = answer.front();
@@ -146,12 +168,7 @@ pub fn run(args: &args::Export) -> Result<()> {
         error,
         producer: PRODUCER.into(),
     };
-    let folded = subnet.fold();
-    if form == "onnx" {
-        nat_export::write_onnx(&args.to, &folded, &info)?;
-    } else {
-        nat_export::write_safetensors(&args.to, &folded, &info)?;
-    }
+    form.write(&args.to, &subnet.fold(), &info)?;
     println!(
         "{}: {genes}, {} MAdds, {} params, {side}x{side} pixels",
         args.to.display(),

@@ -1,260 +1,181 @@
-//! `nat finetune`: the conventional baseline, one network fine-tuned.
+//! `nat finetune`: one network, trained the conventional way.
 
-use std::{process::ExitCode, sync::Arc, time::Instant};
+use std::{process::ExitCode, time::Instant};
 
 use anyhow::Result;
-use nat_data::{ImageSet, Normalisation, Split};
-use nat_space::Architecture;
-use nat_supernet::SupernetFile;
+use nat_data::{Normalisation, Split};
+use nat_export::{ModelInfo, PRODUCER};
 use nat_transfer::{
-    Evaluator, Event, Observer, Preset, RunConfig, Task,
-    finetune::{Finetuning, finetune, steps_per_epoch},
+    Evaluator, Observer, Preset, Task, TransferError,
+    finetune::{Budget, FineTuning, finetune},
 };
 use serde_json::json;
 
 use crate::{
     args,
-    commands::{search, space},
+    commands::{export, search, space},
     dataset,
     failure::wrong_argument,
     progress::Progress,
     table, weights,
 };
 
-/// Peaks of the learning rate that are tried.
-const RATES: [f64; 4] = [0.003, 0.01, 0.03, 0.1];
-/// Share of the training that each trial takes.
-const TRIAL: f64 = 0.05;
-/// Fewest steps of a trial.
-const SHORTEST_TRIAL: usize = 20;
-/// Steps that tell how long one takes, of which the first do not count.
-const TIMED: (usize, usize) = (8, 2);
-/// Share of the time that is left for measuring.
-const RESERVE: f64 = 0.03;
-
-const BATCH: usize = 32;
-const WEIGHT_DECAY: f64 = 1e-4;
+/// Passes over the images where neither minutes nor epochs are given.
+const EPOCHS: usize = 20;
 
 pub fn run(args: &args::Finetune) -> Result<ExitCode> {
     let begun = Instant::now();
-    let mut file = open(&args.model)?;
-    let preset = Preset::named(&args.settings.preset)?;
-    let config = search::settings(&args.settings, preset, file.space())?;
-    let set = dataset::open(&args.data, &dataset::options(config.seed))?;
-    file = search::adopt(file, &set, config.seed);
-    let genes = match &args.genes {
-        Some(text) => space::genotype(file.space(), text)?,
-        None => file.space().largest(),
-    };
-    let mut architecture = file.space().architecture(&genes);
-    let usual = config
-        .resolutions
-        .map_or(file.space().resolutions.to, |sides| sides.to);
-    architecture.resolution = args.resolution.map_or(usual, usize::from);
-    let bench = Bench::new(set, file, config, architecture, args.json);
-
-    let trials = |steps: usize| ((TRIAL * steps as f64) as usize).max(SHORTEST_TRIAL);
-    let plan = match (args.minutes, args.epochs) {
-        (None, Some(epochs)) => {
-            let steps = usize::from(epochs) * bench.steps_per_epoch();
-            Plan {
-                steps,
-                trial: trials(steps),
-                deadline: None,
+    let form = args.out.as_deref().map(export::form).transpose()?;
+    let request = FineTuning {
+        budget: match (args.minutes, args.epochs) {
+            (Some(minutes), _) if !(minutes.is_finite() && minutes > 0.0) => {
+                return Err(wrong_argument("--minutes must be above 0"));
             }
-        }
-        (minutes, _) => {
-            let seconds = 60.0 * minutes.unwrap_or(10.0);
-            let each = bench.seconds_a_step()?;
-            Plan {
-                steps: 0,
-                trial: trials((seconds / each) as usize),
-                deadline: Some((seconds, each)),
-            }
-        }
+            (Some(minutes), _) => Budget::Minutes(minutes),
+            (None, epochs) => Budget::Epochs(epochs.map_or(EPOCHS, usize::from)),
+        },
+        learning_rate: learning_rate(&args.lr)?,
     };
-    let rate = match args.lr {
-        Some(rate) => rate,
-        None => bench.best_rate(plan.trial)?,
-    };
-    let steps = plan.deadline.map_or(plan.steps, |(seconds, each)| {
-        let left = (1.0 - RESERVE) * seconds - begun.elapsed().as_secs_f64();
-        ((left / each) as usize).max(1)
-    });
-    let mut supernets = bench.start.clone();
-    bench.train(&mut supernets, steps, rate)?;
-    let [val_error, test_error] = bench.errors(&supernets)?;
-    let network = supernets
-        .space()
-        .network(&bench.architecture, bench.set.classes().len());
-    let seconds = begun.elapsed().as_secs_f64();
-    if let Some(out) = &args.out {
-        supernets.save(out)?;
-    }
-    if args.json {
-        println!(
-            "{}",
-            json!({
-                "model": args.model,
-                "genes": genes.to_string(),
-                "resolution": bench.architecture.resolution,
-                "seed": bench.config.seed,
-                "learning_rate": rate,
-                "steps": steps,
-                "val_error": val_error,
-                "test_error": test_error,
-                "madds": network.madds(),
-                "params": network.params(),
-                "seconds": seconds,
-            })
-        );
-    } else {
-        println!(
-            "{}: {test_error:.2} % test error ({val_error:.2} % on the search split), {} MAdds, {} params, {steps} steps \
-             at a learning rate of {rate}, {seconds:.0} s",
-            args.model,
-            table::millions(network.madds()),
-            table::millions(network.params()),
-        );
-    }
-    Ok(ExitCode::SUCCESS)
-}
-
-fn open(model: &str) -> Result<SupernetFile> {
-    if model == "mobilenet-v2" {
+    if args.model == "mobilenet-v2" {
         return Err(wrong_argument(
             "--model mobilenet-v2: these weights are not built in; `nat import mobilenet-v2 FILE --out SUPERNET` reads \
              torchvision's, then give --model SUPERNET",
         ));
     }
-    weights::open(model)
-}
-
-/// How many steps, and until when.
-struct Plan {
-    steps: usize,
-    trial: usize,
-    /// Seconds in all, and of one step.
-    deadline: Option<(f64, f64)>,
-}
-
-/// What all trainings of a call share.
-struct Bench {
-    set: Arc<ImageSet>,
-    start: SupernetFile,
-    config: RunConfig,
-    architecture: Architecture,
-    evaluator: Evaluator,
-    quiet: bool,
-}
-
-impl Bench {
-    fn new(
-        set: Arc<ImageSet>,
-        start: SupernetFile,
-        config: RunConfig,
-        architecture: Architecture,
-        quiet: bool,
-    ) -> Bench {
-        let normalisation = Normalisation {
-            mean: start.provenance.mean,
-            std: start.provenance.std,
+    let preset = Preset::named(&args.settings.preset)?;
+    let supernets = weights::open(&args.model)?;
+    let config = search::settings(&args.settings, preset, supernets.space())?;
+    let genotype = space::genotype(supernets.space(), &args.genes)?;
+    let mut architecture = supernets.space().architecture(&genotype);
+    architecture.resolution = match (args.resolution, config.resolutions) {
+        (Some(side), _) => usize::from(side),
+        (None, Some(sides)) => sides.to,
+        (None, None) => architecture.resolution,
+    };
+    let side = architecture.resolution;
+    let space = supernets.space().with_resolutions(side, side, 1)?;
+    let set = dataset::open(&args.data, &dataset::options(config.seed))?;
+    let supernets = search::adopt(supernets, &set, config.seed);
+    let normalisation = Normalisation {
+        mean: supernets.provenance.mean,
+        std: supernets.provenance.std,
+    };
+    let evaluator = Evaluator::new(set.clone(), &config, normalisation, side);
+    let task = Task {
+        set: &set,
+        space: &space,
+        config: &config,
+        normalisation,
+    };
+    let mut progress = Progress::new(false);
+    let tuned = finetune(
+        &task,
+        &supernets,
+        &architecture,
+        request,
+        &evaluator,
+        &mut |step| progress.progress(step),
+    );
+    progress.close();
+    let tuned = tuned.map_err(|error| match error {
+        TransferError::Diverged { loss, step, .. } => anyhow::anyhow!(
+            "the loss became {loss} at step {step}: a lower --lr is the usual remedy"
+        ),
+        error => error.into(),
+    })?;
+    for (rate, loss) in &tuned.trials {
+        let loss = loss.map_or_else(|| "diverged".into(), |loss| format!("{loss:.4}"));
+        eprintln!("nat: trial with learning rate {rate}: cross entropy on the search split {loss}");
+    }
+    let supernet = &tuned.supernets.supernets[architecture.width];
+    let subnet = supernet.extract(&architecture);
+    let search = evaluator.score(&subnet, Split::Val)?;
+    if std::env::var("STUDY").is_ok() {
+        for images in [64, 128, 256, 512, 1764] {
+            let mut config = config.clone();
+            config.evaluate.calibration_images = images;
+            config.evaluate.calibration_batch = images.min(128);
+            let e = Evaluator::new(set.clone(), &config, normalisation, side);
+            let c = e.calibrated(supernet, &architecture)?;
+            let s = e.score(&c, Split::Val)?;
+            let t = e.score(&c, Split::Test)?;
+            config.augment.min_area = 1.0;
+            let e = Evaluator::new(set.clone(), &config, normalisation, side);
+            let c = e.calibrated(supernet, &architecture)?;
+            let w = e.score(&c, Split::Test)?;
+            eprintln!(
+                "calibrated {images}: val {:.2} {:.4} test {:.2} {:.4}; whole {:.2} {:.4}",
+                s.error, s.loss, t.error, t.loss, w.error, w.loss
+            );
+        }
+        let t = evaluator.score(&subnet, Split::Test)?;
+        eprintln!(
+            "tracked: val {:.2} {:.4} test {:.2} {:.4}",
+            search.error, search.loss, t.error, t.loss
+        );
+    }
+    let test = evaluator.score(&subnet, Split::Test)?;
+    let network = subnet.network();
+    let (madds, params) = (network.madds(), network.params());
+    if let (Some(form), Some(path)) = (form, &args.out) {
+        let provenance = &tuned.supernets.provenance;
+        let info = ModelInfo {
+            classes: provenance.class_names.clone(),
+            mean: provenance.mean,
+            std: provenance.std,
+            resolution: side,
+            crop_ratio: config.evaluate.crop_ratio,
+            filter: "bicubic".into(),
+            genes: genotype.to_string(),
+            space: space.name.clone(),
+            madds,
+            params,
+            error: Some(search.error),
+            producer: PRODUCER.into(),
         };
-        Bench {
-            evaluator: Evaluator::new(
-                Arc::clone(&set),
-                &config,
-                normalisation,
-                architecture.resolution,
-            ),
-            set,
-            start,
-            config,
-            architecture,
-            quiet,
-        }
+        form.write(path, &subnet.fold(), &info)?;
     }
-
-    fn task<'a>(&'a self, space: &'a nat_space::Space) -> Task<'a> {
-        Task {
-            set: &self.set,
-            space,
-            config: &self.config,
-            normalisation: Normalisation {
-                mean: self.start.provenance.mean,
-                std: self.start.provenance.std,
-            },
-        }
+    let seconds = begun.elapsed().as_secs_f64();
+    if args.json {
+        println!(
+            "{}",
+            json!({
+                "test_error": test.error,
+                "test_balanced_error": test.balanced_error,
+                "search_error": search.error,
+                "madds": madds,
+                "params": params,
+                "seconds": seconds,
+                "resolution": side,
+                "learning_rate": tuned.learning_rate,
+                "steps": tuned.steps,
+                "seed": config.seed,
+            })
+        );
+    } else {
+        println!(
+            "{}: {:.2} % test error, {:.2} % search error; {} MAdds, {} params, {side}x{side} pixels; learning rate {}, {} steps, {seconds:.0} s",
+            args.model,
+            test.error,
+            search.error,
+            table::millions(madds),
+            table::millions(params),
+            tuned.learning_rate,
+            tuned.steps,
+        );
     }
+    Ok(ExitCode::SUCCESS)
+}
 
-    fn steps_per_epoch(&self) -> usize {
-        steps_per_epoch(&self.task(self.start.space()), BATCH)
+/// `auto` or a peak learning rate.
+fn learning_rate(text: &str) -> Result<Option<f64>> {
+    if text == "auto" {
+        return Ok(None);
     }
-
-    fn train(&self, supernets: &mut SupernetFile, steps: usize, rate: f64) -> Result<()> {
-        let settings = Finetuning {
-            architecture: self.architecture.clone(),
-            batch: BATCH,
-            steps,
-            learning_rate: rate,
-            weight_decay: WEIGHT_DECAY,
-            label_smoothing: self.config.adapt.label_smoothing,
-        };
-        let side = self.architecture.resolution;
-        let space = self.start.space().with_resolutions(side, side, 1)?;
-        let mut progress = Progress::new(false);
-        finetune(&self.task(&space), &settings, supernets, &mut |moment| {
-            if !self.quiet {
-                progress.progress(&moment.progress);
-                if let Some(event @ Event::Epoch { .. }) = &moment.epoch {
-                    progress.event(event);
-                }
-            }
-            Ok(true)
-        })?;
-        progress.close();
-        Ok(())
-    }
-
-    /// Seconds of one step, its images included.
-    fn seconds_a_step(&self) -> Result<f64> {
-        let mut supernets = self.start.clone();
-        self.train(&mut supernets, TIMED.1, 0.0)?;
-        let begun = Instant::now();
-        self.train(&mut supernets, TIMED.0 - TIMED.1, 0.0)?;
-        Ok(begun.elapsed().as_secs_f64() / (TIMED.0 - TIMED.1) as f64)
-    }
-
-    /// The rate with the least error on the search split after a trial; the smaller of equals.
-    fn best_rate(&self, steps: usize) -> Result<f64> {
-        let mut best = (f64::INFINITY, RATES[0]);
-        for rate in RATES {
-            let mut supernets = self.start.clone();
-            // A rate that is too large may end in no number.
-            let error = match self.train(&mut supernets, steps, rate) {
-                Ok(()) => self.error(&supernets, Split::Val)?,
-                Err(_) => 100.0,
-            };
-            if !self.quiet {
-                eprintln!("learning rate {rate}: {error:.2} % error after {steps} steps");
-            }
-            if error < best.0 {
-                best = (error, rate);
-            }
-        }
-        Ok(best.1)
-    }
-
-    fn error(&self, supernets: &SupernetFile, split: Split) -> Result<f64> {
-        let supernet = &supernets.supernets[self.architecture.width];
-        let subnet = self.evaluator.calibrated(supernet, &self.architecture)?;
-        Ok(self.evaluator.error(&subnet, split)?)
-    }
-
-    fn errors(&self, supernets: &SupernetFile) -> Result<[f64; 2]> {
-        Ok([
-            self.error(supernets, Split::Val)?,
-            self.error(supernets, Split::Test)?,
-        ])
+    match text.parse::<f64>() {
+        Ok(rate) if rate.is_finite() && rate > 0.0 => Ok(Some(rate)),
+        _ => Err(wrong_argument(format!(
+            "--lr takes 'auto' or a number above 0, got '{text}'"
+        ))),
     }
 }

@@ -97,6 +97,7 @@ impl Bench {
                     nesterov: true,
                     weight_decay: 3e-5,
                     decay_all: false,
+                    body_rate: 1.0,
                 };
                 let mut sgd = Sgd::new(settings, self.supernet.parameters().len());
                 Ok(measure(repeats, || {
