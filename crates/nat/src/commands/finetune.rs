@@ -90,30 +90,6 @@ pub fn run(args: &args::Finetune) -> Result<ExitCode> {
     let supernet = &tuned.supernets.supernets[architecture.width];
     let subnet = supernet.extract(&architecture);
     let search = evaluator.score(&subnet, Split::Val)?;
-    if std::env::var("STUDY").is_ok() {
-        for images in [64, 128, 256, 512, 1764] {
-            let mut config = config.clone();
-            config.evaluate.calibration_images = images;
-            config.evaluate.calibration_batch = images.min(128);
-            let e = Evaluator::new(set.clone(), &config, normalisation, side);
-            let c = e.calibrated(supernet, &architecture)?;
-            let s = e.score(&c, Split::Val)?;
-            let t = e.score(&c, Split::Test)?;
-            config.augment.min_area = 1.0;
-            let e = Evaluator::new(set.clone(), &config, normalisation, side);
-            let c = e.calibrated(supernet, &architecture)?;
-            let w = e.score(&c, Split::Test)?;
-            eprintln!(
-                "calibrated {images}: val {:.2} {:.4} test {:.2} {:.4}; whole {:.2} {:.4}",
-                s.error, s.loss, t.error, t.loss, w.error, w.loss
-            );
-        }
-        let t = evaluator.score(&subnet, Split::Test)?;
-        eprintln!(
-            "tracked: val {:.2} {:.4} test {:.2} {:.4}",
-            search.error, search.loss, t.error, t.loss
-        );
-    }
     let test = evaluator.score(&subnet, Split::Test)?;
     let network = subnet.network();
     let (madds, params) = (network.madds(), network.params());
