@@ -11,6 +11,7 @@ use safetensors::{Dtype, SafeTensors};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use crate::layout::Layout;
 use crate::parameters::from_vec;
 use crate::supernet::Supernet;
 
@@ -168,6 +169,18 @@ fn parse(raw: &[u8]) -> Result<SupernetFile, String> {
             "{} class names for {} classes",
             header.provenance.class_names.len(),
             header.classes
+        ));
+    }
+    // The header could promise more weights than memory holds: they must be there before room is made for them.
+    let promised: usize = (0..space.width_multipliers.len())
+        .flat_map(|width| Layout::new(&space, width, header.classes).parameters)
+        .map(|parameter| 4 * parameter.len())
+        .sum();
+    if promised > raw.len() {
+        return Err(format!(
+            "{} bytes are too few for the weights of the space '{}'",
+            raw.len(),
+            space.name
         ));
     }
     let mut left: BTreeMap<String, TensorView> = file.tensors().into_iter().collect();

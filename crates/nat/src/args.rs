@@ -223,10 +223,11 @@ pub struct Finetune {
 
 #[derive(Subcommand)]
 pub enum Import {
-    /// A once-for-all MobileNetV3 supernet checkpoint (.pth)
+    /// Once-for-all MobileNetV3 supernet checkpoints (.pth); both widths together make the space `nat`
     Ofa {
-        /// PyTorch checkpoint
-        file: PathBuf,
+        /// PyTorch checkpoint of one width, or of each, or one with both
+        #[arg(required = true, num_args = 1..=2, value_names = ["FILE", "FILE"])]
+        files: Vec<PathBuf>,
         /// Supernet file to write
         #[arg(long, value_name = "FILE")]
         out: PathBuf,

@@ -4,13 +4,12 @@
 //! offers that, kernel matrices are identities, so that smaller kernels are centres again, and middle channels are sorted by
 //! importance, so that narrower blocks keep the best.
 
-use std::collections::BTreeMap;
 use std::path::Path;
 
 use nat_space::Space;
+use nat_weights::{HostTensor, StateDict, WeightsError};
 
-use super::pytorch::{self, HostTensor};
-use super::{ImportError, safetensors};
+use super::{ImportError, Tensors, by_name, check_values, classes, features};
 use crate::parameters::{Kind, from_vec};
 use crate::supernet::Supernet;
 
@@ -120,11 +119,7 @@ fn mobilenet_v2_places(layer: &str) -> Option<Places> {
 /// If the file cannot be read or is damaged, or a tensor is missing, left over, of another shape or not finite; the error
 /// names it as the file does.
 pub fn seed(path: &Path, origin: Origin, space: &Space) -> Result<Supernet, ImportError> {
-    let bytes = std::fs::read(path).map_err(|source| ImportError::Read {
-        path: path.to_owned(),
-        source,
-    })?;
-    seed_from(&bytes, path, origin, space)
+    seed_dicts(nat_weights::read(path)?, path, origin, space)
 }
 
 /// [`seed`] of a file that is in memory; `path` is what errors call it.
@@ -137,54 +132,51 @@ pub fn seed_from(
     origin: Origin,
     space: &Space,
 ) -> Result<Supernet, ImportError> {
-    let tensors = read(bytes).map_err(|reason| ImportError::Malformed {
+    let dicts = nat_weights::parse(bytes).map_err(|reason| WeightsError::Malformed {
         path: path.to_owned(),
         reason,
     })?;
-    build(tensors, origin, space).map_err(|reason| ImportError::Mismatch {
+    seed_dicts(dicts, path, origin, space)
+}
+
+fn seed_dicts(
+    dicts: Vec<StateDict>,
+    path: &Path,
+    origin: Origin,
+    space: &Space,
+) -> Result<Supernet, ImportError> {
+    from_dicts(dicts, origin, space).map_err(|reason| ImportError::Mismatch {
         path: path.to_owned(),
         reason,
     })
 }
 
-/// Every tensor by its name.
-fn read(bytes: &[u8]) -> Result<BTreeMap<String, HostTensor>, String> {
-    let tensors = if safetensors::recognises(bytes) {
-        safetensors::parse(bytes)?
-    } else {
-        let dict = pytorch::parse(bytes)?.into_iter().next();
-        dict.ok_or("it holds no dictionary of tensors")?.tensors
-    };
-    let plain = |name: String| match name.strip_prefix("module.") {
-        Some(name) => name.to_owned(),
-        None => name,
-    };
-    Ok(tensors
+fn from_dicts(dicts: Vec<StateDict>, origin: Origin, space: &Space) -> Result<Supernet, String> {
+    let plain = |name: &str| name.strip_prefix("module.").unwrap_or(name).to_owned();
+    // A training checkpoint also holds an optimizer's tensors: the network's dictionary is that with its classifier.
+    let bias = origin.name_of("classifier.linear.bias");
+    let dict = dicts
         .into_iter()
-        .map(|(name, tensor)| (plain(name), tensor))
-        .collect())
+        .find(|dict| dict.tensors.iter().any(|(name, _)| plain(name) == bias))
+        .ok_or_else(|| format!("tensor {bias} is missing"))?;
+    build(by_name(dict.tensors, plain)?, origin, space)
 }
 
-fn build(
-    mut tensors: BTreeMap<String, HostTensor>,
-    origin: Origin,
-    space: &Space,
-) -> Result<Supernet, String> {
-    let bias = origin.name_of("classifier.linear.bias");
-    let classes = match tensors.get(&bias).map(|tensor| &tensor.shape[..]) {
-        Some(&[classes]) if classes > 0 => classes,
-        Some(other) => return Err(format!("tensor {bias} has shape {other:?}, not [classes]")),
-        None => return Err(format!("tensor {bias} is missing")),
-    };
+fn build(mut tensors: Tensors, origin: Origin, space: &Space) -> Result<Supernet, String> {
+    let classifier =
+        ["weight", "bias"].map(|part| origin.name_of(&format!("classifier.linear.{part}")));
+    let classes = classes(
+        &tensors,
+        [&classifier[0], &classifier[1]],
+        features(space, 0),
+    )?;
     let mut supernet = Supernet::blank(space, 0, classes);
     let mut take = |ours: &str, shape: &[usize]| -> Result<Vec<f32>, String> {
         let name = origin.name_of(ours);
         let tensor = tensors
             .remove(&name)
             .ok_or_else(|| format!("tensor {name} is missing"))?;
-        if let Some(bad) = tensor.values.iter().find(|value| !value.is_finite()) {
-            return Err(format!("tensor {name} holds {bad}"));
-        }
+        check_values(&name, &tensor)?;
         embed(tensor, shape)
             .map_err(|got| format!("tensor {name} has shape {got:?}, expected {shape:?}"))
     };
@@ -199,10 +191,6 @@ fn build(
         let channels = [running.mean.len()];
         running.mean = take(&format!("{}.running_mean", running.name), &channels)?;
         running.variance = take(&format!("{}.running_var", running.name), &channels)?;
-        if let Some(bad) = running.variance.iter().find(|variance| **variance < 0.0) {
-            let name = origin.name_of(&format!("{}.running_var", running.name));
-            return Err(format!("tensor {name} holds {bad}, which is no variance"));
-        }
     }
     if let Some(name) = tensors
         .keys()
@@ -243,6 +231,8 @@ fn embed(tensor: HostTensor, shape: &[usize]) -> Result<Vec<f32>, Vec<usize>> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
     use crate::batch_norm::BnMode;
     use crate::init::Init;

@@ -11,7 +11,9 @@ fn the_stream_format_is_read() {
         return;
     };
     let space = Space::builtin("ofa-mbv3-w1.0").unwrap();
-    let error = import::ofa(&path, &[space]).unwrap_err().to_string();
+    let error = import::ofa(std::slice::from_ref(&path), &[space])
+        .unwrap_err()
+        .to_string();
     assert!(error.contains("legacy_small.pth"), "{error}");
     assert!(
         error.contains("classifier.linear.bias is missing"),
@@ -39,7 +41,7 @@ fn truncated_zip_files_are_refused_by_name() {
     let space = Space::builtin("ofa-mbv3-w1.0").unwrap();
     for length in [0, 3, 1000, whole.len() / 2, whole.len() - 1] {
         std::fs::write(&cut, &whole[..length]).unwrap();
-        let error = import::ofa(&cut, std::slice::from_ref(&space))
+        let error = import::ofa(std::slice::from_ref(&cut), std::slice::from_ref(&space))
             .unwrap_err()
             .to_string();
         assert!(
@@ -55,7 +57,9 @@ fn a_width_that_no_candidate_has_is_named() {
         return;
     };
     let space = Space::builtin("ofa-mbv3-w1.2").unwrap();
-    let error = import::ofa(&path, &[space]).unwrap_err().to_string();
+    let error = import::ofa(std::slice::from_ref(&path), &[space])
+        .unwrap_err()
+        .to_string();
     let expected =
         "first_conv.conv.weight has shape [16, 3, 3, 3], which space ofa-mbv3-w1.2 has at no width";
     assert!(error.ends_with(expected), "{error}");

@@ -73,7 +73,11 @@ fn load() -> Option<Fixtures> {
     let tensors = present("cases.safetensors")?;
     let checkpoint = present("ofa_mbv3_w1.0_random.pth")?;
     let space = Space::builtin("ofa-mbv3-w1.0").unwrap();
-    let imported = import::ofa(&checkpoint, std::slice::from_ref(&space)).unwrap();
+    let imported = import::ofa(
+        std::slice::from_ref(&checkpoint),
+        std::slice::from_ref(&space),
+    )
+    .unwrap();
     assert!(imported.notices.is_empty());
     Some(Fixtures {
         supernet: imported.supernets.into_iter().next().unwrap(),

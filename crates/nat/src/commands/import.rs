@@ -1,6 +1,6 @@
 //! `nat import`: foreign weights in.
 
-use std::path::Path;
+use std::path::PathBuf;
 
 use anyhow::Result;
 use nat_space::Space;
@@ -20,7 +20,7 @@ const OFA_SPACES: [&str; 3] = ["ofa-mbv3-w1.0", "ofa-mbv3-w1.2", "nat"];
 
 pub fn run(args: &args::Import) -> Result<()> {
     let (file, out) = match args {
-        args::Import::Ofa { file, out } => (ofa(file)?, out),
+        args::Import::Ofa { files, out } => (ofa(files)?, out),
         args::Import::Lite0(args) => (seed(Origin::Lite0, args)?, &args.out),
         args::Import::MobileNetV2(args) => (seed(Origin::MobileNetV2, args)?, &args.out),
     };
@@ -40,11 +40,11 @@ pub fn run(args: &args::Import) -> Result<()> {
     Ok(())
 }
 
-fn ofa(file: &Path) -> Result<SupernetFile> {
+fn ofa(files: &[PathBuf]) -> Result<SupernetFile> {
     let candidates: Vec<Space> = OFA_SPACES.into_iter().filter_map(Space::builtin).collect();
-    let imported = import::ofa(file, &candidates)?;
+    let imported = import::ofa(files, &candidates)?;
     for notice in &imported.notices {
-        eprintln!("nat: {}: {notice}", file.display());
+        eprintln!("nat: {notice}");
     }
     let classes = imported.supernets[0].classes();
     Ok(SupernetFile {

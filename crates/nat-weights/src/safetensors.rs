@@ -3,7 +3,7 @@
 use half::{bf16, f16};
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 
-use super::pytorch::HostTensor;
+use crate::HostTensor;
 
 /// Whether the bytes begin like a safetensors file: a 64-bit length, then a JSON object.
 pub(crate) fn recognises(bytes: &[u8]) -> bool {

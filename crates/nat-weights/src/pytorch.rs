@@ -3,46 +3,17 @@
 use std::borrow::Cow;
 use std::cell::Cell;
 use std::collections::BTreeMap;
-use std::path::Path;
 
 use half::{bf16, f16};
 
-use super::ImportError;
-use super::pickle::{self, Node, Pickle, Value, size};
-use super::zip::Zip;
-
-/// A tensor on the host. Integers are converted.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) struct HostTensor {
-    pub shape: Vec<usize>,
-    /// In memory order of `shape`, whatever the strides in the file were.
-    pub values: Vec<f32>,
-}
-
-/// A dictionary of named tensors, in the file's order. `name` is its key at the top level, empty if the file holds
-/// nothing else.
-#[derive(Clone, Debug)]
-pub(crate) struct StateDict {
-    pub name: String,
-    pub tensors: Vec<(String, HostTensor)>,
-}
+use crate::pickle::{self, Node, Pickle, Value, size};
+use crate::zip::Zip;
+use crate::{HostTensor, StateDict};
 
 /// All dictionaries of tensors in a file: the top level itself, or the values of its keys.
 ///
 /// # Errors
-/// If the file cannot be read, is truncated or damaged, or holds no dictionary of tensors.
-pub(crate) fn read(path: &Path) -> Result<Vec<StateDict>, ImportError> {
-    let bytes = std::fs::read(path).map_err(|source| ImportError::Read {
-        path: path.to_owned(),
-        source,
-    })?;
-    parse(&bytes).map_err(|reason| ImportError::Malformed {
-        path: path.to_owned(),
-        reason,
-    })
-}
-
-/// [`read`] of a file that is in memory.
+/// If the file is truncated or damaged, or holds no dictionary of tensors.
 pub(crate) fn parse(bytes: &[u8]) -> Result<Vec<StateDict>, String> {
     let (pickle, storages) = if Zip::recognises(bytes) {
         open_zip(bytes)?
@@ -52,7 +23,8 @@ pub(crate) fn parse(bytes: &[u8]) -> Result<Vec<StateDict>, String> {
     let reader = Reader {
         pickle,
         storages,
-        // Every value takes two bytes at least, so only views that share storages come near this bound.
+        // A value takes two bytes of the file, an entry of a dictionary several, so only objects that are referred
+        // to many times come near this bound.
         budget: Cell::new(bytes.len()),
     };
     let top = reader
@@ -81,6 +53,9 @@ pub(crate) fn parse(bytes: &[u8]) -> Result<Vec<StateDict>, String> {
     }
     Ok(found)
 }
+
+/// Far more than any weight has.
+const MAX_DIMENSIONS: usize = 8;
 
 /// Raw bytes of every storage by its key.
 type Storages<'a> = BTreeMap<String, Cow<'a, [u8]>>;
@@ -250,7 +225,7 @@ impl<'a> StorageRef<'a> {
 struct Reader<'a> {
     pickle: Pickle,
     storages: Storages<'a>,
-    /// Values that may still be read: many views of one storage must not multiply a file's size without end.
+    /// Values and entries that may still be read: many references to one object must not multiply a file's size.
     budget: Cell<usize>,
 }
 
@@ -262,14 +237,23 @@ impl Reader<'_> {
             let Some(name) = self.pickle.text(key) else {
                 continue;
             };
+            self.spend(1)?;
             let tensor = self
                 .tensor(value)
                 .map_err(|reason| format!("tensor {name}: {reason}"))?;
             if let Some(tensor) = tensor {
+                self.spend(name.len())?;
                 tensors.push((name.to_string(), tensor));
             }
         }
         Ok((!tensors.is_empty()).then_some(tensors))
+    }
+
+    fn spend(&self, count: usize) -> Result<(), String> {
+        let left = self.budget.get().checked_sub(count);
+        self.budget
+            .set(left.ok_or("it refers to the same objects too often")?);
+        Ok(())
     }
 
     /// The tensor, if the value is a call that rebuilds one.
@@ -307,6 +291,16 @@ impl Reader<'_> {
         };
         let reference = StorageRef::of(&self.pickle, id)?;
         let (number, key) = (reference.number, reference.key);
+        // Read before it is copied: one long tuple may be the shape of many tensors.
+        for sides in [*shape, *strides] {
+            if self
+                .pickle
+                .tuple(sides)
+                .is_some_and(|sides| sides.len() > MAX_DIMENSIONS)
+            {
+                return Err(format!("more than {MAX_DIMENSIONS} dimensions"));
+            }
+        }
         let data = self
             .storages
             .get(key)
@@ -320,9 +314,7 @@ impl Reader<'_> {
         };
         let available = data.len() / number.width();
         let indices = view(offset, &shape, &strides, available)?;
-        let left = self.budget.get().checked_sub(indices.len());
-        self.budget
-            .set(left.ok_or("the tensors share storages too often")?);
+        self.spend(indices.len())?;
         let values = indices
             .iter()
             .map(|&index| number.get(data, index))
@@ -378,102 +370,4 @@ fn view(
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn views_follow_strides_and_offset() {
-        assert_eq!(
-            view(10, &[2, 3], &[1, 5], 40).unwrap(),
-            [10, 15, 20, 11, 16, 21]
-        );
-        assert_eq!(view(3, &[], &[], 4).unwrap(), [3]);
-        assert!(view(0, &[0, 3], &[3, 1], 4).unwrap().is_empty());
-    }
-
-    #[test]
-    fn views_beyond_the_storage_are_refused() {
-        for (offset, shape, strides) in [
-            (1, vec![4], vec![1]),
-            (0, vec![1 << 40, 1 << 40], vec![0, 0]),
-            (0, vec![2], vec![usize::MAX]),
-            (0, vec![5], vec![0]),
-        ] {
-            let error = view(offset, &shape, &strides, 4).unwrap_err();
-            assert!(error.contains("beyond the storage of 4 values"), "{error}");
-        }
-    }
-
-    /// A golden file's bytes; `None`, with a remark, where it is not there.
-    fn golden(file: &str) -> Option<Vec<u8>> {
-        let path = Path::new(env!("CARGO_MANIFEST_DIR"))
-            .join("../../../shared/golden/ofa")
-            .join(file);
-        let bytes = std::fs::read(&path).ok();
-        if bytes.is_none() {
-            println!("skipped: {} is missing", path.display());
-        }
-        bytes
-    }
-
-    fn named<'a>(dicts: &'a [StateDict], dict: &str, name: &str) -> &'a HostTensor {
-        let dict = dicts.iter().find(|d| d.name == dict).unwrap();
-        &dict.tensors.iter().find(|(key, _)| key == name).unwrap().1
-    }
-
-    #[test]
-    fn zip_and_stream_hold_the_same_numbers() {
-        let (Some(zip), Some(stream)) = (
-            golden("ofa_mbv3_w1.0_random.pth"),
-            golden("legacy_small.pth"),
-        ) else {
-            return;
-        };
-        let (zip, stream) = (parse(&zip).unwrap(), parse(&stream).unwrap());
-        assert_eq!(zip[0].tensors.len(), 475);
-        let small = stream
-            .iter()
-            .find(|dict| dict.name == "state_dict")
-            .unwrap();
-        assert_eq!(small.tensors.len(), 21);
-        for (name, tensor) in &small.tensors {
-            assert_eq!(tensor, named(&zip, "state_dict", name), "{name}");
-        }
-        let base = named(&stream, "extra", "base");
-        let bias = named(&zip, "state_dict", "classifier.linear.bias");
-        assert_eq!(base.values, bias.values[..40]);
-        assert_eq!(
-            named(&stream, "extra", "offset").values,
-            base.values[10..20]
-        );
-        let strided = named(&stream, "extra", "strided");
-        assert_eq!(strided.shape, [5, 4]);
-        for (index, value) in strided.values.iter().enumerate() {
-            assert_eq!(*value, base.values[index / 4 + 5 * (index % 4)]);
-        }
-    }
-
-    #[test]
-    fn damaged_streams_end_in_an_error_or_in_tensors() {
-        let Some(whole) = golden("legacy_small.pth") else {
-            return;
-        };
-        for length in (0..whole.len()).step_by(101) {
-            assert!(parse(&whole[..length]).is_err(), "cut at {length}");
-        }
-        let mut refused = 0;
-        for at in (0..3600).step_by(3) {
-            let mut damaged = whole.clone();
-            damaged[at] ^= 0x11;
-            refused += usize::from(parse(&damaged).is_err());
-        }
-        assert!(refused > 600, "{refused}");
-    }
-
-    #[test]
-    fn other_files_are_refused() {
-        for bytes in [&b""[..], b"PK\x03\x04", b"\x89PNG\r\n", b"\x80\x02}."] {
-            assert!(parse(bytes).is_err());
-        }
-    }
-}
+mod tests;

@@ -36,6 +36,7 @@ impl<'a> Zip<'a> {
         let count = u16_at(bytes, end + 10)?;
         let mut at = u32_at(bytes, end + 16)? as usize;
         let mut members = BTreeMap::new();
+        let mut total = 0usize;
         for _ in 0..count {
             if !tail(bytes, at)?.starts_with(&DIRECTORY_ENTRY) {
                 return Err("the zip directory is damaged".into());
@@ -58,6 +59,11 @@ impl<'a> Zip<'a> {
                 ));
             }
             let data = local_data(bytes, header as usize, size as usize)?;
+            // Members of one file may overlap only if someone means harm: each is read once, all of them not forever.
+            total = total.saturating_add(data.len());
+            if total > bytes.len() {
+                return Err("the zip directory is damaged: its members overlap".into());
+            }
             members.insert(name, Member { data, checksum });
             at += 46 + name_length + others;
         }

@@ -5,6 +5,12 @@
 
 use std::collections::BTreeMap;
 
+/// Objects and references to them that a stream may make; a checkpoint needs about a dozen a tensor. A stream makes an
+/// object with a single byte, and copies a whole list with six.
+const MAX_OBJECTS: usize = 1 << 20;
+/// Length of a module's or a function's name, in bytes.
+const MAX_NAME: usize = 256;
+
 /// A value of the stream.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Value {
@@ -108,6 +114,7 @@ pub(crate) fn read(bytes: &[u8]) -> Result<(Pickle, usize), String> {
         marks: Vec::new(),
         memo: BTreeMap::new(),
         nodes: Vec::new(),
+        copied: 0,
     };
     let root = machine
         .run()
@@ -128,11 +135,17 @@ struct Machine<'a> {
     marks: Vec<usize>,
     memo: BTreeMap<u32, Value>,
     nodes: Vec<Node>,
+    /// Items copied from one object into another.
+    copied: usize,
 }
 
 impl<'a> Machine<'a> {
     fn run(&mut self) -> Result<Value, String> {
         loop {
+            let held = self.nodes.len() + self.stack.len() + self.marks.len() + self.copied;
+            if held.max(self.memo.len()) > MAX_OBJECTS {
+                return Err("too many objects".to_string());
+            }
             let code = self.take(1)?[0];
             match code {
                 b'.' => return self.pop(),
@@ -215,7 +228,7 @@ impl<'a> Machine<'a> {
                 b'R' | 0x81 => {
                     let arguments = self.pop()?;
                     let function = self.pop()?;
-                    self.call(function, arguments);
+                    self.call(function, arguments)?;
                 }
                 // The state of an object, such as the version numbers of a state dictionary: of no interest.
                 b'b' => {
@@ -362,20 +375,20 @@ impl<'a> Machine<'a> {
         let module = self.pop()?;
         let text = |value| match value {
             Value::Node(index) => match &self.nodes[index] {
-                Node::Text(text) => Some(text.clone()),
+                Node::Text(text) if text.len() <= MAX_NAME => Some(text.clone()),
                 _ => None,
             },
             _ => None,
         };
         let (Some(module), Some(name)) = (text(module), text(name)) else {
-            return Err("a global whose name is no text".to_string());
+            return Err("a global whose name is no short text".to_string());
         };
         self.push(Node::Global(format!("{module}.{name}")));
         Ok(())
     }
 
     /// An ordered dictionary becomes a dictionary; its items follow, or (Python 2) are the argument.
-    fn call(&mut self, function: Value, arguments: Value) {
+    fn call(&mut self, function: Value, arguments: Value) -> Result<(), String> {
         let node = |value| match value {
             Value::Node(index) => Some(&self.nodes[index]),
             _ => None,
@@ -384,12 +397,17 @@ impl<'a> Machine<'a> {
             matches!(node(function), Some(Node::Global(name)) if name == "collections.OrderedDict");
         if !ordered {
             self.push(Node::Call(function, arguments));
-            return;
+            return Ok(());
         }
         let mut items = Vec::new();
         if let Some(Node::Tuple(arguments)) = node(arguments)
             && let Some(Node::List(pairs)) = arguments.first().and_then(|&list| node(list))
         {
+            // Refused before they are copied: one list may be the argument of many calls.
+            let copied = self.copied + pairs.len();
+            if copied > MAX_OBJECTS {
+                return Err("too many objects".to_string());
+            }
             for &pair in pairs {
                 if let Some(Node::Tuple(pair) | Node::List(pair)) = node(pair)
                     && let [key, value] = pair[..]
@@ -398,7 +416,9 @@ impl<'a> Machine<'a> {
                 }
             }
         }
+        self.copied += items.len();
         self.push(Node::Dict(items));
+        Ok(())
     }
 
     fn remember(&mut self, key: usize) -> Result<(), String> {
@@ -425,61 +445,4 @@ fn utf8(bytes: &[u8]) -> Result<String, String> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn reads_a_dictionary_with_shared_parts() {
-        // {'a': (1, -2), 'b': the same tuple, 'c': [True, 2.5]}
-        let bytes = b"\x80\x02}(X\x01\0\0\0aK\x01J\xfe\xff\xff\xff\x86q\x00X\x01\0\0\0bh\x00\
-            X\x01\0\0\0c](\x88G\x40\x04\0\0\0\0\0\0eu.tail";
-        let (pickle, length) = read(bytes).unwrap();
-        assert_eq!(length, bytes.len() - 4);
-        let items = pickle.dict(pickle.root).unwrap();
-        assert_eq!(pickle.text(items[0].0), Some("a"));
-        assert_eq!(items[0].1, items[1].1);
-        assert_eq!(
-            pickle.tuple(items[0].1).unwrap(),
-            [Value::Int(1), Value::Int(-2)]
-        );
-        assert_eq!(pickle.sizes(items[0].1), None);
-        assert_eq!(
-            pickle.list(items[2].1).unwrap(),
-            [Value::Bool(true), Value::Float(2.5)]
-        );
-    }
-
-    #[test]
-    fn a_call_is_recorded_and_not_made() {
-        let (pickle, _) = read(b"cos\nsystem\n(X\x04\0\0\0echotR.").unwrap();
-        let Some(&Node::Call(function, _)) = pickle.node(pickle.root) else {
-            panic!("{pickle:?}");
-        };
-        assert_eq!(pickle.global(function), Some("os.system"));
-    }
-
-    #[test]
-    fn faults_say_what_and_where() {
-        for (bytes, fault) in [
-            (&b"\x80\x02}"[..], "unexpected end of the data at byte 3"),
-            (b"X\xff\xff\xff\xffa", "unexpected end of the data"),
-            (b"t.", "no mark"),
-            (b"(.", "the stack is empty"),
-            (b"K\x01K\x02s.", "no object to put items in"),
-            (b"h\x05.", "no remembered object 5"),
-            (b"\xf0", "unsupported opcode 0xf0"),
-            (b"}(K\x01u.", "a key without a value"),
-        ] {
-            let error = read(bytes).unwrap_err();
-            assert!(error.starts_with(fault), "{error}");
-        }
-    }
-
-    #[test]
-    fn deep_nesting_costs_no_stack() {
-        let mut bytes = vec![b')'];
-        bytes.extend(vec![0x85; 2_000_000]);
-        bytes.push(b'.');
-        assert_eq!(read(&bytes).unwrap().0.nodes.len(), 2_000_001);
-    }
-}
+mod tests;
