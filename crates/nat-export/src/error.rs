@@ -59,7 +59,7 @@ pub enum ExportError {
         /// What was expected and what came.
         reason: String,
     },
-    /// The tensors of a safetensors file do not match its layer plan.
+    /// The tensors of a file do not match its layer plan, or the layers of its `net.config`.
     #[error("{path}: tensor `{tensor}`: {reason}")]
     Tensor {
         /// The file.
@@ -69,6 +69,19 @@ pub enum ExportError {
         /// What was expected and what came.
         reason: String,
     },
+    /// A `net.config` cannot be understood, or asks for a layer that is not known.
+    #[error("{path}: {entry}: {reason}")]
+    Config {
+        /// The file.
+        path: PathBuf,
+        /// The entry, such as `blocks[3].mobile_inverted_conv.stride`, or the line.
+        entry: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A file of weights cannot be read or is damaged.
+    #[error(transparent)]
+    Weights(#[from] nat_weights::WeightsError),
     /// The network contradicts itself.
     #[error("layer `{layer}`: {reason}")]
     Layer {

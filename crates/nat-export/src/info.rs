@@ -36,9 +36,9 @@ pub struct ModelInfo {
     pub crop_ratio: f64,
     /// Interpolation when the image is resized, e.g. `bicubic`.
     pub filter: String,
-    /// Genotype: comma-separated integers in the order of the space.
+    /// Genotype: comma-separated integers in the order of the space; empty for a network of no space.
     pub genes: String,
-    /// Name of the search space that the genotype belongs to.
+    /// Name of the search space that the genotype belongs to, or of what else describes the network.
     pub space: String,
     /// Multiply-adds of convolutions and linear layers for one image.
     pub madds: u64,

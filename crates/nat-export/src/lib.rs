@@ -4,7 +4,8 @@
 //! file with its layer plan ([`write_safetensors`]). Both carry a [`ModelInfo`]: classes, preprocessing,
 //! genotype and costs. [`Model`] opens either form and runs it with RTen, a runtime that shares no code
 //! with the training side, so that [`verify`] is an independent check of what was written. [`write_net_config`] writes
-//! the layers alone, in the form that once-for-all's programs read.
+//! the layers alone, in the form that once-for-all's programs read; [`read_net_config`] and [`net_config_weights`] read the
+//! published networks of that form.
 
 mod atomic_file;
 mod check;
@@ -19,6 +20,6 @@ mod weights;
 pub use error::ExportError;
 pub use info::{ModelInfo, PRODUCER};
 pub use model::{Model, read_info, verify};
-pub use net_config::write_net_config;
+pub use net_config::{net_config_weights, read_net_config, write_net_config};
 pub use onnx::write_onnx;
 pub use weights::{read_safetensors, write_safetensors};

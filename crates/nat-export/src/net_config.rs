@@ -1,39 +1,48 @@
 //! The layer list that once-for-all's and NAT's own programs build a network from: `net.config`.
 //!
 //! Keys and their order are those of the published files (human-analysis/neural-architecture-transfer,
-//! `subnets/*/net.config`). The file holds no weights.
+//! `subnets/*/net.config`). The file holds no weights; [`net_config_weights`] puts those of another file into the layers.
+
+mod read;
+mod weights;
 
 use std::path::Path;
 
 use nat_space::{Activation, BlockPlan, ConvPlan, Network, Padding};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::{ExportError, atomic_file, layers};
+
+pub use read::read_net_config;
+pub use weights::net_config_weights;
 
 /// The only order of operations that published networks use.
 const OPS_ORDER: &str = "weight_bn_act";
 
-#[derive(Serialize)]
+#[derive(Serialize, Deserialize)]
 struct NetConfig {
-    name: &'static str,
+    name: String,
+    /// Absent from files of networks for 224 pixels.
+    #[serde(default = "NetConfig::usual_side")]
     img_size: usize,
+    #[serde(default = "BatchNormConfig::of_the_loader")]
     bn: BatchNormConfig,
     first_conv: ConvConfig,
     blocks: Vec<BlockConfig>,
     final_expand_layer: ConvConfig,
-    feature_mix_layer: ConvConfig,
+    feature_mix_layer: Option<ConvConfig>,
     classifier: LinearConfig,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, Deserialize)]
 struct BatchNormConfig {
     momentum: f64,
     eps: f64,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, Deserialize)]
 struct ConvConfig {
-    name: &'static str,
+    name: String,
     kernel_size: usize,
     stride: usize,
     dilation: usize,
@@ -43,21 +52,21 @@ struct ConvConfig {
     in_channels: usize,
     out_channels: usize,
     use_bn: bool,
-    act_func: Option<&'static str>,
+    act_func: Option<String>,
     dropout_rate: f64,
-    ops_order: &'static str,
+    ops_order: String,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, Deserialize)]
 struct BlockConfig {
-    name: &'static str,
+    name: String,
     mobile_inverted_conv: InvertedConfig,
     shortcut: Option<IdentityConfig>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, Deserialize)]
 struct InvertedConfig {
-    name: &'static str,
+    name: String,
     in_channels: usize,
     out_channels: usize,
     kernel_size: usize,
@@ -65,31 +74,31 @@ struct InvertedConfig {
     expand_ratio: usize,
     /// Null where there is no expansion convolution.
     mid_channels: Option<usize>,
-    act_func: Option<&'static str>,
+    act_func: Option<String>,
     use_se: bool,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, Deserialize)]
 struct IdentityConfig {
-    name: &'static str,
+    name: String,
     in_channels: [usize; 1],
     out_channels: [usize; 1],
     use_bn: bool,
-    act_func: Option<&'static str>,
+    act_func: Option<String>,
     dropout_rate: f64,
-    ops_order: &'static str,
+    ops_order: String,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, Deserialize)]
 struct LinearConfig {
-    name: &'static str,
+    name: String,
     in_features: usize,
     out_features: usize,
     bias: bool,
     use_bn: bool,
-    act_func: Option<&'static str>,
+    act_func: Option<String>,
     dropout_rate: f64,
-    ops_order: &'static str,
+    ops_order: String,
 }
 
 /// Writes the layers of `network` as `net.config` JSON. An existing file is replaced as a whole or not at all.
@@ -105,7 +114,21 @@ pub fn write_net_config(path: &Path, network: &Network) -> Result<(), ExportErro
     atomic_file::replace(path, text.as_bytes())
 }
 
+impl BatchNormConfig {
+    /// What the published loader takes for a file without the entry.
+    fn of_the_loader() -> Self {
+        Self {
+            momentum: 0.1,
+            eps: 1e-3,
+        }
+    }
+}
+
 impl NetConfig {
+    fn usual_side() -> usize {
+        224
+    }
+
     fn of(network: &Network) -> Result<Self, ExportError> {
         let unsayable = |layer: &str, reason: &str| ExportError::Layer {
             layer: layer.into(),
@@ -120,7 +143,7 @@ impl NetConfig {
             return Err(unsayable(layers::FEATURE_MIX, reason));
         };
         Ok(Self {
-            name: "NATNet",
+            name: "NATNet".into(),
             img_size: network.resolution,
             bn: BatchNormConfig {
                 momentum: network.bn.momentum,
@@ -129,22 +152,22 @@ impl NetConfig {
             first_conv: ConvConfig::of(&network.stem),
             blocks: network.blocks.iter().map(BlockConfig::of).collect(),
             final_expand_layer: ConvConfig::of(&network.final_expand),
-            feature_mix_layer: ConvConfig {
+            feature_mix_layer: Some(ConvConfig {
                 in_channels: mix.in_channels,
                 out_channels: mix.out_channels,
                 use_bn: false,
                 act_func: act_func(mix.activation),
                 ..ConvConfig::of(&network.final_expand)
-            },
+            }),
             classifier: LinearConfig {
-                name: "LinearLayer",
+                name: "LinearLayer".into(),
                 in_features: mix.out_channels,
                 out_features: network.classes,
                 bias: true,
                 use_bn: false,
                 act_func: None,
                 dropout_rate: network.dropout,
-                ops_order: OPS_ORDER,
+                ops_order: OPS_ORDER.into(),
             },
         })
     }
@@ -153,7 +176,7 @@ impl NetConfig {
 impl ConvConfig {
     fn of(conv: &ConvPlan) -> Self {
         Self {
-            name: "ConvLayer",
+            name: "ConvLayer".into(),
             kernel_size: conv.kernel,
             stride: conv.stride,
             dilation: 1,
@@ -165,7 +188,7 @@ impl ConvConfig {
             use_bn: true,
             act_func: act_func(conv.activation),
             dropout_rate: 0.0,
-            ops_order: OPS_ORDER,
+            ops_order: OPS_ORDER.into(),
         }
     }
 }
@@ -173,9 +196,9 @@ impl ConvConfig {
 impl BlockConfig {
     fn of(block: &BlockPlan) -> Self {
         Self {
-            name: "MobileInvertedResidualBlock",
+            name: "MobileInvertedResidualBlock".into(),
             mobile_inverted_conv: InvertedConfig {
-                name: "MBInvertedConvLayer",
+                name: "MBInvertedConvLayer".into(),
                 in_channels: block.in_channels,
                 out_channels: block.out_channels,
                 kernel_size: block.kernel,
@@ -186,26 +209,29 @@ impl BlockConfig {
                 use_se: block.se.is_some(),
             },
             shortcut: block.residual.then_some(IdentityConfig {
-                name: "IdentityLayer",
+                name: "IdentityLayer".into(),
                 in_channels: [block.in_channels],
                 out_channels: [block.out_channels],
                 use_bn: false,
                 act_func: None,
                 dropout_rate: 0.0,
-                ops_order: OPS_ORDER,
+                ops_order: OPS_ORDER.into(),
             }),
         }
     }
 }
 
 /// Once-for-all's name of an activation.
-fn act_func(activation: Activation) -> Option<&'static str> {
-    match activation {
-        Activation::Identity => None,
-        Activation::Relu => Some("relu"),
-        Activation::Relu6 => Some("relu6"),
-        Activation::HSwish => Some("h_swish"),
-    }
+fn act_func(activation: Activation) -> Option<String> {
+    let name = match activation {
+        Activation::Identity => return None,
+        Activation::Relu => "relu",
+        Activation::Relu6 => "relu6",
+        Activation::HSwish => "h_swish",
+        Activation::Swish => "swish",
+        Activation::Mish => "mish",
+    };
+    Some(name.into())
 }
 
 #[cfg(test)]

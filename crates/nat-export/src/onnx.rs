@@ -77,8 +77,13 @@ fn description(info: &ModelInfo) -> String {
         std,
         ..
     } = info;
+    let origin = if genes.is_empty() {
+        space.clone()
+    } else {
+        format!("subnet {genes} of space {space}")
+    };
     format!(
-        "Image classifier, subnet {genes} of space {space}. Input {INPUT}: RGB, float32 [batch, 3, {resolution}, {resolution}], \
+        "Image classifier, {origin}. Input {INPUT}: RGB, float32 [batch, 3, {resolution}, {resolution}], \
          resized ({filter}), centre crop of ratio {crop_ratio}, divided by 255, minus {mean:?}, divided by {std:?}. \
          Output {OUTPUT}: float32 [batch, {}], one logit a class; the metadata names the classes.",
         info.classes.len()

@@ -13,6 +13,10 @@ pub enum Activation {
     Relu6,
     /// `x * min(max(x + 3, 0), 6) / 6`.
     HSwish,
+    /// `x / (1 + e^-x)`.
+    Swish,
+    /// `x * tanh(ln(1 + e^x))`.
+    Mish,
 }
 
 /// An activation known to the compiler, so that a loop over values has no branch on it.
@@ -31,6 +35,10 @@ pub(crate) struct Relu;
 pub(crate) struct Relu6;
 #[derive(Clone, Copy)]
 pub(crate) struct HSwish;
+#[derive(Clone, Copy)]
+pub(crate) struct Swish;
+#[derive(Clone, Copy)]
+pub(crate) struct Mish;
 
 /// `max(x, 0)` as one instruction: unlike `f32::max` it need not look for a NaN in the first place.
 #[inline(always)]
@@ -88,6 +96,47 @@ impl Function for HSwish {
     }
 }
 
+impl Function for Swish {
+    #[inline(always)]
+    fn value(x: f32) -> f32 {
+        x / (1.0 + (-x).exp())
+    }
+    #[inline(always)]
+    fn slope(x: f32) -> f32 {
+        let gate = 1.0 / (1.0 + (-x).exp());
+        gate + x * gate * (1.0 - gate)
+    }
+}
+
+impl Mish {
+    /// `e^x` for [`Mish::gate`], which is 1 to the last bit well before this limit.
+    #[inline(always)]
+    fn power(x: f32) -> f32 {
+        (if x < 20.0 { x } else { 20.0 }).exp()
+    }
+
+    /// `tanh(ln(1 + p))` as a quotient: `((1 + p)^2 - 1) / ((1 + p)^2 + 1)`.
+    #[inline(always)]
+    fn gate(power: f32) -> f32 {
+        let n = power * (power + 2.0);
+        n / (n + 2.0)
+    }
+}
+
+impl Function for Mish {
+    #[inline(always)]
+    fn value(x: f32) -> f32 {
+        x * Self::gate(Self::power(x))
+    }
+    #[inline(always)]
+    fn slope(x: f32) -> f32 {
+        let power = Self::power(x);
+        let denominator = power * (power + 2.0) + 2.0;
+        let gate_slope = 4.0 * power * (power + 1.0) / (denominator * denominator);
+        Self::gate(power) + x * gate_slope
+    }
+}
+
 /// Runs `$body` with `$name` as the type of the activation.
 macro_rules! with_function {
     ($activation:expr, $name:ident => $body:expr) => {
@@ -106,6 +155,14 @@ macro_rules! with_function {
             }
             $crate::activation::Activation::HSwish => {
                 type $name = $crate::activation::HSwish;
+                $body
+            }
+            $crate::activation::Activation::Swish => {
+                type $name = $crate::activation::Swish;
+                $body
+            }
+            $crate::activation::Activation::Mish => {
+                type $name = $crate::activation::Mish;
                 $body
             }
         }
@@ -137,11 +194,13 @@ impl Activation {
 mod tests {
     use super::*;
 
-    const ALL: [Activation; 4] = [
+    const ALL: [Activation; 6] = [
         Activation::Identity,
         Activation::Relu,
         Activation::Relu6,
         Activation::HSwish,
+        Activation::Swish,
+        Activation::Mish,
     ];
 
     #[test]
@@ -171,6 +230,13 @@ mod tests {
             [0.0, 0.0, 0.0, 0.0, 2.0, 3.0, 7.0],
             [0.0, 0.0, 0.0, 0.0, 2.0, 3.0, 6.0],
             [0.0, 0.0, -0.375, 0.0, 5.0 / 3.0, 3.0, 7.0],
+            // To seven digits by the definitions in double precision.
+            [
+                -0.0719448, -0.1422776, -0.2736383, 0.0, 1.7615942, 2.8577224, 6.9936227,
+            ],
+            [
+                -0.0725917, -0.1456475, -0.2980997, 0.0, 1.9439589, 2.9865350, 6.9999884,
+            ],
         ];
         for (activation, expected) in ALL.into_iter().zip(expected) {
             let mut values = x;

@@ -95,6 +95,10 @@ pub enum Activation {
     Relu6,
     /// `x relu6(x + 3) / 6`
     HSwish,
+    /// `x sigmoid(x)`
+    Swish,
+    /// `x tanh(ln(1 + e^x))`
+    Mish,
 }
 
 /// Constants of batch normalisation, in PyTorch's sense.

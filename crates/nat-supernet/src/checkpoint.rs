@@ -327,4 +327,27 @@ mod tests {
         other[format + 13] = b'9';
         assert!(refused(&other).contains("nat-supernet-9"));
     }
+
+    #[test]
+    fn a_header_alone_takes_no_memory_for_weights() {
+        let file = file();
+        let mut space = file.space().clone();
+        space.head.expand = 8_000;
+        let classes = 2_000_000;
+        let header = Header {
+            format: FORMAT.into(),
+            space: space.to_toml(),
+            classes,
+            provenance: Provenance {
+                class_names: vec![String::new(); classes],
+                ..file.provenance
+            },
+        };
+        let entry = serde_json::to_string(&header).unwrap();
+        let metadata = HashMap::from([(ENTRY.to_string(), entry)]);
+        let none: [(&str, TensorView); 0] = [];
+        let raw = safetensors::serialize(none, Some(metadata)).unwrap();
+        let error = parse(&raw).unwrap_err();
+        assert!(error.contains("too few for the weights"), "{error}");
+    }
 }

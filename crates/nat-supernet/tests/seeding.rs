@@ -392,26 +392,77 @@ fn channels_are_in_the_order_of_the_reference() {
     }
 }
 
+/// Classes of the first 20 calibration images, from the names of their files in the package foolbox.
+const LABELS: [usize; 20] = [
+    243, 559, 438, 990, 949, 853, 609, 609, 915, 455, 541, 630, 741, 471, 129, 99, 251, 22, 317,
+    305,
+];
+
+/// Index of the largest of every 1000 logits.
+fn top1(logits: &[f32]) -> Vec<usize> {
+    let best = |row: &[f32]| (0..row.len()).max_by(|&a, &b| row[a].total_cmp(&row[b]));
+    logits.chunks_exact(1000).filter_map(best).collect()
+}
+
 #[test]
-fn half_precision_moves_no_answer() {
-    let Some(fixtures) = Fixtures::load() else {
+fn built_in_weights_in_half_precision_answer_like_the_original() {
+    let (Some(fixtures), Some(original)) = (Fixtures::load(), supernet(Origin::Lite0)) else {
         return;
     };
-    let path =
+    let origin = Origin::Lite0;
+    let space = origin.space();
+    let file =
         Path::new(env!("CARGO_MANIFEST_DIR")).join("../../assets/lite0/lite0-f16.safetensors");
-    let supernet = import::seed(&path, Origin::Lite0, &Origin::Lite0.space()).unwrap();
-    let space = supernet.space();
-    for side in [224, 128] {
+    let halved = import::seed(&file, origin, &space).unwrap();
+    let largest = |supernet: &Supernet, side: usize| {
         let mut architecture = space.architecture(&space.largest());
         architecture.resolution = side;
-        let subnet = supernet.extract(&architecture);
-        let expected = fixtures.values(&format!("lite0/r{side}/full/logits"));
-        let (_, values, shape) = fixtures.input(&format!("lite0/r{side}/input"));
-        let logits = subnet.inference().logits(&values, shape);
-        close(&format!("at {side}"), &logits, expected, 5e-3);
-        let best = |row: &[f32]| (0..1000).max_by(|&a, &b| row[a].total_cmp(&row[b]));
-        for (got, expected) in logits.chunks_exact(1000).zip(expected.chunks_exact(1000)) {
-            assert_eq!(best(got), best(expected), "at {side}");
+        supernet.extract(&architecture)
+    };
+    for case in fixtures.cases["lite0"]["full"].as_array().unwrap() {
+        let side = case["r"].as_u64().unwrap() as usize;
+        let expected = fixtures.values(case["logits"].as_str().unwrap());
+        let input = fixtures.input(&format!("lite0/r{side}/input"));
+        for logits in both(&largest(&halved, side), input) {
+            let error = logits
+                .iter()
+                .zip(expected)
+                .map(|(got, expected)| (got - expected).abs());
+            println!(
+                "half precision at {side}: logits off by {}",
+                error.fold(0.0f32, f32::max)
+            );
+            close(
+                &format!("half precision at {side}"),
+                &logits,
+                expected,
+                5e-3,
+            );
         }
     }
+    let (original, halved) = (largest(&original, 128), largest(&halved, 128));
+    let mut answers = [Vec::new(), Vec::new()];
+    for batch in calibration(&fixtures) {
+        for (subnet, answers) in [&original, &halved].into_iter().zip(&mut answers) {
+            let logits = vector(subnet.forward(batch.clone(), &mut BnMode::Fixed));
+            answers.extend(top1(&logits));
+        }
+    }
+    assert_eq!(answers[0].len(), 32);
+    assert_eq!(answers[0], answers[1], "the same class on every image");
+    let right = answers[1]
+        .iter()
+        .zip(LABELS)
+        .filter(|(answer, label)| **answer == *label);
+    let full = &fixtures.cases["lite0"]["full"];
+    let case = full
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|case| case["r"] == 128)
+        .unwrap();
+    assert_eq!(
+        right.count() as u64,
+        case["correct_of_20"].as_u64().unwrap()
+    );
 }

@@ -237,6 +237,27 @@ pub enum Import {
     /// torchvision's MobileNetV2 (.pth or .safetensors): a supernet whose largest subnet it is
     #[command(name = "mobilenet-v2")]
     MobileNetV2(Seed),
+    /// A published NATNet as an exported model; without --weights, what it costs
+    NetConfig(NetConfig),
+}
+
+#[derive(Group)]
+pub struct NetConfig {
+    /// The network's layers: net.config, in JSON
+    pub config: PathBuf,
+    /// Its weights (.pth or .safetensors)
+    #[arg(long, value_name = "FILE", requires = "out")]
+    pub weights: Option<PathBuf>,
+    /// Data set whose classes the network knows, in alphabetical order; by default classes are called by their numbers
+    #[arg(long, value_name = "PATH", requires = "out")]
+    pub data: Option<String>,
+    /// File to write; its ending says the form
+    #[arg(
+        long,
+        value_name = "MODEL.onnx|MODEL.safetensors",
+        requires = "weights"
+    )]
+    pub out: Option<PathBuf>,
 }
 
 #[derive(Group)]
@@ -332,7 +353,7 @@ pub struct Pick {
 
 #[derive(Group)]
 pub struct Export {
-    /// Folder of a run, or a supernet file
+    /// Folder of a run, a supernet file, or an exported model (safetensors) to be written in the other form
     pub source: PathBuf,
     /// Comma-separated genotype
     #[arg(long, conflicts_with = "where")]

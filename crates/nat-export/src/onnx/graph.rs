@@ -142,6 +142,16 @@ impl Builder {
             Activation::Identity => value,
             Activation::Relu => self.node(name, "Relu", vec![value], vec![]),
             Activation::HSwish => self.node(name, "HardSwish", vec![value], vec![]),
+            Activation::Swish => {
+                let gate = self.node(name, "Sigmoid", vec![value.clone()], vec![]);
+                self.node(name, "Mul", vec![value, gate], vec![])
+            }
+            // The operator of that name is younger than the set that the file asks for.
+            Activation::Mish => {
+                let softplus = self.node(name, "Softplus", vec![value.clone()], vec![]);
+                let gate = self.node(name, "Tanh", vec![softplus], vec![]);
+                self.node(name, "Mul", vec![value, gate], vec![])
+            }
             Activation::Relu6 => {
                 let mut inputs = vec![value];
                 for (bound, number) in RELU6_BOUNDS {

@@ -145,6 +145,40 @@ pub fn sketches() -> Vec<(&'static str, Sketch)> {
                 classes: 3,
             },
         ),
+        (
+            "Swish, squeeze-excite, feature mix",
+            Sketch {
+                resolution: 24,
+                padding: Padding::Symmetric,
+                activation: Activation::Swish,
+                stem: 8,
+                blocks: vec![
+                    block(0, 1, 3, 1, 8, None),
+                    block(1, 3, 5, 2, 16, Some(8)),
+                    block(2, 3, 3, 1, 16, Some(8)),
+                ],
+                final_expand: 24,
+                feature_mix: Some(32),
+                classes: 5,
+            },
+        ),
+        (
+            "Mish, squeeze-excite, feature mix",
+            Sketch {
+                resolution: 24,
+                padding: Padding::Symmetric,
+                activation: Activation::Mish,
+                stem: 8,
+                blocks: vec![
+                    block(0, 1, 3, 1, 8, None),
+                    block(1, 3, 5, 2, 16, Some(8)),
+                    block(2, 3, 3, 1, 16, Some(8)),
+                ],
+                final_expand: 24,
+                feature_mix: Some(32),
+                classes: 5,
+            },
+        ),
     ]
 }
 
@@ -364,5 +398,7 @@ fn activate(activation: Activation, x: f32) -> f32 {
         Activation::Relu => x.max(0.0),
         Activation::Relu6 => x.clamp(0.0, 6.0),
         Activation::HSwish => x * (x + 3.0).clamp(0.0, 6.0) / 6.0,
+        Activation::Swish => x / (1.0 + (-x).exp()),
+        Activation::Mish => x * x.exp().ln_1p().tanh(),
     }
 }

@@ -34,6 +34,8 @@ fn value(activation: Activation, x: f64) -> f64 {
         Activation::Relu => x.max(0.0),
         Activation::Relu6 => x.clamp(0.0, 6.0),
         Activation::HSwish => x * (x + 3.0).clamp(0.0, 6.0) / 6.0,
+        Activation::Swish => x / (1.0 + (-x).exp()),
+        Activation::Mish => x * x.exp().ln_1p().tanh(),
     }
 }
 

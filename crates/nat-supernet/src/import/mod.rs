@@ -13,7 +13,7 @@ use thiserror::Error;
 use crate::layout::Layout;
 use crate::supernet::Supernet;
 
-pub use ofa::ofa;
+pub use ofa::{canonical_name, ofa};
 pub use seed::{Origin, seed, seed_from};
 
 /// What an import found.

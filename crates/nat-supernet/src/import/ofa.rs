@@ -130,8 +130,8 @@ enum Misfit {
     Tensors(String),
 }
 
-/// Our name of a tensor: no `module.` in front, no name for the block's convolution module, doubled names once.
-fn canonical_name(key: &str) -> String {
+/// Our name of a tensor of a once-for-all program: no `module.` in front, no name for the block's convolution module, doubled names once.
+pub fn canonical_name(key: &str) -> String {
     let key = key.strip_prefix("module.").unwrap_or(key);
     let mut parts: Vec<&str> = key.split('.').collect();
     if parts[0] == "blocks" && matches!(parts.get(2), Some(&"mobile_inverted_conv" | &"conv")) {

@@ -8,7 +8,7 @@ use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Autodiff, Backend, Dispatch, Flex, backend_extension};
 use burn::tensor::Tensor;
-use burn::tensor::activation::{hard_sigmoid, relu};
+use burn::tensor::activation::{hard_sigmoid, relu, silu};
 use nat_space::Activation;
 
 /// Applies `activation` to every value.
@@ -18,6 +18,8 @@ pub(crate) fn activate(x: Tensor<4>, activation: Activation) -> Tensor<4> {
         Activation::Relu => relu(x),
         Activation::Relu6 => x.clamp(0.0, 6.0),
         Activation::HSwish => h_swish(x),
+        Activation::Swish => silu(x),
+        Activation::Mish => mish(x),
     }
 }
 
@@ -29,12 +31,21 @@ pub(crate) fn of_kernels(activation: Activation) -> nat_kernels::activation::Act
         Activation::Relu => Kernels::Relu,
         Activation::Relu6 => Kernels::Relu6,
         Activation::HSwish => Kernels::HSwish,
+        Activation::Swish => Kernels::Swish,
+        Activation::Mish => Kernels::Mish,
     }
 }
 
 /// `relu6(x + 3) / 6`.
 pub(crate) fn h_sigmoid<const D: usize>(x: Tensor<D>) -> Tensor<D> {
     hard_sigmoid(x, 1.0 / 6.0, 0.5)
+}
+
+/// `x * tanh(ln(1 + e^x))`; the second factor as `n / (n + 2)` with `n = e^x (e^x + 2)`, which is 1 long before `e^x` overflows.
+fn mish(x: Tensor<4>) -> Tensor<4> {
+    let power = x.clone().clamp_max(20.0).exp();
+    let n = power.clone() * power.add_scalar(2.0);
+    x * n.clone() / n.add_scalar(2.0)
 }
 
 /// `x * relu6(x + 3) / 6`.
@@ -123,6 +134,15 @@ mod tests {
             Activation::HSwish if x < -3.0 => (0.0, 0.0),
             Activation::HSwish if x > 3.0 => (x, 1.0),
             Activation::HSwish => (x * (x + 3.0) / 6.0, (2.0 * x + 3.0) / 6.0),
+            Activation::Swish => {
+                let gate = 1.0 / (1.0 + (-x).exp());
+                (x * gate, gate * (1.0 + x * (1.0 - gate)))
+            }
+            Activation::Mish => {
+                let gate = x.exp().ln_1p().tanh();
+                let sigmoid = 1.0 / (1.0 + (-x).exp());
+                (x * gate, gate + x * sigmoid * (1.0 - gate * gate))
+            }
         }
     }
 
@@ -134,6 +154,8 @@ mod tests {
             Activation::Relu,
             Activation::Relu6,
             Activation::HSwish,
+            Activation::Swish,
+            Activation::Mish,
         ] {
             let data = TensorData::new(points.to_vec(), [1, 1, 3, 3]);
             let x = Tensor::from_data(data, &Device::flex())

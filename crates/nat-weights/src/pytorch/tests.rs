@@ -97,3 +97,93 @@ fn other_files_are_refused() {
         assert!(parse(bytes).is_err());
     }
 }
+
+/// A stream that holds `{"a": tensor}`; `tensor` is the opcodes of a call's arguments after the storage, of 4 bytes.
+fn stream(class: &str, tensor: &[u8], data: &[u8]) -> Vec<u8> {
+    let mut bytes = b"\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19.M\xe9\x03.}.".to_vec();
+    bytes.extend(b"}U\x01actorch._utils\n_rebuild_tensor_v2\n((U\x07storage");
+    bytes.extend(format!("ctorch\n{class}\n").as_bytes());
+    bytes.extend(b"U\x010U\x03cpuK\x02NtQ");
+    bytes.extend(tensor);
+    bytes.extend(b"tRs.]U\x010a.");
+    bytes.extend(2u64.to_le_bytes());
+    bytes.extend(data);
+    bytes
+}
+
+#[test]
+fn half_precision_is_read() {
+    let tensor = b"K\x00K\x02\x85K\x01\x85\x89N";
+    for (class, data) in [
+        (
+            "HalfStorage",
+            [f16::from_f32(0.5), f16::from_f32(-3.0)]
+                .map(f16::to_le_bytes)
+                .concat(),
+        ),
+        (
+            "BFloat16Storage",
+            [bf16::from_f32(0.5), bf16::from_f32(-3.0)]
+                .map(bf16::to_le_bytes)
+                .concat(),
+        ),
+    ] {
+        let dicts = parse(&stream(class, tensor, &data)).unwrap();
+        assert_eq!(named(&dicts, "", "a").values, [0.5, -3.0], "{class}");
+    }
+}
+
+#[test]
+fn hostile_shapes_and_storages_are_named() {
+    let data = [0; 8];
+    let fault = |class: &str, tensor: &[u8]| parse(&stream(class, tensor, &data)).unwrap_err();
+    for (fault, expected) in [
+        (
+            fault("FloatStorage", b"K\x00J\xff\xff\xff\x7f\x85K\x00\x85\x89N"),
+            "tensor a: shape [2147483647], strides [0] and offset 0 reach beyond the storage of 2 values".into(),
+        ),
+        (
+            fault("FloatStorage", b"J\xff\xff\xff\xffK\x02\x85K\x01\x85\x89N"),
+            "tensor a: offset, shape or strides are no sizes".into(),
+        ),
+        (
+            fault("FloatStorage", &[b"K\x00(".to_vec(), b"K\x01".repeat(9), b"tK\x01\x85\x89N".to_vec()].concat()),
+            format!("tensor a: more than {MAX_DIMENSIONS} dimensions"),
+        ),
+        (fault("ByteStorage", b""), "torch.ByteStorage is not supported".into()),
+        (fault("DoubleStorage", b"K\x00)))\x89N"), "storage 0 is truncated".into()),
+    ] {
+        assert_eq!(fault, expected);
+    }
+}
+
+/// A stream whose dictionary, of one tensor called `name`, is filed under many keys.
+fn many_references(name: &str) -> Vec<u8> {
+    let whole = stream("FloatStorage", b"K\x00K\x02\x85K\x01\x85\x89N", &[0; 8]);
+    let start = whole
+        .windows(4)
+        .position(|part| part == b"}U\x01a")
+        .unwrap()
+        + 4;
+    let end = whole.windows(4).position(|part| part == b"tRs.").unwrap() + 3;
+    let mut bytes = whole[..start - 3].to_vec();
+    bytes.extend([b'}', b'U', name.len() as u8]);
+    bytes.extend(name.as_bytes());
+    bytes.extend(&whole[start..end]);
+    bytes.extend(b"q\x000");
+    for _ in 0..1000 {
+        bytes.extend(b"U\x01kh\x00s");
+    }
+    bytes.extend(&whole[end..]);
+    bytes
+}
+
+#[test]
+fn references_to_one_object_do_not_multiply_it() {
+    assert_eq!(parse(&many_references("a")).unwrap().len(), 1000);
+    let error = parse(&many_references(&"a".repeat(200))).unwrap_err();
+    assert!(
+        error.ends_with("refers to the same objects too often"),
+        "{error}"
+    );
+}

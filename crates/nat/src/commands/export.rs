@@ -13,7 +13,7 @@ use crate::{
     commands::{front, space},
     dataset,
     failure::{bad_input, wrong_argument},
-    table,
+    table, weights,
 };
 
 /// Where a subnet is cut from: a run or a supernet file, with its way of measuring.
@@ -50,9 +50,9 @@ impl Quarry {
         })
     }
 
-    /// A supernet file, measured as the quick preset does.
+    /// A supernet file or built-in weights, measured as the quick preset does.
     pub fn of_file(path: &Path, data: &str) -> Result<Quarry> {
-        let supernets = SupernetFile::load(path)?;
+        let supernets = weights::open(&path.to_string_lossy())?;
         let space = supernets.space().clone();
         let config = RunConfig::resolve(Preset::Quick, &space, None, &[])?;
         let set = dataset::open(data, &dataset::options(config.seed))?;
@@ -122,6 +122,40 @@ impl Form {
     }
 }
 
+/// Writes an exported model in the other form.
+fn rewrite(args: &args::Export, form: Form, info: &ModelInfo) -> Result<()> {
+    let asked = [
+        ("--genes", args.genes.is_some()),
+        ("--where", args.choice.r#where.is_some()),
+        ("--resolution", args.resolution.is_some()),
+        ("--data", args.data.is_some()),
+    ];
+    if let Some((argument, _)) = asked.iter().find(|(_, asked)| *asked) {
+        return Err(wrong_argument(format!(
+            "{argument} goes with a supernet or a run; {} is a single network",
+            args.source.display()
+        )));
+    }
+    let net = nat_export::read_safetensors(&args.source)?;
+    form.write(&args.to, &net, info)?;
+    report(&args.to, info);
+    Ok(())
+}
+
+fn report(path: &Path, info: &ModelInfo) {
+    let genes = match info.genes.as_str() {
+        "" => &info.space,
+        genes => genes,
+    };
+    println!(
+        "{}: {genes}, {} MAdds, {} params, {side}x{side} pixels",
+        path.display(),
+        table::millions(info.madds),
+        table::millions(info.params),
+        side = info.resolution,
+    );
+}
+
 pub fn run(args: &args::Export) -> Result<()> {
     if args
         .resolution
@@ -130,6 +164,11 @@ pub fn run(args: &args::Export) -> Result<()> {
         return Err(wrong_argument("--resolution must lie in 8 to 2048 pixels"));
     }
     let form = form(&args.to)?;
+    if !args.source.is_dir()
+        && let Ok(info) = nat_export::read_info(&args.source)
+    {
+        return rewrite(args, form, &info);
+    }
     let (quarry, genes, error) = if args.source.is_dir() {
         let answer = Answer::open(RunDirectory::at(&args.source))?;
         let front = answer.front();
@@ -168,13 +207,8 @@ pub fn run(args: &args::Export) -> Result<()> {
         error,
         producer: PRODUCER.into(),
     };
-    form.write(&args.to, &subnet.fold(), &info)?;
-    println!(
-        "{}: {genes}, {} MAdds, {} params, {side}x{side} pixels",
-        args.to.display(),
-        table::millions(info.madds),
-        table::millions(info.params),
-        side = info.resolution,
-    );
+    let folded = subnet.fold();
+    form.write(&args.to, &folded, &info)?;
+    report(&args.to, &info);
     Ok(())
 }

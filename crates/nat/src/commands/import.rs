@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use anyhow::Result;
+use nat_export::{ModelInfo, PRODUCER};
 use nat_space::Space;
 use nat_supernet::{
     Parameter, Provenance, Supernet, SupernetFile,
@@ -11,8 +12,13 @@ use nat_supernet::{
 
 use crate::{
     args,
-    commands::search::{IMAGENET_MEAN, IMAGENET_STD},
-    weights,
+    commands::{
+        export,
+        search::{IMAGENET_MEAN, IMAGENET_STD},
+    },
+    dataset,
+    failure::bad_input,
+    table, weights,
 };
 
 /// The spaces that a once-for-all checkpoint may belong to.
@@ -23,6 +29,7 @@ pub fn run(args: &args::Import) -> Result<()> {
         args::Import::Ofa { files, out } => (ofa(files)?, out),
         args::Import::Lite0(args) => (seed(Origin::Lite0, args)?, &args.out),
         args::Import::MobileNetV2(args) => (seed(Origin::MobileNetV2, args)?, &args.out),
+        args::Import::NetConfig(args) => return net_config(args),
     };
     file.save(out)?;
     let parameters: usize = file
@@ -66,4 +73,58 @@ fn seed(origin: Origin, args: &args::Seed) -> Result<SupernetFile> {
         origin,
         import::seed(&args.file, origin, &space)?,
     ))
+}
+
+/// A published network: its costs, and with weights the model.
+fn net_config(args: &args::NetConfig) -> Result<()> {
+    let network = nat_export::read_net_config(&args.config)?;
+    let (madds, params) = (network.madds(), network.params());
+    let side = network.resolution;
+    let costs = format!(
+        "{} classes, {} MAdds, {} params, {side}x{side} pixels",
+        network.classes,
+        table::millions(madds),
+        table::millions(params),
+    );
+    let (Some(weights), Some(out)) = (&args.weights, &args.out) else {
+        println!("{}: {costs}", args.config.display());
+        return Ok(());
+    };
+    let form = export::form(out)?;
+    let folded = nat_export::net_config_weights(weights, &network)?;
+    let classes = match &args.data {
+        Some(data) => dataset::open(data, &dataset::options(1))?
+            .classes()
+            .to_vec(),
+        None => (0..network.classes)
+            .map(|class| class.to_string())
+            .collect(),
+    };
+    if classes.len() != network.classes {
+        return Err(bad_input(format!(
+            "{}: has {} classes, but the network of {} has {}",
+            args.data.as_deref().unwrap_or_default(),
+            classes.len(),
+            args.config.display(),
+            network.classes
+        )));
+    }
+    // How the published networks were measured (human-analysis/neural-architecture-transfer, its data providers).
+    let info = ModelInfo {
+        classes,
+        mean: IMAGENET_MEAN,
+        std: IMAGENET_STD,
+        resolution: side,
+        crop_ratio: 0.875,
+        filter: "bicubic".into(),
+        genes: String::new(),
+        space: "net.config".into(),
+        madds,
+        params,
+        error: None,
+        producer: PRODUCER.into(),
+    };
+    form.write(out, &folded, &info)?;
+    println!("{}: {costs}", out.display());
+    Ok(())
 }
