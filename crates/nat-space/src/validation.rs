@@ -326,7 +326,7 @@ mod tests {
             ("dropout = 0.1", "dropuot = 0.1", "dropuot"),
             ("se = false", "", "missing field `se`"),
             ("\"symmetric\"", "\"valid\"", "unknown variant `valid`"),
-            ("activation = \"h_swish\"", "activation = \"mish\"", "mish"),
+            ("activation = \"h_swish\"", "activation = \"gelu\"", "gelu"),
             ("width = 24", "width = -24", "-24"),
             ("[head]", "[head", "line 69"),
         ];

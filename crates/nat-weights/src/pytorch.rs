@@ -234,10 +234,10 @@ impl Reader<'_> {
     fn state_dict(&self, value: Value) -> Result<Option<Vec<(String, HostTensor)>>, String> {
         let mut tensors = Vec::new();
         for &(key, value) in self.pickle.dict(value).unwrap_or_default() {
+            self.spend(1)?;
             let Some(name) = self.pickle.text(key) else {
                 continue;
             };
-            self.spend(1)?;
             let tensor = self
                 .tensor(value)
                 .map_err(|reason| format!("tensor {name}: {reason}"))?;
