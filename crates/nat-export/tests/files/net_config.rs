@@ -11,6 +11,9 @@ use serde_json::Value;
 
 use crate::reference::{forward, info_of, random_images};
 
+/// Shape and values by name.
+type Tensors = BTreeMap<String, (Vec<usize>, Vec<f32>)>;
+
 /// NAT-M1.
 const M1: &str = "8,0,1,1,0,0,1,4,4,0,5,5,1,0,5,2,2,0,8,8,7,7";
 
@@ -31,7 +34,7 @@ fn subnet(genes: &str, side: usize, classes: usize) -> Subnet {
 }
 
 /// The tensors with the published names, and a counter a batch norm.
-fn published(tensors: Vec<NamedTensor>) -> BTreeMap<String, (Vec<usize>, Vec<f32>)> {
+fn published(tensors: Vec<NamedTensor>) -> Tensors {
     tensors
         .into_iter()
         .map(|tensor| {
@@ -44,7 +47,7 @@ fn published(tensors: Vec<NamedTensor>) -> BTreeMap<String, (Vec<usize>, Vec<f32
         .collect()
 }
 
-fn save(path: &Path, tensors: &BTreeMap<String, (Vec<usize>, Vec<f32>)>) {
+fn save(path: &Path, tensors: &Tensors) {
     let raw: Vec<(&String, &Vec<usize>, Vec<u8>)> = tensors
         .iter()
         .map(|(name, (shape, values))| {
@@ -191,7 +194,7 @@ fn what_does_not_fit_is_named() {
     let (folder, config, weights) = files(&subnet);
     let network = read_net_config(&config).unwrap();
     let sound = published(subnet.named_tensors());
-    let fault = |change: &dyn Fn(&mut BTreeMap<String, (Vec<usize>, Vec<f32>)>)| {
+    let fault = |change: &dyn Fn(&mut Tensors)| {
         let mut tensors = sound.clone();
         change(&mut tensors);
         save(&weights, &tensors);
