@@ -16,7 +16,8 @@ pub(crate) fn recognises(bytes: &[u8]) -> bool {
 /// If the header contradicts the file, or a tensor holds numbers of a kind that weights do not come in.
 pub(crate) fn parse(bytes: &[u8]) -> Result<Vec<(String, HostTensor)>, String> {
     // The reader checks that header and tensors lie inside the bytes and cover each other exactly.
-    let file = SafeTensors::deserialize(bytes).map_err(|error| error.to_string())?;
+    let file = SafeTensors::deserialize(bytes)
+        .map_err(|error| format!("truncated or damaged safetensors file: {error}"))?;
     let mut tensors = Vec::new();
     for (name, view) in file.tensors() {
         let values = values(&view).map_err(|reason| format!("tensor {name}: {reason}"))?;
