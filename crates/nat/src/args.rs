@@ -14,7 +14,7 @@ pub struct Args {
 
 #[derive(Subcommand)]
 pub enum Command {
-    /// The main job on the built-in images: nothing to download
+    /// The main job on the built-in images and weights: nothing to download
     Demo(Demo),
     /// The main job: adapt a supernet to your images and search it for a front of networks
     Search(Search),

@@ -19,6 +19,9 @@ const SHORTER_SIDE: usize = 512;
 /// Warnings that are shown one by one; the rest is counted.
 const SHOWN_WARNINGS: usize = 10;
 
+/// With fewer training images than this a class is hardly learned, and its error hardly measured.
+const FEW_IMAGES: usize = 10;
+
 /// How sets are opened everywhere.
 pub fn options(seed: u64) -> OpenOptions {
     OpenOptions {
@@ -41,7 +44,34 @@ pub fn open(path: &str, options: &OpenOptions) -> Result<Arc<ImageSet>> {
             warnings.len() - SHOWN_WARNINGS
         );
     }
+    if let Some(warning) = scarcity(&set) {
+        eprintln!("nat: warning: {path}: {warning}");
+    }
     Ok(set)
+}
+
+/// Names the classes that have too few training images to be learned.
+pub fn scarcity(set: &ImageSet) -> Option<String> {
+    let scarce: Vec<String> = set
+        .census()
+        .classes
+        .iter()
+        .filter(|class| class.images.train < FEW_IMAGES)
+        .map(|class| format!("{} ({})", class.name, class.images.train))
+        .collect();
+    let named = scarce
+        .iter()
+        .take(SHOWN_WARNINGS)
+        .cloned()
+        .collect::<Vec<_>>()
+        .join(", ");
+    let more = match scarce.len().saturating_sub(SHOWN_WARNINGS) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    (!scarce.is_empty()).then(|| {
+        format!("fewer than {FEW_IMAGES} training images in the classes {named}{more}: expect little of them")
+    })
 }
 
 /// Opens a set.

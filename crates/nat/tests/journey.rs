@@ -8,7 +8,8 @@ use std::{
 
 use serde_json::Value;
 
-const SETTINGS: [&str; 13] = [
+const SETTINGS: [&str; 14] = [
+    "warm_up.max_steps=2",
     "pretrain.max_steps=4",
     "pretrain.batch=16",
     "pretrain.warmup=0.5",

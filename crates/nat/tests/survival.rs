@@ -10,7 +10,9 @@ use std::{
 };
 
 /// A complete run in miniature: every phase happens, and a state is saved after every step.
-const SETTINGS: [&str; 14] = [
+const SETTINGS: [&str; 16] = [
+    "warm_up.max_steps=4",
+    "warm_up.batch=16",
     "pretrain.max_steps=3",
     "pretrain.batch=16",
     "pretrain.random_subnets=1",
@@ -28,17 +30,17 @@ const SETTINGS: [&str; 14] = [
 ];
 
 fn search(out: &Path, more: &[&str]) -> Command {
+    search_from(&["scratch", "--space", "tiny"], out, more)
+}
+
+/// The search with what follows `--supernet`.
+fn search_from(supernet: &[&str], out: &Path, more: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_nat"));
-    command.args([
-        "search",
-        "--data",
-        "builtin:climate-tiles",
-        "--supernet",
-        "scratch",
-        "--space",
-        "tiny",
-    ]);
-    command.args(["--seed", "5", "--out"]).arg(out);
+    command.args(["search", "--data", "builtin:climate-tiles", "--supernet"]);
+    command
+        .args(supernet)
+        .args(["--seed", "5", "--out"])
+        .arg(out);
     for setting in SETTINGS.iter().chain(more) {
         command.args(["--set", setting]);
     }
@@ -120,20 +122,7 @@ fn a_run_survives_kill_9_interruption_and_other_thread_counts() {
     assert!(search(&reference, &[]).status().unwrap().success());
 
     let killed = folder.path().join("killed");
-    let mut child = search(&killed, &[]).spawn().unwrap();
-    let mut kills = 0;
-    loop {
-        wait_for_saves(&killed, &mut child, 3);
-        if child.try_wait().unwrap().is_some() {
-            break;
-        }
-        child.kill().unwrap();
-        child.wait().unwrap();
-        kills += 1;
-        child = resume(&killed).spawn().unwrap();
-    }
-    assert!(child.wait().unwrap().success());
-    assert!(kills >= 2, "the run was over before it could be killed");
+    kill_again_and_again(&killed, search(&killed, &[]));
     assert_same(&reference, &killed);
 
     let interrupted = folder.path().join("interrupted");
@@ -160,4 +149,62 @@ fn a_run_survives_kill_9_interruption_and_other_thread_counts() {
             .success()
     );
     assert_same(&reference, &threads);
+}
+
+#[test]
+fn a_warm_up_survives_kill_9() {
+    let folder = tempfile::tempdir().unwrap();
+    let supernet = folder.path().join("supernet.safetensors");
+    let supernet = supernet.to_str().unwrap();
+    let mut pretrain = Command::new(env!("CARGO_BIN_EXE_nat"));
+    pretrain.args(["pretrain", "--data", "builtin:climate-tiles"]);
+    pretrain.args(["--space", "tiny", "--out", supernet]);
+    pretrain.args([
+        "--set",
+        "pretrain.max_steps=1",
+        "--set",
+        "pretrain.batch=16",
+    ]);
+    assert!(
+        pretrain
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .status()
+            .unwrap()
+            .success()
+    );
+    let more = ["search.iterations=0", "adapt.max_steps=1"];
+
+    let reference = folder.path().join("reference");
+    let status = search_from(&[supernet], &reference, &more)
+        .status()
+        .unwrap();
+    assert!(status.success());
+    let events = fs::read_to_string(reference.join("events.jsonl")).unwrap();
+    assert!(
+        events.contains("\"phase\":\"warmup\"") && !events.contains("\"phase\":\"pretrain\""),
+        "{events}"
+    );
+
+    let killed = folder.path().join("killed");
+    kill_again_and_again(&killed, search_from(&[supernet], &killed, &more));
+    assert_same(&reference, &killed);
+}
+
+/// Runs a search to its end, killed and resumed after every few saved states.
+fn kill_again_and_again(run: &Path, mut search: Command) {
+    let mut child = search.spawn().unwrap();
+    let mut kills = 0;
+    loop {
+        wait_for_saves(run, &mut child, 3);
+        if child.try_wait().unwrap().is_some() {
+            break;
+        }
+        child.kill().unwrap();
+        child.wait().unwrap();
+        kills += 1;
+        child = resume(run).spawn().unwrap();
+    }
+    assert!(child.wait().unwrap().success());
+    assert!(kills >= 1, "the run was over before it could be killed");
 }

@@ -14,6 +14,9 @@ pub fn run(args: &args::Data) -> Result<()> {
     for warning in set.warnings() {
         eprintln!("nat: warning: {}: {}", warning.path, warning.reason);
     }
+    if let Some(warning) = dataset::scarcity(&set) {
+        eprintln!("nat: warning: {warning}");
+    }
     let row = |name: &str, images: nat_data::SplitCounts| {
         vec![
             name.to_owned(),

@@ -1,0 +1,243 @@
+//! Named sets of defaults.
+
+use nat_space::Space;
+
+use crate::{
+    Objective, RunConfig, TransferError,
+    config::{
+        Adaptation, Algorithm, Augmentation, Evaluation, Pretraining, Resolutions, Search, Upkeep,
+    },
+};
+
+/// A named set of defaults.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Preset {
+    /// Minutes on two cores, for the space `tiny` from nothing and for larger ones from weights.
+    Quick,
+    /// Larger in every part.
+    Standard,
+    /// The sizes of the paper's reproduction.
+    Paper,
+}
+
+impl Preset {
+    /// The names on the command line.
+    pub const NAMES: [&str; 3] = ["quick", "standard", "paper"];
+
+    /// The preset of a name.
+    ///
+    /// # Errors
+    /// The name is none of [`Preset::NAMES`].
+    pub fn named(name: &str) -> Result<Preset, TransferError> {
+        match name {
+            "quick" => Ok(Preset::Quick),
+            "standard" => Ok(Preset::Standard),
+            "paper" => Ok(Preset::Paper),
+            other => Err(TransferError::Config(format!(
+                "there is no preset '{other}'; the presets are {}",
+                Preset::NAMES.join(", ")
+            ))),
+        }
+    }
+
+    /// The name on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Preset::Quick => "quick",
+            Preset::Standard => "standard",
+            Preset::Paper => "paper",
+        }
+    }
+
+    /// The defaults of this preset for a space.
+    pub fn config(self, space: &Space) -> RunConfig {
+        let paper = RunConfig {
+            seed: 1,
+            objectives: vec![Objective::Error, Objective::Madds],
+            resolutions: None,
+            pretrain: Pretraining {
+                epochs: 150,
+                max_steps: 0,
+                batch: 96,
+                learning_rate: 0.1,
+                warmup: 0.05,
+                largest_first: 0.5,
+                random_subnets: 2,
+                body_rate: 1.0,
+                weight_decay: 1e-4,
+                label_smoothing: 0.1,
+            },
+            warm_up: Pretraining {
+                epochs: 20,
+                max_steps: 0,
+                batch: 96,
+                learning_rate: 0.02,
+                warmup: 0.05,
+                largest_first: 0.25,
+                random_subnets: 2,
+                body_rate: 1.0,
+                weight_decay: 1e-4,
+                label_smoothing: 0.1,
+            },
+            search: Search {
+                initial: 100,
+                iterations: 30,
+                archive: 300,
+                training_rows: 100,
+                ensemble: 500,
+                algorithm: Algorithm::Nsga3,
+                population: 100,
+                generations: 100,
+                crossover: 0.9,
+                mutation: 0.1,
+                eta: 1.0,
+            },
+            adapt: Adaptation {
+                epochs: 5,
+                max_steps: 0,
+                batch: 96,
+                subnets: 1,
+                learning_rate: 0.01,
+                warmup: 0.0,
+                body_rate: 1.0,
+                momentum: 0.9,
+                nesterov: true,
+                weight_decay: 4e-5,
+                decay_all: true,
+                label_smoothing: 0.0,
+                distillation: 0.0,
+                sandwich: false,
+                floor: 0.01,
+            },
+            evaluate: Evaluation {
+                images: 0,
+                batch: 150,
+                calibration_images: 2000,
+                calibration_batch: 150,
+                crop_ratio: 0.875,
+                balanced: false,
+            },
+            augment: Augmentation {
+                min_area: 0.08,
+                flip: true,
+                rand_augment: 9.0,
+                cutout: 0.25,
+            },
+            upkeep: Upkeep {
+                save_seconds: 120,
+                loader_threads: 0,
+                evaluators: 0,
+            },
+        };
+        // A space of full size is searched at sides that two cores can train.
+        let large = space.resolutions.to > 96;
+        let small_input =
+            |from, to, step| (space.resolutions.to > to).then_some(Resolutions { from, to, step });
+        match self {
+            Preset::Paper => paper,
+            Preset::Standard => RunConfig {
+                resolutions: small_input(96, 160, 8),
+                pretrain: Pretraining {
+                    epochs: 120,
+                    max_steps: 12_000,
+                    batch: 64,
+                    ..paper.pretrain
+                },
+                warm_up: Pretraining {
+                    epochs: 40,
+                    max_steps: 4000,
+                    batch: 64,
+                    ..paper.warm_up
+                },
+                search: Search {
+                    initial: 60,
+                    iterations: 12,
+                    archive: 120,
+                    ..paper.search
+                },
+                adapt: Adaptation {
+                    epochs: 4,
+                    max_steps: 800,
+                    batch: 64,
+                    subnets: 2,
+                    label_smoothing: 0.1,
+                    distillation: 1.0,
+                    sandwich: true,
+                    ..paper.adapt
+                },
+                evaluate: Evaluation {
+                    images: 2000,
+                    calibration_images: 1024,
+                    batch: 64,
+                    calibration_batch: 128,
+                    ..paper.evaluate
+                },
+                augment: Augmentation {
+                    min_area: 0.25,
+                    rand_augment: 5.0,
+                    cutout: 0.0,
+                    ..paper.augment
+                },
+                ..paper
+            },
+            Preset::Quick => RunConfig {
+                resolutions: small_input(64, 96, 16),
+                pretrain: Pretraining {
+                    epochs: 60,
+                    max_steps: 2600,
+                    batch: 32,
+                    learning_rate: 0.05,
+                    largest_first: 0.6,
+                    random_subnets: 1,
+                    ..paper.pretrain
+                },
+                warm_up: Pretraining {
+                    epochs: 100,
+                    max_steps: 800,
+                    batch: 32,
+                    learning_rate: 0.01,
+                    largest_first: 0.3,
+                    random_subnets: 1,
+                    ..paper.warm_up
+                },
+                search: Search {
+                    initial: if large { 40 } else { 60 },
+                    iterations: if large { 6 } else { 10 },
+                    archive: if large { 60 } else { 160 },
+                    generations: 60,
+                    ..paper.search
+                },
+                adapt: Adaptation {
+                    epochs: 20,
+                    max_steps: 100,
+                    batch: if large { 32 } else { 64 },
+                    subnets: 2,
+                    learning_rate: if large { 0.008 } else { 0.02 },
+                    label_smoothing: 0.1,
+                    distillation: 1.0,
+                    sandwich: true,
+                    ..paper.adapt
+                },
+                evaluate: Evaluation {
+                    images: 512,
+                    calibration_images: if large { 256 } else { 512 },
+                    batch: 64,
+                    calibration_batch: 128,
+                    crop_ratio: 1.0,
+                    balanced: false,
+                },
+                augment: Augmentation {
+                    min_area: 0.35,
+                    flip: true,
+                    rand_augment: 0.0,
+                    cutout: 0.0,
+                },
+                upkeep: Upkeep {
+                    save_seconds: 30,
+                    ..paper.upkeep
+                },
+                ..paper
+            },
+        }
+    }
+}
