@@ -91,7 +91,7 @@ pub struct Search {
     pub initial: usize,
     /// Iterations after the first archive.
     pub iterations: usize,
-    /// Size to which the archive is cut.
+    /// Size to which the archive is cut; with `adapt.sandwich` the largest network is kept beyond it.
     pub archive: usize,
     /// Archive members on which the predictor is fitted.
     pub training_rows: usize,

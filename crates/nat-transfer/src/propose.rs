@@ -165,7 +165,13 @@ pub fn propose(
         directions,
         survival(1),
     );
-    let members = kept.into_iter().map(|i| all[i].clone()).collect();
+    let mut members: Vec<Member> = kept.into_iter().map(|i| all[i].clone()).collect();
+    let largest = space.largest();
+    if config.adapt.sandwich && !members.iter().any(|member| member.genes == largest) {
+        // Every step trains it: a measurement that once was unlucky must not end its being looked at.
+        let known = all.iter().find(|member| member.genes == largest).cloned();
+        members.push(known.unwrap_or_else(|| assess(&[largest]).remove(0)));
+    }
     Ok(Proposal {
         members,
         fit_seconds,
@@ -209,6 +215,7 @@ mod tests {
         config.search.initial = 60;
         config.search.archive = 80;
         config.search.generations = 30;
+        config.adapt.sandwich = false;
         (space, config)
     }
 
@@ -219,6 +226,21 @@ mod tests {
         assert_eq!(designs.len(), 60);
         assert_eq!(designs.iter().collect::<BTreeSet<_>>().len(), 60);
         assert!(designs.contains(&space.smallest()) && designs.contains(&space.largest()));
+    }
+
+    #[test]
+    fn the_largest_network_stays_where_every_step_trains_it() {
+        // By these objectives it is the worst of all.
+        let (space, mut config) = setting(&[Objective::Params, Objective::Madds]);
+        let archive = measured(&space, &config);
+        let directions = directions(&config);
+        let mut kept = |sandwich| {
+            config.adapt.sandwich = sandwich;
+            let proposal = propose(&space, &config, 10, &archive, &directions, 1).unwrap();
+            let largest = |member: &&Member| member.genes == space.largest();
+            proposal.members.iter().filter(largest).count()
+        };
+        assert_eq!((kept(false), kept(true)), (0, 1));
     }
 
     #[test]

@@ -145,7 +145,7 @@ mod tests {
             nesterov: true,
             weight_decay: 0.1,
             decay_all: false,
-            body_rate: 1.0,
+            body_rate: 0.25,
         };
         let count = supernet.parameters().len();
         let mut sgd = Sgd::new(settings, count);
@@ -164,27 +164,33 @@ mod tests {
             .iter()
             .position(|p| p.kind() == Kind::Norm)
             .unwrap();
+        let classifier = supernet
+            .parameters()
+            .iter()
+            .position(|p| p.is_classifier() && p.kind() == Kind::Weight)
+            .unwrap();
         for _ in 0..2 {
             let mut gradients = vec![None; count];
-            for index in [weight, norm] {
+            for index in [weight, norm, classifier] {
                 gradients[index] = Some(Gradient::whole(vec![0.5; before[index].len()]));
             }
             sgd.step(supernet.parameters_mut(), gradients, 0.1);
         }
-        let by_hand = |start: f32, decay: f32| {
+        let by_hand = |start: f32, decay: f32, rate: f32| {
             let (mut p, mut v) = (start, 0.0);
             for _ in 0..2 {
                 let d = 0.5 + decay * p;
                 v = 0.9 * v + d;
-                p -= 0.1 * (d + 0.9 * v);
+                p -= rate * (d + 0.9 * v);
             }
             p
         };
         for (index, parameter) in supernet.parameters().iter().enumerate() {
-            let decay = if index == weight { 0.1 } else { 0.0 };
+            let decay = if index == norm { 0.0 } else { 0.1 };
+            let rate = if index == classifier { 0.1 } else { 0.025 };
             for (&was, is) in before[index].iter().zip(parameter.to_vec()) {
-                if index == weight || index == norm {
-                    assert!((by_hand(was, decay) - is).abs() < 1e-6);
+                if [weight, norm, classifier].contains(&index) {
+                    assert!((by_hand(was, decay, rate) - is).abs() < 1e-6);
                 } else {
                     assert_eq!(was, is);
                 }
