@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     RunDirectory, TransferError,
     directory::{ArchiveLine, write_atomically},
+    estimate::Measurement,
     sgd::Sgd,
 };
 
@@ -54,10 +55,10 @@ pub enum Position {
         /// Steps done.
         step: usize,
     },
-    /// Measuring; one error a candidate, empty where it is still to come.
+    /// Measuring; one entry a candidate, empty where it is still to come.
     Evaluate {
-        /// Errors in candidate order.
-        errors: Vec<Option<f64>>,
+        /// In candidate order.
+        errors: Vec<Option<Measurement>>,
     },
     /// The iteration is finished.
     Complete,

@@ -165,6 +165,9 @@ pub struct Evaluation {
     /// Whether errors are those of the classes, averaged, instead of those of the images: for sets in which some
     /// classes have far fewer images than others.
     pub balanced: bool,
+    /// Whether the search works with errors estimated from the archive's line of counted error on the probability given to
+    /// wrong classes, instead of with the counts: much less noise where the search split is small.
+    pub regress: bool,
 }
 
 /// Augmentation of training images.

@@ -142,7 +142,7 @@ pub struct ArchiveLine {
     pub generation: usize,
     /// Genotype, comma-separated.
     pub genes: String,
-    /// Top-1 error on the search split in percent.
+    /// Top-1 error on the search split in percent, counted or (`evaluate.regress`) estimated.
     pub error: f64,
     /// Multiply-adds.
     pub madds: u64,

@@ -16,7 +16,9 @@ use nat_space::{Architecture, Genotype, Space};
 use nat_supernet::{Subnet, Supernet, images};
 
 use crate::{
-    RunConfig, TransferError, preprocess,
+    RunConfig, TransferError,
+    estimate::Measurement,
+    preprocess,
     streams::{Purpose, key},
 };
 
@@ -101,6 +103,16 @@ impl Evaluator {
         })
     }
 
+    fn measurement(&self, subnet: &Subnet) -> Result<Measurement, TransferError> {
+        let score = self.score(subnet, Split::Val)?;
+        let (error, doubt) = if self.config.evaluate.balanced {
+            (score.balanced_error, score.balanced_doubt)
+        } else {
+            (score.error, score.doubt)
+        };
+        Ok(Measurement { error, doubt })
+    }
+
     /// How well a subnet does on a split.
     ///
     /// # Errors
@@ -117,7 +129,7 @@ impl Evaluator {
         Ok(tally.score())
     }
 
-    /// Measures every genotype whose slot in `errors` is still empty, several at a time.
+    /// Measures every genotype whose slot in `measured` is still empty, several at a time.
     ///
     /// The result of a network does not depend on which others are measured beside it. `report` is called from this
     /// thread's workers with the number of networks done and of images seen; when `stop` is set, networks that are
@@ -130,19 +142,19 @@ impl Evaluator {
         supernets: &[Supernet],
         space: &Space,
         genotypes: &[Genotype],
-        errors: &mut [Option<f64>],
+        measured: &mut [Option<Measurement>],
         report: &(dyn Fn(usize, usize) + Sync),
         stop: &AtomicBool,
     ) -> Result<(), TransferError> {
         let mut open: Vec<usize> = (0..genotypes.len())
-            .filter(|&i| errors[i].is_none())
+            .filter(|&i| measured[i].is_none())
             .collect();
         open.sort_by_key(|&i| (genotypes[i].as_slice()[0], i));
         let done = AtomicUsize::new(genotypes.len() - open.len());
         let next = AtomicUsize::new(0);
         let images_each = self.calibration_images() + self.images(Split::Val);
         let seen = AtomicUsize::new(0);
-        let results: Mutex<Vec<(usize, Result<f64, TransferError>)>> = Mutex::default();
+        let results: Mutex<Vec<(usize, Result<Measurement, TransferError>)>> = Mutex::default();
         let work = || {
             while !stop.load(Ordering::Relaxed) {
                 let Some(&index) = open.get(next.fetch_add(1, Ordering::Relaxed)) else {
@@ -154,13 +166,13 @@ impl Evaluator {
                 let subnet = self.calibrated(supernet, &architecture);
                 self.count(0, begun);
                 let begun = Instant::now();
-                let error = subnet.and_then(|subnet| self.error(&subnet, Split::Val));
+                let measurement = subnet.and_then(|subnet| self.measurement(&subnet));
                 self.count(1, begun);
-                let failed = error.is_err();
+                let failed = measurement.is_err();
                 results
                     .lock()
                     .expect("no worker panics while it holds the lock")
-                    .push((index, error));
+                    .push((index, measurement));
                 if failed {
                     return;
                 }
@@ -186,8 +198,8 @@ impl Evaluator {
             .into_inner()
             .expect("no worker panics while it holds the lock");
         results.sort_by_key(|(index, _)| *index);
-        for (index, error) in results {
-            errors[index] = Some(error?);
+        for (index, measurement) in results {
+            measured[index] = Some(measurement?);
         }
         Ok(())
     }
@@ -308,21 +320,33 @@ pub struct Score {
     pub error: f64,
     /// Mean over the classes that have images of the share of images not recognised, in percent.
     pub balanced_error: f64,
+    /// Mean probability of the wrong classes, in percent.
+    pub doubt: f64,
+    /// Mean over the classes that have images of the mean probability of the wrong classes, in percent.
+    pub balanced_doubt: f64,
     /// Mean cross entropy with the labels.
     pub loss: f64,
 }
 
 /// Counts behind a [`Score`].
 struct Tally {
-    /// Images and errors of each class.
-    classes: Vec<(usize, usize)>,
+    /// Of each class.
+    classes: Vec<ClassTally>,
     loss: f64,
+}
+
+#[derive(Clone, Copy, Default)]
+struct ClassTally {
+    images: usize,
+    errors: usize,
+    /// Sum of the probabilities of wrong classes.
+    doubt: f64,
 }
 
 impl Tally {
     fn new(classes: usize) -> Tally {
         Tally {
-            classes: vec![(0, 0); classes],
+            classes: vec![ClassTally::default(); classes],
             loss: 0.0,
         }
     }
@@ -330,28 +354,32 @@ impl Tally {
     fn add(&mut self, logits: &[f32], labels: &[usize]) {
         for (row, &label) in logits.chunks_exact(self.classes.len()).zip(labels) {
             let best = argmax(row);
-            let (images, errors) = &mut self.classes[label];
-            *images += 1;
-            *errors += usize::from(best != label);
             let highest = f64::from(row[best]);
             let sum: f64 = row.iter().map(|&l| (f64::from(l) - highest).exp()).sum();
-            self.loss += sum.ln() + highest - f64::from(row[label]);
+            let loss = sum.ln() + highest - f64::from(row[label]);
+            self.loss += loss;
+            let class = &mut self.classes[label];
+            class.images += 1;
+            class.errors += usize::from(best != label);
+            class.doubt += 1.0 - (-loss).exp();
         }
     }
 
     fn score(&self) -> Score {
-        let (images, errors) = self
-            .classes
-            .iter()
-            .fold((0, 0), |sum, class| (sum.0 + class.0, sum.1 + class.1));
-        let shares = self.classes.iter().filter(|class| class.0 > 0);
-        let (sum, present) = shares.fold((0.0, 0usize), |(sum, present), class| {
-            (sum + class.1 as f64 / class.0 as f64, present + 1)
-        });
+        let present = || self.classes.iter().filter(|class| class.images > 0);
+        let images = present().map(|class| class.images).sum::<usize>() as f64;
+        let errors = present().map(|class| class.errors).sum::<usize>() as f64;
+        let doubt: f64 = present().map(|class| class.doubt).sum();
+        let balanced = |part: fn(&ClassTally) -> f64| {
+            let shares = present().map(|class| part(class) / class.images as f64);
+            100.0 * shares.sum::<f64>() / present().count() as f64
+        };
         Score {
-            error: 100.0 * errors as f64 / images as f64,
-            balanced_error: 100.0 * sum / present as f64,
-            loss: self.loss / images as f64,
+            error: 100.0 * errors / images,
+            balanced_error: balanced(|class| class.errors as f64),
+            doubt: 100.0 * doubt / images,
+            balanced_doubt: balanced(|class| class.doubt),
+            loss: self.loss / images,
         }
     }
 }
@@ -386,6 +414,18 @@ mod tests {
         let wrong = score(&[1, 1, 2, 1]);
         assert_eq!(wrong.error, 25.0);
         assert!((wrong.balanced_error - 50.0 / 3.0).abs() < 1e-12);
+        let wrong_class = |row: [f64; 3], label: usize| {
+            1.0 - row[label].exp() / row.iter().map(|l| l.exp()).sum::<f64>()
+        };
+        let doubts = [
+            wrong_class([0.0, 2.0, 1.0], 1),
+            wrong_class([5.0, 5.0, -1.0], 1),
+            wrong_class([0.0, 0.0, 3.0], 2),
+            wrong_class([0.0, 1.0, 0.0], 1),
+        ];
+        assert!((wrong.doubt - 25.0 * doubts.iter().sum::<f64>()).abs() < 1e-9);
+        let first_class = (doubts[0] + doubts[1] + doubts[3]) / 3.0;
+        assert!((wrong.balanced_doubt - 50.0 * (first_class + doubts[2])).abs() < 1e-9);
         let loss: f64 = [
             [0.0, 2.0, 1.0],
             [5.0, 5.0, -1.0],

@@ -12,6 +12,7 @@ pub mod checkpoint;
 pub mod config;
 mod directory;
 mod error;
+mod estimate;
 mod evaluate;
 mod events;
 pub mod finetune;

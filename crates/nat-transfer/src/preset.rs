@@ -116,6 +116,7 @@ impl Preset {
                 calibration_batch: 150,
                 crop_ratio: 0.875,
                 balanced: false,
+                regress: false,
             },
             augment: Augmentation {
                 min_area: 0.08,
@@ -168,6 +169,7 @@ impl Preset {
                 evaluate: Evaluation {
                     images: 2000,
                     calibration_images: 1024,
+                    regress: true,
                     batch: 64,
                     calibration_batch: 128,
                     ..paper.evaluate
@@ -225,6 +227,7 @@ impl Preset {
                     calibration_batch: 128,
                     crop_ratio: 1.0,
                     balanced: false,
+                    regress: true,
                 },
                 augment: Augmentation {
                     min_area: 0.35,

@@ -23,6 +23,7 @@ use crate::{
     checkpoint::{self, Candidate, Position, State, Weights},
     config::Pretraining,
     directory::{ArchiveLine, RunLock},
+    estimate::{self, Measurement},
     events::Within,
     pretrain, propose,
     sgd::Sgd,
@@ -362,7 +363,7 @@ impl Run {
 
     fn evaluate(
         &mut self,
-        mut errors: Vec<Option<f64>>,
+        mut errors: Vec<Option<Measurement>>,
         observer: &mut (dyn Observer + Send),
         stop: &AtomicBool,
     ) -> Result<(), TransferError> {
@@ -397,8 +398,18 @@ impl Run {
         let [calibration, classification] = self.evaluator.take_spent();
         self.seconds.within.calibration += calibration;
         self.seconds.within.classification += classification;
-        match errors.iter().copied().collect::<Option<Vec<f64>>>() {
-            Some(errors) => self.finish_iteration(&candidates, &errors, observer),
+        match errors.iter().copied().collect::<Option<Vec<Measurement>>>() {
+            Some(measured) => {
+                let errors = if self.record.config.evaluate.regress {
+                    estimate::regressed(&measured)
+                } else {
+                    measured
+                        .iter()
+                        .map(|measurement| measurement.error)
+                        .collect()
+                };
+                self.finish_iteration(&candidates, &errors, observer)
+            }
             None => {
                 self.state.position = Position::Evaluate { errors };
                 Ok(())
