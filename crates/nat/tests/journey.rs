@@ -261,11 +261,8 @@ fn one_network_is_fine_tuned_and_written() {
         "{score}"
     );
 
-    let again = [
-        &finetune[..],
-        &["--lr", line["learning_rate"].to_string().as_str()],
-    ]
-    .concat();
+    let rate = line["learning_rate"].to_string();
+    let again = [&finetune[..], &["--lr", &rate]].concat();
     let same = lines(&succeeds(&again)).pop().unwrap();
     assert_eq!(same["test_error"], line["test_error"]);
     let refused = nat(&[&finetune[..], &["--lr", "fast"]].concat());
