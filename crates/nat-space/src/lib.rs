@@ -4,7 +4,7 @@
 //! integers that picks one of them, always in canonical form, so that equal networks are equal
 //! strings. An [`Architecture`] says the same in the engineer's words (depths, kernels, expansions),
 //! and a [`Network`] is the static list of layers it stands for, with multiply-adds, parameters and
-//! activation memory in closed form.
+//! activation memory in closed form. A [`LatencyTable`] adds the time on a device, layer by layer.
 //!
 //! ```
 //! use nat_space::Space;
@@ -18,6 +18,7 @@
 mod architecture;
 mod cost;
 mod genotype;
+mod latency;
 mod network;
 mod sampling;
 mod space;
@@ -26,6 +27,7 @@ mod validation;
 pub use architecture::{Architecture, ArchitectureError};
 pub use cost::{Count, LayerCost};
 pub use genotype::{Genotype, GenotypeError, parse_genes};
+pub use latency::{Correction, Device, LatencyError, LatencyTable, Layer, LayerKind, Timing};
 pub use network::{BlockPlan, ConvPlan, MixPlan, Network, make_divisible};
 pub use sampling::SampleError;
 pub use space::{Activation, BatchNorm, Head, Padding, Resolutions, Space, Stage, Stem};

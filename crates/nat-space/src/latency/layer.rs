@@ -1,0 +1,215 @@
+//! What tells one timed layer from another.
+
+use std::{collections::BTreeSet, fmt};
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    architecture::Architecture,
+    network::{ConvPlan, Network},
+    space::{Activation, Space, Stage},
+};
+
+/// The parts of a network that are timed as a whole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LayerKind {
+    /// The first convolution.
+    Stem,
+    /// An inverted bottleneck with everything in it.
+    Block,
+    /// The 1x1 convolution before pooling.
+    FinalExpand,
+    /// The mean over height and width.
+    Pool,
+    /// The 1x1 convolution of the pooled features.
+    FeatureMix,
+    /// The linear classifier.
+    Classifier,
+}
+
+/// A layer as far as its time depends on it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Layer {
+    /// Which part of a network.
+    pub kind: LayerKind,
+    /// Side of the network's input in pixels; only in tables that time equal layers of networks of
+    /// different input sides apart.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resolution: Option<usize>,
+    /// Height and width of the layer's input.
+    pub side: usize,
+    /// Input channels.
+    pub input: usize,
+    /// Channels of the depthwise convolution of a block, otherwise 0.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub middle: usize,
+    /// Output channels.
+    pub output: usize,
+    /// Side of the kernel, the depthwise one of a block.
+    pub kernel: usize,
+    /// Stride in both directions.
+    pub stride: usize,
+    /// Whether a block has a squeeze-excite.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub se: bool,
+    /// Whether a block adds its input.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub residual: bool,
+    /// The activation; nothing in tables that do not tell activations apart.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub activation: Option<Activation>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "the form serde asks for")]
+fn is_zero(value: &usize) -> bool {
+    *value == 0
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "the form serde asks for")]
+fn is_false(value: &bool) -> bool {
+    !*value
+}
+
+impl Layer {
+    /// A layer of pooled features, 1x1.
+    pub(super) fn pointwise(kind: LayerKind, side: usize, input: usize, output: usize) -> Self {
+        Self {
+            kind,
+            resolution: None,
+            side,
+            input,
+            middle: 0,
+            output,
+            kernel: 1,
+            stride: 1,
+            se: false,
+            residual: false,
+            activation: None,
+        }
+    }
+
+    /// The layer itself, then as tables write it that leave out the network's input side, the
+    /// activation, or both.
+    pub(super) fn readings(&self) -> impl Iterator<Item = Layer> {
+        let layer = *self;
+        [
+            layer,
+            Layer {
+                resolution: None,
+                ..layer
+            },
+            Layer {
+                activation: None,
+                ..layer
+            },
+            Layer {
+                resolution: None,
+                activation: None,
+                ..layer
+            },
+        ]
+        .into_iter()
+    }
+
+    fn convolution(kind: LayerKind, conv: &ConvPlan) -> Self {
+        Self {
+            kernel: conv.kernel,
+            stride: conv.stride,
+            activation: Some(conv.activation),
+            ..Self::pointwise(kind, conv.input_side, conv.in_channels, conv.out_channels)
+        }
+    }
+}
+
+impl fmt::Display for Layer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let text = serde_json::to_string(self).map_err(|_| fmt::Error)?;
+        f.write_str(&text)
+    }
+}
+
+impl Network {
+    /// The timed layers in order, as precise as they can be told apart.
+    pub fn timed_layers(&self) -> Vec<Layer> {
+        let head = &self.final_expand;
+        let mut layers = vec![Layer::convolution(LayerKind::Stem, &self.stem)];
+        layers.extend(self.blocks.iter().map(|block| Layer {
+            kind: LayerKind::Block,
+            resolution: None,
+            side: block.input_side,
+            input: block.in_channels,
+            middle: block.mid_channels,
+            output: block.out_channels,
+            kernel: block.kernel,
+            stride: block.stride,
+            se: block.se.is_some(),
+            residual: block.residual,
+            activation: Some(block.activation),
+        }));
+        layers.push(Layer::convolution(LayerKind::FinalExpand, head));
+        let pooled = head.out_channels;
+        layers.push(Layer::pointwise(
+            LayerKind::Pool,
+            head.output_side,
+            pooled,
+            pooled,
+        ));
+        layers.extend(self.feature_mix.as_ref().map(|mix| Layer {
+            activation: Some(mix.activation),
+            ..Layer::pointwise(LayerKind::FeatureMix, 1, mix.in_channels, mix.out_channels)
+        }));
+        layers.push(Layer::pointwise(
+            LayerKind::Classifier,
+            1,
+            self.features(),
+            self.classes,
+        ));
+        for layer in &mut layers {
+            layer.resolution = Some(self.resolution);
+        }
+        layers
+    }
+}
+
+impl Space {
+    /// Every layer that some network of the space has, each once, in a fixed order.
+    ///
+    /// A block depends on its stage, on being the first of it or not, and on its own kernel and
+    /// expansion: the deepest networks with one setting everywhere hold all of them.
+    pub fn timed_layers(&self, classes: usize) -> Vec<Layer> {
+        let mut layers = BTreeSet::new();
+        let settings = self
+            .elastic_stages()
+            .map(Stage::settings)
+            .max()
+            .unwrap_or(1);
+        for width in 0..self.width_multipliers.len() {
+            for resolution in self.resolutions.sides() {
+                for setting in 1..=settings {
+                    let choose = |stage: &Stage| {
+                        let gene = setting.min(stage.settings());
+                        let choice = stage.kernel_and_expand(gene as u16);
+                        vec![choice; stage.max_depth()]
+                    };
+                    let choices: Vec<_> = self.elastic_stages().map(choose).collect();
+                    let part = |take: fn(&(usize, usize)) -> usize| -> Vec<Vec<usize>> {
+                        (choices.iter())
+                            .map(|stage| stage.iter().map(take).collect())
+                            .collect()
+                    };
+                    let architecture = Architecture {
+                        resolution,
+                        width,
+                        depths: self.elastic_stages().map(Stage::max_depth).collect(),
+                        kernels: part(|choice| choice.0),
+                        expands: part(|choice| choice.1),
+                    };
+                    layers.extend(self.network(&architecture, classes).timed_layers());
+                }
+            }
+        }
+        layers.into_iter().collect()
+    }
+}

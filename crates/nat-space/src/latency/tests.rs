@@ -1,0 +1,188 @@
+use std::path::PathBuf;
+
+use serde_json::Value;
+
+use super::*;
+use crate::Architecture;
+
+/// A file of the shared test-bed, or nothing (after saying so) where it is absent.
+fn shared(name: &str) -> Option<PathBuf> {
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+        .join("../../../shared/data/ofa_bench")
+        .join(name);
+    if path.exists() {
+        return Some(path);
+    }
+    println!("skipped: {}", path.display());
+    None
+}
+
+/// The network of a golden case: padded lists of 20 slots, of which the depths say what exists.
+fn network(case: &Value) -> Network {
+    let list = |field: &str| -> Vec<usize> { serde_json::from_value(case[field].clone()).unwrap() };
+    let (depths, r) = (list("d"), case["r"].as_u64().unwrap() as usize);
+    let cut = |all: Vec<usize>| -> Vec<Vec<usize>> {
+        (all.chunks(4).zip(&depths))
+            .map(|(stage, &depth)| stage[..depth].to_vec())
+            .collect()
+    };
+    let narrow = case.get("width").is_some_and(|width| width == 1.0);
+    let space = Space::builtin("nat").unwrap();
+    let architecture = Architecture {
+        resolution: r,
+        width: usize::from(!narrow),
+        kernels: cut(list("ks")),
+        expands: cut(list("e")),
+        depths,
+    };
+    space.network(&architecture, 1000)
+}
+
+fn agrees_with_golden(table: &LatencyTable, golden: &str) {
+    let Some(path) = shared(golden) else { return };
+    let golden: Value = serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
+    let cases = golden["cases"].as_array().unwrap();
+    assert_eq!(cases.len(), 50);
+    for case in cases {
+        let expected = case["ms"].as_f64().unwrap();
+        let ms = table.network_ms(&network(case)).unwrap();
+        assert!((ms - expected).abs() <= 1e-9 * expected, "{case}: {ms} ms");
+    }
+}
+
+#[test]
+fn published_tables_give_their_golden_latencies_in_every_form() {
+    let forms = [
+        ("latency_i7-8700k.json", "golden_latency_i7-8700k.json"),
+        ("latency_i7-8700k.yaml", "golden_latency_i7-8700k.json"),
+        ("latency_note10.json", "golden_latency_note10.json"),
+        ("latency_note10", "golden_latency_note10.json"),
+    ];
+    for (form, golden) in forms {
+        let Some(path) = shared(form) else { continue };
+        let table = LatencyTable::open(&path).unwrap();
+        agrees_with_golden(&table, golden);
+        let written = table.to_json();
+        let again = LatencyTable::from_json(&written).unwrap();
+        assert_eq!(again, table, "{form} through the open format");
+        assert_eq!(again.to_json(), written);
+    }
+}
+
+#[test]
+fn a_published_table_covers_its_space_and_no_other() {
+    let Some(path) = shared("latency_note10.json") else {
+        return;
+    };
+    let table = LatencyTable::open(&path).unwrap();
+    let space = Space::builtin("ofa-mbv3-w1.2").unwrap();
+    let inside = space.with_resolutions(160, 224, 4).unwrap();
+    table.covers(&inside, 1000).unwrap();
+    let error = table.covers(&inside, 10).unwrap_err().to_string();
+    assert!(
+        error.contains("\"classifier\"") && error.contains("\"output\":10"),
+        "{error}"
+    );
+    assert!(table.covers(&space, 1000).is_err(), "up to 256 pixels");
+}
+
+fn row(side: usize, ms: f64) -> (Layer, Timing) {
+    let layer = Layer::pointwise(LayerKind::FinalExpand, side, 8, 16);
+    (layer, Timing { ms, spread: None })
+}
+
+#[test]
+fn sides_between_measured_ones_follow_the_pixels() {
+    // 2 ms and 0.1 ms a pixel.
+    let mut table = LatencyTable::new(Device::default(), [row(2, 2.4), row(6, 5.6)]);
+    assert!(table.layer_ms(&row(4, 0.0).0).is_err());
+    table.interpolate = true;
+    assert!((table.layer_ms(&row(4, 0.0).0).unwrap() - 3.6).abs() < 1e-12);
+    assert_eq!(table.layer_ms(&row(6, 0.0).0).unwrap(), 5.6);
+    assert!(table.layer_ms(&row(7, 0.0).0).is_err(), "no extrapolation");
+}
+
+#[test]
+fn a_correction_acts_on_the_sum() {
+    let network = network_of_tiny();
+    let rows = network.timed_layers().into_iter();
+    let rows = rows.map(|layer| {
+        (
+            layer,
+            Timing {
+                ms: 1.0,
+                spread: None,
+            },
+        )
+    });
+    let mut table = LatencyTable::new(Device::default(), rows);
+    let layers = network.timed_layers().len() as f64;
+    let distinct = table.network_ms(&network).unwrap();
+    assert_eq!(distinct, layers);
+    table.correction = Some(Correction {
+        scale: 0.5,
+        offset: 0.25,
+    });
+    assert_eq!(table.network_ms(&network).unwrap(), 0.5 * layers + 0.25);
+}
+
+fn network_of_tiny() -> Network {
+    let space = Space::builtin("tiny").unwrap();
+    space.network(&space.architecture(&space.largest()), 10)
+}
+
+#[test]
+fn the_layers_of_a_space_are_those_of_its_networks() {
+    use rand::SeedableRng;
+    for name in ["nat", "tiny"] {
+        let space = Space::builtin(name).unwrap();
+        let all: std::collections::BTreeSet<Layer> = space.timed_layers(10).into_iter().collect();
+        let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(1);
+        for _ in 0..50 {
+            let genotype = space.sample(&mut rng);
+            let network = space.network(&space.architecture(&genotype), 10);
+            assert!(
+                network
+                    .timed_layers()
+                    .iter()
+                    .all(|layer| all.contains(layer))
+            );
+        }
+    }
+}
+
+#[test]
+fn what_is_no_table_is_refused_with_its_place() {
+    for (text, part) in [
+        ("[]", "object of rows"),
+        ("{\"a-b\": {\"mean\": 1}}", "'a-b'"),
+        (
+            "{\"Pool-input:1x1x8-output:8\": {\"mean\": 1}}",
+            "no known layer",
+        ),
+        ("{\"Conv-input:4x5x3-output:8\": {\"mean\": 1}}", "'4x5x3'"),
+        ("{\"Conv-input:4x4x3-output:8\": {}}", "no mean"),
+        ("{\"format\": \"x\", \"rows\": []}", "'nat-latency-1'"),
+        (
+            "{\"format\": \"nat-latency-1\", \"rows\": [{\"ms\": 1}]}",
+            "layer",
+        ),
+        (
+            "{\"format\": \"nat-latency-1\", \"rows\": [{\"ms\": -1, \"layer\": {\"kind\": \"stem\", \"side\": 8, \"input\": 3, \"output\": 8, \"kernel\": 3, \"stride\": 2}}]}",
+            "row 1",
+        ),
+    ] {
+        let error = LatencyTable::from_json(text).unwrap_err();
+        assert!(error.contains(part), "{text}: {error}");
+    }
+    for (text, part) in [
+        ("Conv-input:4x4x3-output:8\n", "line 1"),
+        ("  mean: 1\n", "without a key"),
+        ("Conv-input:4x4x3-output:8:\n  mean: fast\n", "line 2"),
+        ("MBConv-input:4x4x3-output:4x4x3:\n  mean: 1\n", "line 1"),
+        ("", "no row"),
+    ] {
+        let error = published::from_yaml(text, None).unwrap_err();
+        assert!(error.contains(part), "{text}: {error}");
+    }
+}
