@@ -7,7 +7,7 @@
 //! - [`non_dominated_sort`], [`non_dominated`], [`dominates`]: Pareto dominance.
 //! - [`das_dennis`], [`two_layer`], [`riesz`]: reference directions on the unit simplex.
 //! - [`survive`], [`survive_crowding`]: environmental selection of NSGA-III and NSGA-II, usable on
-//!   their own; [`Normalizer`] and [`TieBreak`] are what the first one carries between calls.
+//!   their own, [`fittest`] with constraints; [`Normalizer`] and [`TieBreak`] are what the first one carries between calls.
 //! - [`Search`]: the ask-and-tell engine, serialisable between any two calls; [`evolve`] drives it.
 //! - [`hypervolume`], [`contributions`], [`igd`], [`igd_plus`], [`epsilon`]: quality of a front.
 //! - [`high_tradeoff`]: the points of a front that are expensive to leave.
@@ -74,7 +74,7 @@ pub use individual::Individual;
 pub use normalize::Normalizer;
 pub use operators::Crossover;
 pub use riesz::riesz;
-pub use search::{Search, evolve};
+pub use search::{Search, evolve, fittest};
 pub use settings::{Algorithm, Settings};
 pub use survival::{Association, associate, survive};
 pub use tradeoff::high_tradeoff;

@@ -175,9 +175,9 @@ impl Search {
     }
 }
 
-/// Chooses `n` of the pool: the feasible ones by the algorithm, then the others by ascending
-/// violation where places are left.
-pub(crate) fn fittest(
+/// Chooses up to `n` of the pool: the feasible ones by the algorithm, then the others by ascending
+/// violation where places are left (constrained domination as in pymoo).
+pub fn fittest(
     pool: &[Individual],
     n: usize,
     algorithm: &Algorithm,

@@ -1,6 +1,8 @@
 //! Choosing networks by limits: `madds<=200M,error<30`.
 
-use crate::{Member, Objective, TransferError};
+use serde::{Deserialize, Serialize};
+
+use crate::{Member, Objective, SearchError};
 
 /// How a value is compared with its limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -12,23 +14,48 @@ enum Comparison {
 }
 
 /// One limit on one objective.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 struct Limit {
     objective: Objective,
     comparison: Comparison,
     bound: f64,
+    /// As it was written.
+    text: String,
+}
+
+impl Limit {
+    /// By how much a network misses the bound, as a share of it; 0 where it does not.
+    fn violation(&self, member: &Member) -> f64 {
+        let value = member.value(self.objective);
+        let (excess, strict) = match self.comparison {
+            Comparison::Less => (value - self.bound, true),
+            Comparison::AtMost => (value - self.bound, false),
+            Comparison::Greater => (self.bound - value, true),
+            Comparison::AtLeast => (self.bound - value, false),
+        };
+        if excess < 0.0 || excess == 0.0 && !strict {
+            return 0.0;
+        }
+        let scale = if self.bound == 0.0 {
+            1.0
+        } else {
+            self.bound.abs()
+        };
+        (excess / scale).max(f64::EPSILON)
+    }
 }
 
 /// Limits that a network must meet, all of them.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "Vec<String>", into = "Vec<String>")]
 pub struct Limits(Vec<Limit>);
 
 impl Limits {
-    /// Reads `name<=value` parts separated by commas or `and`. Values may end in `K`, `M`, `G` or `%`.
+    /// Reads `name<=value` parts separated by commas or `and`. Values may end in `K`, `M`, `G`, `ms` or `%`.
     ///
     /// # Errors
     /// An unknown objective, no comparison, or something that is no number; the message quotes the part.
-    pub fn parse(text: &str) -> Result<Limits, TransferError> {
+    pub fn parse(text: &str) -> Result<Limits, SearchError> {
         text.replace(" and ", ",")
             .split(',')
             .map(|part| parse_limit(part.trim()))
@@ -38,21 +65,48 @@ impl Limits {
 
     /// Whether a network meets every limit.
     pub fn admit(&self, member: &Member) -> bool {
-        self.0.iter().all(|limit| {
-            let value = member.value(limit.objective);
-            match limit.comparison {
-                Comparison::Less => value < limit.bound,
-                Comparison::AtMost => value <= limit.bound,
-                Comparison::Greater => value > limit.bound,
-                Comparison::AtLeast => value >= limit.bound,
-            }
-        })
+        self.violation(member) == 0.0
+    }
+
+    /// By how much a network misses the limits: the sum of the excesses, each as a share of its bound. 0 where it
+    /// meets all.
+    pub fn violation(&self, member: &Member) -> f64 {
+        self.0.iter().map(|limit| limit.violation(member)).sum()
+    }
+
+    /// What is limited.
+    pub fn objectives(&self) -> impl Iterator<Item = Objective> {
+        self.0.iter().map(|limit| limit.objective)
+    }
+
+    /// Those limits that do not depend on trained weights: all but the ones on the error.
+    pub fn on_costs(&self) -> Limits {
+        let on_costs = |limit: &&Limit| limit.objective != Objective::Error;
+        Limits(self.0.iter().filter(on_costs).cloned().collect())
     }
 }
 
-fn parse_limit(part: &str) -> Result<Limit, TransferError> {
+impl TryFrom<Vec<String>> for Limits {
+    type Error = SearchError;
+
+    fn try_from(texts: Vec<String>) -> Result<Limits, SearchError> {
+        let all = texts.iter().map(|text| Limits::parse(text));
+        let all: Vec<Limits> = all.collect::<Result<_, _>>()?;
+        Ok(Limits(
+            all.into_iter().flat_map(|limits| limits.0).collect(),
+        ))
+    }
+}
+
+impl From<Limits> for Vec<String> {
+    fn from(limits: Limits) -> Vec<String> {
+        limits.0.into_iter().map(|limit| limit.text).collect()
+    }
+}
+
+fn parse_limit(part: &str) -> Result<Limit, SearchError> {
     let bad = |what: &str| {
-        TransferError::Config(format!(
+        SearchError::Config(format!(
             "the limit '{part}' {what}; write for example madds<=200M or error<30"
         ))
     };
@@ -72,6 +126,7 @@ fn parse_limit(part: &str) -> Result<Limit, TransferError> {
         _ => Comparison::AtLeast,
     };
     let rest = rest.trim();
+    let rest = rest.strip_suffix("ms").unwrap_or(rest).trim_end();
     let (digits, scale) = match rest.char_indices().last() {
         Some((at, 'k' | 'K')) => (&rest[..at], 1e3),
         Some((at, 'm' | 'M')) => (&rest[..at], 1e6),
@@ -90,6 +145,7 @@ fn parse_limit(part: &str) -> Result<Limit, TransferError> {
         objective,
         comparison,
         bound: number * scale,
+        text: part.to_owned(),
     })
 }
 
@@ -101,7 +157,7 @@ pub fn pick<'a>(
     front: &'a [Member],
     limits: &Limits,
     best: Objective,
-) -> Result<&'a Member, TransferError> {
+) -> Result<&'a Member, SearchError> {
     let rank = |member: &Member| {
         (
             member.value(best),
@@ -110,6 +166,11 @@ pub fn pick<'a>(
             member.params,
         )
     };
+    if front.is_empty() {
+        return Err(SearchError::Config(
+            "no measured network meets the limits of the run".into(),
+        ));
+    }
     front
         .iter()
         .filter(|member| limits.admit(member))
@@ -128,9 +189,12 @@ pub fn pick<'a>(
                     });
                 format!("{objective} {}", span(objective, low, high))
             };
-            TransferError::Config(format!(
+            SearchError::Config(format!(
                 "no network of the front meets these limits; the front covers {}",
-                Objective::ALL.map(range).join(", ")
+                (front[0].known())
+                    .map(|(objective, _)| range(objective))
+                    .collect::<Vec<_>>()
+                    .join(", ")
             ))
         })
 }
@@ -139,6 +203,8 @@ fn span(objective: Objective, low: f64, high: f64) -> String {
     match objective {
         Objective::Error => format!("{low:.1} to {high:.1} %"),
         Objective::Madds | Objective::Params => format!("{:.2}M to {:.2}M", low / 1e6, high / 1e6),
+        Objective::Memory => format!("{:.0}K to {:.0}K", low / 1e3, high / 1e3),
+        Objective::Latency(_) => format!("{low:.2} to {high:.2} ms"),
     }
 }
 
@@ -147,6 +213,7 @@ mod tests {
     use nat_space::Space;
 
     use super::*;
+    use crate::Name;
 
     fn member(error: f64, madds: u64) -> Member {
         Member {
@@ -154,6 +221,8 @@ mod tests {
             error,
             madds,
             params: 1000,
+            memory: 5000,
+            measures: vec![(Objective::Latency(Name::new("phone")), 12.5)],
         }
     }
 
@@ -168,6 +237,32 @@ mod tests {
                 .unwrap()
                 .admit(&member(2.0, 1))
         );
+    }
+
+    #[test]
+    fn violations_are_shares_of_the_bounds() {
+        let violation = |text: &str| {
+            Limits::parse(text)
+                .unwrap()
+                .violation(&member(30.0, 3_000_000))
+        };
+        assert_eq!(violation("madds<=2M"), 0.5);
+        assert_eq!(violation("madds<=2M,latency:phone<=10ms"), 0.75);
+        assert_eq!(violation("madds<=3M,memory<=5K,error>=30"), 0.0);
+        assert!(violation("error<30") > 0.0, "exactly on a strict bound");
+        assert_eq!(
+            Limits::parse("error<30,madds<=2M").unwrap().on_costs(),
+            Limits::parse("madds<=2M").unwrap()
+        );
+    }
+
+    #[test]
+    fn a_configuration_holds_them_as_they_were_written() {
+        let limits: Limits =
+            serde_json::from_str(r#"["madds<=200M", "params<=5M and error<30"]"#).unwrap();
+        let text = serde_json::to_string(&limits).unwrap();
+        assert_eq!(text, r#"["madds<=200M","params<=5M","error<30"]"#);
+        assert_eq!(serde_json::from_str::<Limits>(&text).unwrap(), limits);
     }
 
     #[test]

@@ -2,43 +2,11 @@
 
 use std::collections::BTreeSet;
 
-use nat_moo::Normalizer;
+use nat_moo::{Individual, Normalizer};
 use nat_space::Genotype;
 use rand_chacha::ChaCha8Rng;
 
-use crate::Objective;
-
-/// A network with what is known of it.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Member {
-    /// Its genotype.
-    pub genes: Genotype,
-    /// Top-1 error in percent, measured or predicted.
-    pub error: f64,
-    /// Multiply-adds.
-    pub madds: u64,
-    /// Parameters.
-    pub params: u64,
-}
-
-impl Member {
-    /// The value of one objective.
-    pub fn value(&self, objective: Objective) -> f64 {
-        match objective {
-            Objective::Error => self.error,
-            Objective::Madds => self.madds as f64,
-            Objective::Params => self.params as f64,
-        }
-    }
-
-    /// The values of several objectives, in their order.
-    pub fn values(&self, objectives: &[Objective]) -> Vec<f64> {
-        objectives
-            .iter()
-            .map(|&objective| self.value(objective))
-            .collect()
-    }
-}
+use crate::{Aims, Member, Objective};
 
 /// One row of objective values a member.
 pub fn rows(members: &[Member], objectives: &[Objective]) -> Vec<Vec<f64>> {
@@ -49,23 +17,40 @@ pub fn rows(members: &[Member], objectives: &[Objective]) -> Vec<Vec<f64>> {
 }
 
 /// Positions of `n` members chosen by reference directions, or by rank and crowding where there is a single objective.
+/// Those that meet the limits come first, then the least violations.
 ///
 /// Normalisation starts afresh in every call: errors change with every adaptation, and an ideal point of an earlier
 /// measurement would distort the scale.
 pub fn survive(
-    values: &[Vec<f64>],
+    members: &[Member],
+    aims: &Aims,
     n: usize,
     directions: &[Vec<f64>],
     rng: ChaCha8Rng,
 ) -> Vec<usize> {
-    if values.len() <= n {
-        return (0..values.len()).collect();
+    if members.len() <= n {
+        return (0..members.len()).collect();
     }
-    if values[0].len() == 1 {
-        return nat_moo::survive_crowding(values, n);
-    }
+    let pool = individuals(members, aims);
+    let algorithm = if aims.objectives.len() == 1 {
+        nat_moo::Algorithm::Nsga2
+    } else {
+        nat_moo::Algorithm::Nsga3 {
+            directions: directions.to_vec(),
+        }
+    };
     let mut ties = nat_moo::Draws::from(rng);
-    nat_moo::survive(directions, values, n, &mut Normalizer::default(), &mut ties)
+    nat_moo::fittest(&pool, n, &algorithm, &mut Normalizer::default(), &mut ties)
+}
+
+/// Members as the evolutionary search takes them.
+pub(crate) fn individuals(members: &[Member], aims: &Aims) -> Vec<Individual> {
+    let individual = |member: &Member| Individual {
+        genes: member.genes.as_slice().to_vec(),
+        objectives: member.values(&aims.objectives),
+        violation: aims.limits.violation(member),
+    };
+    members.iter().map(individual).collect()
 }
 
 /// The archive's measured members followed by those of the final population that it does not hold.
@@ -80,12 +65,14 @@ pub fn merge(archive: &[Member], population: Vec<Member>) -> Vec<Member> {
     all
 }
 
-/// The non-dominated members, the first of several equal ones, by ascending first objective.
-pub fn front(members: &[Member], objectives: &[Objective]) -> Vec<Member> {
-    let values = rows(members, objectives);
+/// The non-dominated ones of the members that meet the limits, by ascending first objective.
+pub fn front(members: &[Member], aims: &Aims) -> Vec<Member> {
+    let Aims { objectives, limits } = aims;
+    let admitted: Vec<&Member> = members.iter().filter(|m| limits.admit(m)).collect();
+    let values: Vec<Vec<f64>> = admitted.iter().map(|m| m.values(objectives)).collect();
     let mut front: Vec<Member> = nat_moo::non_dominated(&values)
         .into_iter()
-        .map(|i| members[i].clone())
+        .map(|i| admitted[i].clone())
         .collect();
     front.sort_by(|a, b| {
         let (a_values, b_values) = (a.values(objectives), b.values(objectives));
@@ -118,18 +105,30 @@ pub fn reference_point(values: &[Vec<f64>]) -> Vec<f64> {
 #[cfg(test)]
 mod tests {
     use nat_space::Space;
+    use rand::SeedableRng;
 
     use super::*;
-    use crate::streams::{Purpose, key, stream};
+    use crate::Limits;
 
-    fn member(index: usize, error: f64, madds: u64) -> Member {
+    fn member(index: u64, error: f64, madds: u64) -> Member {
         let space = Space::builtin("tiny").unwrap();
-        let mut rng = stream(key(index as u64, Purpose::Designs, 0, 0));
         Member {
-            genes: space.sample(&mut rng),
+            genes: space.sample(&mut ChaCha8Rng::seed_from_u64(index)),
             error,
             madds,
             params: madds / 10,
+            memory: 4 * madds,
+            measures: Vec::new(),
+        }
+    }
+
+    fn aims(objectives: &[Objective], limits: &str) -> Aims {
+        Aims {
+            objectives: objectives.to_vec(),
+            limits: match limits {
+                "" => Limits::default(),
+                text => Limits::parse(text).unwrap(),
+            },
         }
     }
 
@@ -155,31 +154,41 @@ mod tests {
             member(3, 35.0, 150),
             member(4, 10.0, 300),
         ];
-        let front = front(&members, &[Objective::Error, Objective::Madds]);
-        assert_eq!(
-            front.iter().map(|m| m.madds).collect::<Vec<_>>(),
-            [300, 200, 100]
-        );
+        let madds = |limits: &str| -> Vec<u64> {
+            let front = front(
+                &members,
+                &aims(&[Objective::Error, Objective::Madds], limits),
+            );
+            front.iter().map(|m| m.madds).collect()
+        };
+        assert_eq!(madds(""), [300, 200, 100]);
+        assert_eq!(madds("madds<200"), [100], "150 is dominated by 100");
     }
 
     #[test]
     fn survival_keeps_the_extremes_and_the_asked_number() {
         let directions = nat_moo::das_dennis(2, 9);
-        let values: Vec<Vec<f64>> = (0..40)
-            .map(|i| vec![f64::from(i), f64::from(40 - i) * 1e6])
+        let members: Vec<Member> = (0..40)
+            .map(|i| member(i, i as f64, (40 - i) * 1_000_000))
             .collect();
-        let kept = survive(
-            &values,
-            10,
-            &directions,
-            stream(key(1, Purpose::Survival, 0, 0)),
-        );
+        let survivors = |objectives: &[Objective], limits: &str, n| {
+            let rng = ChaCha8Rng::seed_from_u64(1);
+            let mut kept = survive(&members, &aims(objectives, limits), n, &directions, rng);
+            kept.sort_unstable();
+            kept
+        };
+        let both = [Objective::Error, Objective::Madds];
+        let kept = survivors(&both, "", 10);
         assert_eq!(kept.len(), 10);
         assert!(kept.contains(&0) && kept.contains(&39));
-        let single: Vec<Vec<f64>> = (0..9).map(|i| vec![f64::from(9 - i)]).collect();
-        let mut kept = survive(&single, 3, &[], stream(key(1, Purpose::Survival, 0, 0)));
-        kept.sort_unstable();
-        assert_eq!(kept, [6, 7, 8]);
+        assert_eq!(survivors(&[Objective::Madds], "", 3), [37, 38, 39]);
+        let within = survivors(&both, "madds<=20M", 30);
+        let feasible = 20..40;
+        assert!(feasible.clone().all(|i| within.contains(&i)));
+        assert!(
+            (10..20).all(|i| within.contains(&i)),
+            "then the least violations"
+        );
     }
 
     #[test]

@@ -1,0 +1,22 @@
+//! The search of Neural Architecture Transfer (Lu et al., IEEE TPAMI 43(9), 2021) without the training: what networks
+//! cost, which of them stay in the archive, and which are worth measuring next.
+//!
+//! [`propose`] fits an accuracy predictor on the archive, searches with it, and lets archive and final population compete
+//! for the archive's places. Errors come from the caller.
+
+pub mod archive;
+mod error;
+mod limits;
+mod member;
+mod objective;
+mod predictor;
+mod propose;
+mod settings;
+
+pub use error::SearchError;
+pub use limits::{Limits, pick};
+pub use member::{Aims, Costs, Member};
+pub use objective::{Name, Objective};
+pub use predictor::PredictorKind;
+pub use propose::{Problem, Proposal, Seeds, directions, initial_designs, propose};
+pub use settings::{Algorithm, Settings};

@@ -1,0 +1,193 @@
+//! Networks with what is known of them.
+
+use nat_space::{Genotype, LatencyTable, Space};
+
+use crate::{Limits, Name, Objective, SearchError};
+
+/// A network with what is known of it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Member {
+    /// Its genotype.
+    pub genes: Genotype,
+    /// Top-1 error in percent, measured or predicted.
+    pub error: f64,
+    /// Multiply-adds.
+    pub madds: u64,
+    /// Parameters.
+    pub params: u64,
+    /// Bytes of the largest set of activations alive at once, for one image in single precision.
+    pub memory: u64,
+    /// Further costs of the run by objective: latencies in milliseconds.
+    pub measures: Vec<(Objective, f64)>,
+}
+
+impl Member {
+    /// The value of one objective.
+    ///
+    /// # Panics
+    /// If the member was made by [`Costs`] that do not hold the objective.
+    pub fn value(&self, objective: Objective) -> f64 {
+        match objective {
+            Objective::Error => self.error,
+            Objective::Madds => self.madds as f64,
+            Objective::Params => self.params as f64,
+            Objective::Memory => self.memory as f64,
+            Objective::Latency(_) => {
+                let known = self.measures.iter().find(|(known, _)| *known == objective);
+                known.expect("the costs of a run hold its objectives").1
+            }
+        }
+    }
+
+    /// The values of several objectives, in their order.
+    pub fn values(&self, objectives: &[Objective]) -> Vec<f64> {
+        objectives
+            .iter()
+            .map(|&objective| self.value(objective))
+            .collect()
+    }
+
+    /// Everything that is known of it, error first.
+    pub fn known(&self) -> impl Iterator<Item = (Objective, f64)> {
+        Objective::CLOSED
+            .map(|objective| (objective, self.value(objective)))
+            .into_iter()
+            .chain(self.measures.iter().copied())
+    }
+}
+
+/// What a search is for.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Aims {
+    /// What networks are judged by; all are minimised.
+    pub objectives: Vec<Objective>,
+    /// What they must keep to.
+    pub limits: Limits,
+}
+
+/// What networks of a space cost, in closed form or by tables.
+#[derive(Clone, Debug)]
+pub struct Costs {
+    space: Space,
+    classes: usize,
+    tables: Vec<(Name, LatencyTable)>,
+}
+
+impl Costs {
+    /// Costs without latencies, for classifiers of so many outputs.
+    pub fn new(space: Space, classes: usize) -> Costs {
+        Costs {
+            space,
+            classes,
+            tables: Vec::new(),
+        }
+    }
+
+    /// Adds the latency on a device.
+    ///
+    /// # Errors
+    /// The table lacks a layer that a network of the space may have.
+    pub fn with_table(mut self, name: Name, table: LatencyTable) -> Result<Costs, SearchError> {
+        table
+            .covers(&self.space, self.classes)
+            .map_err(|source| SearchError::Latency {
+                name: name.as_str().into(),
+                source,
+            })?;
+        self.tables.push((name, table));
+        Ok(self)
+    }
+
+    /// Whether these costs hold everything that a search aims at.
+    ///
+    /// # Errors
+    /// The first latency that there is no table for.
+    pub fn check(&self, aims: &Aims) -> Result<(), SearchError> {
+        let wanted = aims.objectives.iter().copied();
+        for objective in wanted.chain(aims.limits.objectives()) {
+            if let Objective::Latency(name) = objective
+                && !self.tables.iter().any(|(known, _)| *known == name)
+            {
+                let known: Vec<String> = (self.tables.iter())
+                    .map(|(name, _)| Objective::Latency(*name).to_string())
+                    .collect();
+                return Err(SearchError::Config(match known[..] {
+                    [] => format!("there is no latency table for '{objective}'"),
+                    _ => format!(
+                        "there is no latency table for '{objective}'; there are {}",
+                        known.join(", ")
+                    ),
+                }));
+            }
+        }
+        Ok(())
+    }
+
+    /// The space.
+    pub fn space(&self) -> &Space {
+        &self.space
+    }
+
+    /// Outputs of the classifier.
+    pub fn classes(&self) -> usize {
+        self.classes
+    }
+
+    /// The latency tables by name.
+    pub fn tables(&self) -> &[(Name, LatencyTable)] {
+        &self.tables
+    }
+
+    /// A network with its exact costs and an error from elsewhere.
+    pub fn member(&self, genes: Genotype, error: f64) -> Member {
+        let network = self
+            .space
+            .network(&self.space.architecture(&genes), self.classes);
+        let latency = |(name, table): &(Name, LatencyTable)| {
+            let ms = table.network_ms(&network);
+            let ms = ms.expect("the table covers the space");
+            (Objective::Latency(*name), ms)
+        };
+        Member {
+            error,
+            madds: network.madds(),
+            params: network.params(),
+            memory: size_of::<f32>() as u64 * network.peak_activations(),
+            measures: self.tables.iter().map(latency).collect(),
+            genes,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use nat_space::{Device, Timing};
+
+    use super::*;
+
+    #[test]
+    fn costs_are_those_of_the_network() {
+        let space = Space::builtin("tiny").unwrap();
+        let genes = space.largest();
+        let network = space.network(&space.architecture(&genes), 10);
+        let rows = space.timed_layers(10).into_iter().map(|layer| {
+            let ms = 0.5;
+            (layer, Timing { ms, spread: None })
+        });
+        let table = LatencyTable::new(Device::default(), rows);
+        let name = Name::new("phone");
+        let costs = Costs::new(space.clone(), 10)
+            .with_table(name, table.clone())
+            .unwrap();
+        let member = costs.member(genes, 20.0);
+        assert_eq!(member.madds, network.madds());
+        assert_eq!(member.memory, 4 * network.peak_activations());
+        assert_eq!(
+            member.value(Objective::Latency(name)),
+            0.5 * network.timed_layers().len() as f64
+        );
+        assert_eq!(member.known().count(), 5);
+        let error = Costs::new(space, 11).with_table(name, table).unwrap_err();
+        assert!(error.to_string().contains("'phone'"), "{error}");
+    }
+}

@@ -1,0 +1,172 @@
+//! What a network is judged by. All objectives are minimised.
+
+use std::{
+    collections::BTreeSet,
+    fmt,
+    str::FromStr,
+    sync::{Mutex, PoisonError},
+};
+
+use serde::{Deserialize, Serialize};
+
+use crate::SearchError;
+
+/// A name that the user gave, such as that of a device. Copied freely: the text is kept for the life of the process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Name(&'static str);
+
+/// The names there are; a process knows a handful.
+static NAMES: Mutex<BTreeSet<&'static str>> = Mutex::new(BTreeSet::new());
+
+impl Name {
+    /// The name of a text.
+    pub fn new(text: &str) -> Name {
+        let mut names = NAMES.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = names.get(text) {
+            return Name(known);
+        }
+        let kept: &'static str = Box::leak(text.into());
+        names.insert(kept);
+        Name(kept)
+    }
+
+    /// Its text.
+    pub fn as_str(self) -> &'static str {
+        self.0
+    }
+}
+
+/// One axis of the trade-off.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub enum Objective {
+    /// Top-1 error on the search split in percent, after BN recalibration.
+    Error,
+    /// Multiply-adds of convolutions and linear layers for one image.
+    Madds,
+    /// Weights, biases and batch-norm scales and shifts.
+    Params,
+    /// Bytes of the largest set of activations alive at once, for one image in single precision.
+    Memory,
+    /// Milliseconds for one image on the device of a latency table.
+    Latency(Name),
+}
+
+impl Objective {
+    /// The objectives that every run knows, in the order in which they are listed to people.
+    pub const CLOSED: [Objective; 4] = [
+        Objective::Error,
+        Objective::Madds,
+        Objective::Params,
+        Objective::Memory,
+    ];
+
+    /// Reads a comma-separated list such as `error,madds`.
+    ///
+    /// # Errors
+    /// An unknown or repeated name, or an empty list.
+    pub fn parse_list(text: &str) -> Result<Vec<Objective>, SearchError> {
+        let mut list = Vec::new();
+        for name in text.split(',').map(str::trim) {
+            let objective: Objective = name.parse()?;
+            if list.contains(&objective) {
+                return Err(SearchError::Config(format!(
+                    "objective '{name}' is given twice"
+                )));
+            }
+            list.push(objective);
+        }
+        Ok(list)
+    }
+}
+
+impl FromStr for Objective {
+    type Err = SearchError;
+
+    fn from_str(name: &str) -> Result<Self, SearchError> {
+        match name.split_once(':').unwrap_or((name, "")) {
+            ("error", "") => Ok(Objective::Error),
+            ("madds", "") => Ok(Objective::Madds),
+            ("params", "") => Ok(Objective::Params),
+            ("memory", "") => Ok(Objective::Memory),
+            ("latency", device) => Ok(Objective::Latency(Name::new(device))),
+            _ => Err(SearchError::Config(format!(
+                "there is no objective '{name}'; the objectives are error, madds, params, memory and latency:TABLE"
+            ))),
+        }
+    }
+}
+
+impl TryFrom<String> for Objective {
+    type Error = SearchError;
+
+    fn try_from(name: String) -> Result<Self, SearchError> {
+        name.parse()
+    }
+}
+
+impl From<Objective> for String {
+    fn from(objective: Objective) -> String {
+        objective.to_string()
+    }
+}
+
+impl fmt::Display for Objective {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Objective::Error => f.write_str("error"),
+            Objective::Madds => f.write_str("madds"),
+            Objective::Params => f.write_str("params"),
+            Objective::Memory => f.write_str("memory"),
+            Objective::Latency(Name("")) => f.write_str("latency"),
+            Objective::Latency(name) => write!(f, "latency:{}", name.as_str()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_lead_back() {
+        for text in [
+            "error",
+            "madds",
+            "params",
+            "memory",
+            "latency",
+            "latency:phone",
+        ] {
+            let objective: Objective = text.parse().unwrap();
+            assert_eq!(objective.to_string(), text);
+            let json = serde_json::to_string(&objective).unwrap();
+            assert_eq!(serde_json::from_str::<Objective>(&json).unwrap(), objective);
+        }
+        let phone: Objective = "latency:phone".parse().unwrap();
+        assert_eq!(phone, Objective::Latency(Name::new("phone")));
+        assert!("madds:1".parse::<Objective>().is_err());
+    }
+
+    #[test]
+    fn lists_are_read_in_order_and_bad_ones_refused() {
+        assert_eq!(
+            Objective::parse_list("madds, error").unwrap(),
+            [Objective::Madds, Objective::Error]
+        );
+        assert!(
+            Objective::parse_list("error,error")
+                .unwrap_err()
+                .to_string()
+                .contains("twice")
+        );
+        let unknown = Objective::parse_list("error,energy")
+            .unwrap_err()
+            .to_string();
+        assert!(
+            unknown.contains("'energy'") && unknown.contains("error, madds, params"),
+            "{unknown}"
+        );
+        assert!(Objective::parse_list("").is_err());
+    }
+}

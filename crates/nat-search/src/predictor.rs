@@ -1,0 +1,195 @@
+//! The accuracy predictor of a search.
+
+use nat_predictor::{
+    EnsembleSettings, Fit, FitError, ForestSettings, GaussianProcess, Predictor, RandomForest, Rbf,
+    RbfEnsemble, Ridge, Scaling,
+};
+use nat_space::{Genotype, Space};
+use serde::{Deserialize, Serialize};
+
+/// The model that predicts errors.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum PredictorKind {
+    /// Cubic RBF models, each on a random subset of the genes: NAT's.
+    #[default]
+    RbfEnsemble,
+    /// One cubic RBF model on all genes.
+    Rbf,
+    /// Linear.
+    Ridge,
+    /// Gaussian process, Matérn 5/2 with noise.
+    Gp,
+    /// Random forest.
+    Forest,
+    /// The one of the others that ranks held-out rows best, chosen anew in every iteration.
+    Switching,
+}
+
+/// Parts of the cross-validation by which [`PredictorKind::Switching`] chooses (mikelzc1990/nsganetv2).
+const FOLDS: usize = 10;
+/// Nugget of the single RBF model and penalty of the linear one: labels are means over a search split
+/// and carry noise, which neither should repeat.
+const NUGGET: f64 = 1e-3;
+
+/// What a predictor learns from, and how.
+pub(crate) struct Training<'a> {
+    pub space: &'a Space,
+    pub genes: &'a [Vec<u16>],
+    /// Errors in percent.
+    pub errors: &'a [f64],
+    /// Members of the ensemble.
+    pub ensemble: usize,
+    pub seed: u64,
+    pub threads: usize,
+}
+
+/// Genotypes as predictors take them.
+pub(crate) fn rows<'a>(genotypes: impl IntoIterator<Item = &'a Genotype>) -> Vec<Vec<u16>> {
+    let genes = |genotype: &Genotype| genotype.as_slice().to_vec();
+    genotypes.into_iter().map(genes).collect()
+}
+
+impl PredictorKind {
+    /// The name in configurations and reports.
+    pub fn name(self) -> &'static str {
+        match self {
+            PredictorKind::RbfEnsemble => "rbf-ensemble",
+            PredictorKind::Rbf => "rbf",
+            PredictorKind::Ridge => "ridge",
+            PredictorKind::Gp => "gp",
+            PredictorKind::Forest => "forest",
+            PredictorKind::Switching => "switching",
+        }
+    }
+
+    /// Fits the model; of [`PredictorKind::Switching`] the winner comes with it.
+    pub(crate) fn fit(
+        self,
+        training: &Training<'_>,
+    ) -> Result<(PredictorKind, Box<dyn Predictor>), FitError> {
+        if self == PredictorKind::Switching {
+            return switch(training);
+        }
+        let model = self.fit_rows(training, training.genes, training.errors)?;
+        Ok((self, model))
+    }
+
+    fn fit_rows(
+        self,
+        training: &Training<'_>,
+        genes: &[Vec<u16>],
+        errors: &[f64],
+    ) -> Result<Box<dyn Predictor>, FitError> {
+        let &Training {
+            space,
+            ensemble,
+            seed,
+            threads,
+            ..
+        } = training;
+        let scaling = Scaling::new(space.lower(), space.alphabet_sizes());
+        Ok(match self {
+            PredictorKind::RbfEnsemble | PredictorKind::Switching => {
+                let settings = EnsembleSettings {
+                    members: ensemble,
+                    ..EnsembleSettings::default()
+                };
+                Box::new(RbfEnsemble::fit(
+                    genes, errors, &scaling, &settings, seed, threads,
+                )?)
+            }
+            PredictorKind::Rbf => Box::new(Rbf::fit(genes, errors, &scaling, NUGGET)?),
+            PredictorKind::Ridge => Box::new(Ridge::fit(genes, errors, &scaling, NUGGET)?),
+            PredictorKind::Gp => Box::new(GaussianProcess::fit(genes, errors, &scaling)?),
+            PredictorKind::Forest => {
+                let settings = ForestSettings::default();
+                Box::new(RandomForest::fit(
+                    genes, errors, &scaling, &settings, seed, threads,
+                )?)
+            }
+        })
+    }
+}
+
+fn switch(training: &Training<'_>) -> Result<(PredictorKind, Box<dyn Predictor>), FitError> {
+    let kinds = [
+        PredictorKind::Ridge,
+        PredictorKind::Rbf,
+        PredictorKind::Gp,
+        PredictorKind::RbfEnsemble,
+        PredictorKind::Forest,
+    ];
+    let fits = kinds.map(|kind| {
+        move |genes: &[Vec<u16>], errors: &[f64]| kind.fit_rows(training, genes, errors)
+    });
+    let candidates: Vec<&Fit<'_>> = fits.iter().map(|fit| fit as &Fit<'_>).collect();
+    let folds = FOLDS.min(training.genes.len() / 2);
+    let chosen = nat_predictor::switch(
+        &candidates,
+        training.genes,
+        training.errors,
+        folds,
+        training.seed,
+        training.threads,
+    )?;
+    Ok((kinds[chosen.winner], chosen.predictor))
+}
+
+#[cfg(test)]
+mod tests {
+    use rand::SeedableRng;
+    use rand_chacha::ChaCha8Rng;
+
+    use super::*;
+
+    #[test]
+    fn every_model_ranks_networks_by_a_smooth_error() {
+        let space = Space::builtin("tiny").unwrap();
+        let mut rng = ChaCha8Rng::seed_from_u64(1);
+        let genotypes: Vec<Genotype> = (0..160).map(|_| space.sample(&mut rng)).collect();
+        let genes = rows(&genotypes);
+        let error = |genes: &Vec<u16>| {
+            let sum: f64 = genes.iter().map(|&gene| f64::from(gene)).sum();
+            60.0 - sum - 0.02 * sum * sum
+        };
+        let errors: Vec<f64> = genes.iter().map(error).collect();
+        let training = Training {
+            space: &space,
+            genes: &genes[..100],
+            errors: &errors[..100],
+            ensemble: 100,
+            seed: 3,
+            threads: 1,
+        };
+        let tau = |model: &dyn Predictor| {
+            let predicted = model.predict(&genes[100..], 1);
+            nat_predictor::metrics::kendall_tau(&predicted, &errors[100..]).unwrap()
+        };
+        let mut best: f64 = 0.0;
+        for kind in [
+            PredictorKind::RbfEnsemble,
+            PredictorKind::Rbf,
+            PredictorKind::Ridge,
+            PredictorKind::Gp,
+            PredictorKind::Forest,
+        ] {
+            let (fitted, model) = kind.fit(&training).unwrap();
+            assert_eq!(fitted, kind);
+            let tau = tau(&*model);
+            assert!(tau > 0.5, "{}: {tau}", kind.name());
+            best = best.max(tau);
+        }
+        let (chosen, model) = PredictorKind::Switching.fit(&training).unwrap();
+        assert_ne!(chosen, PredictorKind::Switching);
+        assert!(tau(&*model) > best - 0.05, "{}", chosen.name());
+    }
+
+    #[test]
+    fn names_are_those_of_configurations() {
+        for kind in [PredictorKind::RbfEnsemble, PredictorKind::Gp] {
+            let text = serde_json::to_string(&kind).unwrap();
+            assert_eq!(text, format!("\"{}\"", kind.name()));
+        }
+    }
+}

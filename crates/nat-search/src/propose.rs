@@ -1,0 +1,345 @@
+//! Which networks are worth measuring next.
+
+use std::{collections::BTreeSet, time::Instant};
+
+use nat_moo::{Search, Variables};
+use nat_space::Genotype;
+use rand_chacha::ChaCha8Rng;
+
+use crate::{
+    Aims, Algorithm, Costs, Member, PredictorKind, SearchError, Settings, archive,
+    predictor::{self, Training},
+};
+
+/// What is searched, for what, and how.
+#[derive(Clone, Copy)]
+pub struct Problem<'a> {
+    /// The space with the costs of its networks.
+    pub costs: &'a Costs,
+    /// Objectives and limits.
+    pub aims: &'a Aims,
+    /// Sizes of the search.
+    pub settings: &'a Settings,
+}
+
+/// Random streams of one proposal.
+pub struct Seeds {
+    /// Breaks ties in the choice of the predictor's training rows.
+    pub rows: ChaCha8Rng,
+    /// The predictor.
+    pub predictor: u64,
+    /// The inner search.
+    pub search: u64,
+    /// Breaks ties in the archive's survival.
+    pub survival: ChaCha8Rng,
+}
+
+/// Random networks that are drawn in vain, for each one wanted, before networks that violate limits are accepted.
+const PATIENCE: usize = 200;
+
+/// The smallest, the largest and random networks: the first archive. Fewer than asked where the space is smaller.
+///
+/// Networks that violate limits on costs are left out, the smallest apart; where random drawing does not find enough
+/// others, those with the least violations fill up.
+pub fn initial_designs(problem: &Problem<'_>, rng: &mut ChaCha8Rng) -> Vec<Genotype> {
+    let space = problem.costs.space();
+    let limits = problem.aims.limits.on_costs();
+    let violation = |genes: &Genotype| limits.violation(&problem.costs.member(genes.clone(), 0.0));
+    let size = usize::try_from(space.size()).unwrap_or(usize::MAX);
+    let wanted = problem.settings.initial.min(size);
+    let mut designs = vec![space.smallest()];
+    if violation(&space.largest()) == 0.0 {
+        designs.push(space.largest());
+    }
+    let mut taken: BTreeSet<Genotype> = designs.iter().cloned().collect();
+    let mut outside: Vec<(f64, Genotype)> = Vec::new();
+    let most = PATIENCE.saturating_mul(wanted).min(size);
+    while designs.len() < wanted && taken.len() < most {
+        let count = (wanted - designs.len()).min(size - taken.len());
+        let drawn = space
+            .sample_distinct(count, rng, &taken)
+            .expect("the space holds at least as many genotypes as are asked for");
+        taken.extend(drawn.iter().cloned());
+        for genes in drawn {
+            match violation(&genes) {
+                0.0 => designs.push(genes),
+                excess => outside.push((excess, genes)),
+            }
+        }
+    }
+    outside.sort_by(|a, b| a.0.total_cmp(&b.0));
+    let missing = wanted - designs.len();
+    designs.extend(outside.into_iter().take(missing).map(|(_, genes)| genes));
+    designs
+}
+
+/// The reference directions of a search, one for each member of the inner population.
+pub fn directions(objectives: usize, settings: &Settings, seed: u64) -> Vec<Vec<f64>> {
+    match objectives {
+        1 => vec![vec![1.0]],
+        m => nat_moo::riesz(m, settings.population, seed),
+    }
+}
+
+/// Networks for the next iteration, and what it took to find them.
+pub struct Proposal {
+    /// Archive members with measured errors and newcomers with predicted ones.
+    pub members: Vec<Member>,
+    /// The model that predicted.
+    pub predictor: PredictorKind,
+    /// Seconds of fitting the predictor.
+    pub fit_seconds: f64,
+    /// Seconds of search and survival.
+    pub search_seconds: f64,
+}
+
+/// Fits the predictor on the archive, searches, and lets archive and final population compete for the archive's places.
+///
+/// # Errors
+/// The predictor cannot be fitted.
+pub fn propose(
+    problem: &Problem<'_>,
+    measured: &[Member],
+    directions: &[Vec<f64>],
+    seeds: Seeds,
+    threads: usize,
+) -> Result<Proposal, SearchError> {
+    let Problem { aims, settings, .. } = problem;
+    let begun = Instant::now();
+    let rows = archive::survive(
+        measured,
+        aims,
+        settings.training_rows,
+        directions,
+        seeds.rows,
+    );
+    let rows: Vec<&Member> = rows.into_iter().map(|i| &measured[i]).collect();
+    let errors: Vec<f64> = rows.iter().map(|member| member.error).collect();
+    let (predictor, model) = settings.predictor.fit(&Training {
+        space: problem.costs.space(),
+        genes: &predictor::rows(rows.iter().map(|member| &member.genes)),
+        errors: &errors,
+        ensemble: settings.ensemble,
+        seed: seeds.predictor,
+        threads,
+    })?;
+    let fit_seconds = begun.elapsed().as_secs_f64();
+
+    let begun = Instant::now();
+    let assess = |genotypes: Vec<Genotype>| -> Vec<Member> {
+        let predicted = model.predict(&predictor::rows(&genotypes), threads);
+        (genotypes.into_iter().zip(predicted))
+            .map(|(genes, error)| problem.costs.member(genes, error))
+            .collect()
+    };
+    let start = measured.iter().map(|member| member.genes.clone()).collect();
+    let population = evolve(problem, directions, assess(start), seeds.search, &assess)?;
+    let all = archive::merge(measured, population);
+    let kept = archive::survive(&all, aims, settings.archive, directions, seeds.survival);
+    Ok(Proposal {
+        members: kept.into_iter().map(|i| all[i].clone()).collect(),
+        predictor,
+        fit_seconds,
+        search_seconds: begun.elapsed().as_secs_f64(),
+    })
+}
+
+/// The final population of the inner search, which starts from `start`.
+fn evolve(
+    problem: &Problem<'_>,
+    directions: &[Vec<f64>],
+    start: Vec<Member>,
+    seed: u64,
+    assess: &dyn Fn(Vec<Genotype>) -> Vec<Member>,
+) -> Result<Vec<Member>, SearchError> {
+    let Problem {
+        costs,
+        aims,
+        settings,
+    } = problem;
+    let space = costs.space();
+    let genotype = |genes: &Vec<u16>| {
+        space
+            .genotype(genes)
+            .expect("the search stays inside the bounds")
+    };
+    let inner = nat_moo::Settings {
+        population: settings.population,
+        offspring: settings.population,
+        crossover: nat_moo::Crossover::Uniform,
+        crossover_probability: settings.crossover,
+        mutation_probability: settings.mutation,
+        eta: settings.eta,
+        algorithm: match settings.algorithm {
+            Algorithm::Nsga3 if aims.objectives.len() > 1 => nat_moo::Algorithm::Nsga3 {
+                directions: directions.to_vec(),
+            },
+            Algorithm::Nsga3 | Algorithm::Nsga2 => nat_moo::Algorithm::Nsga2,
+        },
+    };
+    let variables = Variables {
+        lower: space.lower(),
+        upper: space.upper(),
+    };
+    let start = archive::individuals(&start, aims);
+    let mut search = Search::new(variables, inner, start, seed)?;
+    for _ in 1..settings.generations {
+        let children = search.ask(&|genes| space.canonicalise(genes));
+        if children.is_empty() {
+            break;
+        }
+        let children = assess(children.iter().map(genotype).collect());
+        search.tell(archive::individuals(&children, aims))?;
+    }
+    let population = search.population().iter();
+    Ok(assess(
+        population
+            .map(|individual| genotype(&individual.genes))
+            .collect(),
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use nat_space::Space;
+    use rand::SeedableRng;
+
+    use super::*;
+    use crate::{Limits, Objective};
+
+    fn rng(seed: u64) -> ChaCha8Rng {
+        ChaCha8Rng::seed_from_u64(seed)
+    }
+
+    fn seeds() -> Seeds {
+        Seeds {
+            rows: rng(1),
+            predictor: 2,
+            search: 3,
+            survival: rng(4),
+        }
+    }
+
+    fn settings() -> Settings {
+        Settings {
+            initial: 60,
+            archive: 80,
+            generations: 30,
+            ..Settings::default()
+        }
+    }
+
+    fn costs() -> Costs {
+        Costs::new(Space::builtin("nat").unwrap(), 10)
+    }
+
+    fn aims(objectives: &[Objective], limits: &str) -> Aims {
+        Aims {
+            objectives: objectives.to_vec(),
+            limits: match limits {
+                "" => Limits::default(),
+                text => Limits::parse(text).unwrap(),
+            },
+        }
+    }
+
+    /// An error that falls with depth and expansion: the search can be judged without training anything.
+    fn measure(costs: &Costs, genes: Genotype) -> Member {
+        let sum: f64 = genes.as_slice().iter().map(|&gene| f64::from(gene)).sum();
+        costs.member(genes, 80.0 - 0.4 * sum)
+    }
+
+    #[test]
+    fn designs_are_distinct_and_hold_both_ends() {
+        let (costs, settings) = (costs(), settings());
+        let aims = aims(&[Objective::Error, Objective::Madds], "");
+        let problem = Problem {
+            costs: &costs,
+            aims: &aims,
+            settings: &settings,
+        };
+        let designs = initial_designs(&problem, &mut rng(5));
+        assert_eq!(designs.len(), 60);
+        assert_eq!(designs.iter().collect::<BTreeSet<_>>().len(), 60);
+        let space = costs.space();
+        assert!(designs.contains(&space.smallest()) && designs.contains(&space.largest()));
+    }
+
+    #[test]
+    fn designs_keep_to_the_limits_where_they_can() {
+        let (costs, settings) = (costs(), settings());
+        for limits in ["madds<=200M,error<1", "madds<=95M"] {
+            let aims = aims(&[Objective::Error, Objective::Madds], limits);
+            let problem = Problem {
+                costs: &costs,
+                aims: &aims,
+                settings: &settings,
+            };
+            let designs = initial_designs(&problem, &mut rng(5));
+            assert_eq!(designs.len(), 60, "{limits}");
+            assert_eq!(designs.iter().collect::<BTreeSet<_>>().len(), 60);
+            let madds = designs
+                .into_iter()
+                .map(|genes| costs.member(genes, 0.0).madds);
+            assert!(madds.max().unwrap() <= 200_000_000, "{limits}");
+        }
+    }
+
+    #[test]
+    fn proposals_improve_on_the_archive_and_repeat_exactly() {
+        for objectives in [
+            vec![Objective::Error],
+            vec![Objective::Error, Objective::Madds],
+            vec![Objective::Error, Objective::Memory, Objective::Params],
+            vec![Objective::Params, Objective::Madds],
+        ] {
+            let (costs, settings) = (costs(), settings());
+            let aims = aims(&objectives, "");
+            let problem = Problem {
+                costs: &costs,
+                aims: &aims,
+                settings: &settings,
+            };
+            let designs = initial_designs(&problem, &mut rng(5)).into_iter();
+            let archive: Vec<Member> = designs.map(|genes| measure(&costs, genes)).collect();
+            let directions = directions(objectives.len(), &settings, 6);
+            let proposal = propose(&problem, &archive, &directions, seeds(), 1).unwrap();
+            let again = propose(&problem, &archive, &directions, seeds(), 2).unwrap();
+            assert_eq!(proposal.members, again.members);
+            assert_eq!(proposal.members.len(), 80);
+            let genes = proposal.members.iter().map(|member| &member.genes);
+            assert_eq!(genes.collect::<BTreeSet<_>>().len(), 80);
+            let before = archive::rows(&archive, &objectives);
+            let reference = archive::reference_point(&before);
+            let after = archive::rows(&proposal.members, &objectives);
+            assert!(
+                archive::hypervolume_share(&after, &reference)
+                    >= archive::hypervolume_share(&before, &reference),
+                "{objectives:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_search_goes_where_the_limits_allow() {
+        let (costs, settings) = (costs(), settings());
+        let aims = aims(
+            &[Objective::Error, Objective::Madds],
+            "madds<=180M,params<=4M",
+        );
+        let problem = Problem {
+            costs: &costs,
+            aims: &aims,
+            settings: &settings,
+        };
+        let designs = initial_designs(&problem, &mut rng(5)).into_iter();
+        let archive: Vec<Member> = designs.map(|genes| measure(&costs, genes)).collect();
+        let directions = directions(2, &settings, 6);
+        let proposal = propose(&problem, &archive, &directions, seeds(), 1).unwrap();
+        let known: BTreeSet<&Genotype> = archive.iter().map(|member| &member.genes).collect();
+        let fresh = |member: &&Member| !known.contains(&member.genes);
+        let newcomers: Vec<&Member> = proposal.members.iter().filter(fresh).collect();
+        assert!(newcomers.len() > 10, "{}", newcomers.len());
+        assert!(newcomers.iter().all(|member| aims.limits.admit(member)));
+    }
+}

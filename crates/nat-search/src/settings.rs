@@ -1,0 +1,102 @@
+//! Sizes of the search.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{PredictorKind, SearchError};
+
+/// Which evolutionary algorithm runs inside an iteration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Algorithm {
+    /// Rank and crowding distance.
+    Nsga2,
+    /// Reference directions by Riesz energy.
+    Nsga3,
+}
+
+/// Sizes of the search; the default is that of AwesomeLemon/ENCAS, `configs_nat/cifar10_reproducenat.yml`.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Settings {
+    /// Networks of the first archive: smallest, largest and random ones.
+    pub initial: usize,
+    /// Iterations after the first archive.
+    pub iterations: usize,
+    /// Size to which the archive is cut.
+    pub archive: usize,
+    /// Archive members on which the predictor is fitted.
+    pub training_rows: usize,
+    /// The model that predicts errors.
+    #[serde(default)]
+    pub predictor: PredictorKind,
+    /// Members of the predictor's ensemble.
+    pub ensemble: usize,
+    /// Inner algorithm.
+    pub algorithm: Algorithm,
+    /// Population of the inner search, which is also its number of reference directions.
+    pub population: usize,
+    /// Generations of the inner search; the start counts as the first.
+    pub generations: usize,
+    /// Probability that a pair of parents is crossed.
+    pub crossover: f64,
+    /// Probability that a gene mutates.
+    pub mutation: f64,
+    /// Distribution index of the polynomial mutation.
+    pub eta: f64,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            initial: 100,
+            iterations: 30,
+            archive: 300,
+            training_rows: 100,
+            predictor: PredictorKind::default(),
+            ensemble: 500,
+            algorithm: Algorithm::Nsga3,
+            population: 100,
+            generations: 100,
+            crossover: 0.9,
+            mutation: 0.1,
+            eta: 1.0,
+        }
+    }
+}
+
+impl Settings {
+    /// Checks every range.
+    ///
+    /// # Errors
+    /// The first setting outside its range, named as in a configuration.
+    pub fn check(&self) -> Result<(), SearchError> {
+        let fail = |field: &str, must: String| {
+            Err(SearchError::Config(format!("search.{field} must {must}")))
+        };
+        for (field, value, least) in [
+            ("initial", self.initial, 4),
+            ("archive", self.archive, 4),
+            ("training_rows", self.training_rows, 4),
+            ("ensemble", self.ensemble, 1),
+            ("population", self.population, 4),
+            ("generations", self.generations, 1),
+        ] {
+            if value < least {
+                return fail(field, format!("be at least {least}, got {value}"));
+            }
+        }
+        for (field, value) in [("crossover", self.crossover), ("mutation", self.mutation)] {
+            if !(0.0..=1.0).contains(&value) {
+                return fail(field, format!("lie in 0 to 1, got {value}"));
+            }
+        }
+        if !(self.eta >= 0.0 && self.eta.is_finite()) {
+            let value = self.eta;
+            return fail(
+                "eta",
+                format!("be a finite number not below 0, got {value}"),
+            );
+        }
+        Ok(())
+    }
+}
