@@ -79,6 +79,23 @@ impl Limits {
         self.0.iter().map(|limit| limit.objective)
     }
 
+    /// Gives objectives other names.
+    ///
+    /// # Errors
+    /// What `rename` says.
+    pub fn rename<E>(
+        &mut self,
+        mut rename: impl FnMut(Objective) -> Result<Objective, E>,
+    ) -> Result<(), E> {
+        for limit in &mut self.0 {
+            let renamed = rename(limit.objective)?;
+            let (old, new) = (limit.objective.to_string(), renamed.to_string());
+            limit.text = limit.text.replacen(&old, &new, 1);
+            limit.objective = renamed;
+        }
+        Ok(())
+    }
+
     /// Those limits that do not depend on trained weights: all but the ones on the error.
     pub fn on_costs(&self) -> Limits {
         let on_costs = |limit: &&Limit| limit.objective != Objective::Error;

@@ -156,8 +156,26 @@ impl LatencyTable {
     pub fn layer_ms(&self, layer: &Layer) -> Result<f64, LatencyError> {
         layer
             .readings()
-            .find_map(|layer| self.reading(&layer))
+            .find_map(|layer| self.reading(&layer).or_else(|| self.other_classes(&layer)))
             .ok_or_else(|| LatencyError::Missing(Box::new(*layer)))
+    }
+
+    /// A classifier that was timed for another number of classes: its time is that of reading its weights, so it
+    /// grows with them.
+    fn other_classes(&self, layer: &Layer) -> Option<f64> {
+        if layer.kind != LayerKind::Classifier {
+            return None;
+        }
+        let similar = self.rows.iter().filter(|(known, _)| {
+            Layer {
+                output: layer.output,
+                side: layer.side,
+                ..**known
+            } == *layer
+        });
+        let (known, sides) = similar.max_by_key(|(known, _)| known.output)?;
+        let timing = sides.get(&layer.side)?;
+        Some(timing.ms * layer.output as f64 / known.output as f64)
     }
 
     fn reading(&self, layer: &Layer) -> Option<f64> {
@@ -184,7 +202,8 @@ impl LatencyTable {
     /// (pooling) count where the table has them.
     ///
     /// # Errors
-    /// A layer of the network is not in the table.
+    /// A layer of the network is not in the table. A classifier of other classes than the table's is no error: its
+    /// time is scaled by their number.
     pub fn network_ms(&self, network: &Network) -> Result<f64, LatencyError> {
         let mut sum = 0.0;
         for layer in network.timed_layers() {

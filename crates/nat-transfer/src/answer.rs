@@ -58,7 +58,7 @@ impl Answer {
 
     /// The non-dominated members by ascending first objective.
     pub fn front(&self) -> Vec<Member> {
-        archive::front(&self.archive, &self.record.config.objectives)
+        archive::front(&self.archive, &self.record.config.aims())
     }
 
     /// The supernets as the last finished iteration left them.

@@ -1,10 +1,11 @@
 //! The configuration of a run: presets, files and single overrides resolved into one checked structure.
 
+use nat_search::{Aims, Limits, Objective, Settings as Search};
 use nat_space::Space;
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
-use crate::{Objective, Preset, TransferError};
+use crate::{Preset, TransferError};
 
 /// Everything that decides the result of a run besides the data, the weights and the seed of the machine.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -14,6 +15,9 @@ pub struct RunConfig {
     pub seed: u64,
     /// What networks are judged by; all are minimised.
     pub objectives: Vec<Objective>,
+    /// What networks must keep to, such as `madds<=200M`.
+    #[serde(default)]
+    pub limits: Limits,
     /// Input sides to search over, where they differ from the space's own.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub resolutions: Option<Resolutions>,
@@ -70,45 +74,6 @@ pub struct Pretraining {
     pub weight_decay: f64,
     /// Label smoothing for the largest subnet, 0 to 1.
     pub label_smoothing: f64,
-}
-
-/// Which evolutionary algorithm runs inside an iteration.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Algorithm {
-    /// Rank and crowding distance.
-    Nsga2,
-    /// Reference directions by Riesz energy.
-    Nsga3,
-}
-
-/// Sizes of the search. The defaults of the paper profile are those of AwesomeLemon/ENCAS,
-/// `configs_nat/cifar10_reproducenat.yml`.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Search {
-    /// Networks of the first archive: smallest, largest and random ones.
-    pub initial: usize,
-    /// Iterations after the first archive.
-    pub iterations: usize,
-    /// Size to which the archive is cut; with `adapt.sandwich` the largest network is kept beyond it.
-    pub archive: usize,
-    /// Archive members on which the predictor is fitted.
-    pub training_rows: usize,
-    /// Members of the predictor's ensemble.
-    pub ensemble: usize,
-    /// Inner algorithm.
-    pub algorithm: Algorithm,
-    /// Population of the inner search, which is also its number of reference directions.
-    pub population: usize,
-    /// Generations of the inner search; the start counts as the first.
-    pub generations: usize,
-    /// Probability that a pair of parents is crossed.
-    pub crossover: f64,
-    /// Probability that a gene mutates.
-    pub mutation: f64,
-    /// Distribution index of the polynomial mutation.
-    pub eta: f64,
 }
 
 /// Training of the supernet on subnets drawn from the archive's marginals.
@@ -197,6 +162,14 @@ pub struct Upkeep {
 }
 
 impl RunConfig {
+    /// Objectives and limits.
+    pub fn aims(&self) -> Aims {
+        Aims {
+            objectives: self.objectives.clone(),
+            limits: self.limits.clone(),
+        }
+    }
+
     /// The configuration of a preset with a file and single `key=value` overrides laid over it, checked.
     ///
     /// # Errors
@@ -234,19 +207,17 @@ impl RunConfig {
     pub fn check(&self) -> Result<(), TransferError> {
         let fail =
             |field: &str, must: &str| Err(TransferError::Config(format!("{field} must {must}")));
-        let (search, adapt, evaluate) = (&self.search, &self.adapt, &self.evaluate);
+        let (adapt, evaluate) = (&self.adapt, &self.evaluate);
         if self.objectives.is_empty() {
-            return fail("objectives", "name at least one of error, madds, params");
+            return fail(
+                "objectives",
+                "name at least one of error, madds, params, memory",
+            );
         }
+        self.search.check()?;
         for (field, value, least) in [
             ("pretrain.batch", self.pretrain.batch, 2),
             ("warm_up.batch", self.warm_up.batch, 2),
-            ("search.initial", search.initial, 4),
-            ("search.archive", search.archive, 4),
-            ("search.training_rows", search.training_rows, 4),
-            ("search.ensemble", search.ensemble, 1),
-            ("search.population", search.population, 4),
-            ("search.generations", search.generations, 1),
             ("adapt.batch", adapt.batch, 2),
             ("adapt.subnets", adapt.subnets, 1),
             ("evaluate.batch", evaluate.batch, 1),
@@ -269,8 +240,6 @@ impl RunConfig {
             ("warm_up.largest_first", self.warm_up.largest_first),
             ("warm_up.label_smoothing", self.warm_up.label_smoothing),
             ("adapt.warmup", adapt.warmup),
-            ("search.crossover", search.crossover),
-            ("search.mutation", search.mutation),
             ("adapt.label_smoothing", adapt.label_smoothing),
             ("augment.cutout", self.augment.cutout),
         ] {
@@ -299,7 +268,6 @@ impl RunConfig {
             ("adapt.weight_decay", adapt.weight_decay),
             ("adapt.distillation", adapt.distillation),
             ("adapt.floor", adapt.floor),
-            ("search.eta", search.eta),
             ("augment.rand_augment", self.augment.rand_augment),
         ] {
             if !(value >= 0.0 && value.is_finite()) {
@@ -381,6 +349,8 @@ fn one_line(error: &toml::de::Error) -> String {
 mod tests {
     use super::*;
 
+    use nat_search::{Algorithm, PredictorKind};
+
     fn space() -> Space {
         Space::builtin("tiny").unwrap()
     }
@@ -412,6 +382,8 @@ mod tests {
             &[
                 "search.initial=24",
                 "search.algorithm=nsga2",
+                "search.predictor=gp",
+                "limits=[\"madds<=2M\"]",
                 "resolutions.from=32",
                 "resolutions.to=48",
                 "resolutions.step=8",
@@ -421,6 +393,8 @@ mod tests {
         assert_eq!((config.seed, config.search.initial), (7, 24));
         assert_eq!(config.adapt.learning_rate, 1.0);
         assert_eq!(config.search.algorithm, Algorithm::Nsga2);
+        assert_eq!(config.search.predictor, PredictorKind::Gp);
+        assert_eq!(config.limits, Limits::parse("madds<=2M").unwrap());
         assert_eq!(
             config.resolutions,
             Some(Resolutions {
@@ -450,6 +424,8 @@ mod tests {
             ),
             (vec!["adapt.learning_rate=nan"], "adapt.learning_rate"),
             (vec!["search.algorithm=spea"], "nsga"),
+            (vec!["search.predictor=oracle"], "rbf-ensemble"),
+            (vec!["limits=[\"madds\"]"], "no comparison"),
             (vec!["nothing"], "key=value"),
             (vec!["resolutions.from=32"], "missing field"),
         ] {

@@ -1,17 +1,19 @@
 //! The run directory: plain files, each written beside its place and renamed into it.
 
 use std::{
+    collections::BTreeMap,
     fs::{self, File, OpenOptions},
     io::Write,
     path::{Path, PathBuf},
 };
 
 use nat_data::Normalisation;
-use nat_space::Space;
+use nat_search::{Costs, Name, Objective};
+use nat_space::{LatencyTable, Space};
 use serde::{Deserialize, Serialize};
 use toml::Table;
 
-use crate::{Event, Member, Objective, RunConfig, TransferError};
+use crate::{Event, Member, RunConfig, TransferError};
 
 /// Version of the layout of run directories. A directory of another version is refused.
 pub const FORMAT: u32 = 1;
@@ -31,6 +33,8 @@ pub struct RunRecord {
     pub config: RunConfig,
     /// The search space, with the resolutions of the run.
     pub space: Space,
+    /// Latency tables by name: files of their own in `latency/`, so that the run needs no other folder.
+    pub tables: Vec<(Name, LatencyTable)>,
 }
 
 /// What a run remembers of its data set.
@@ -73,6 +77,37 @@ struct Header {
 }
 
 impl RunRecord {
+    /// What networks of the run cost.
+    ///
+    /// # Errors
+    /// A table does not cover the space, or one is missing for an objective or a limit.
+    pub fn costs(&self) -> Result<Costs, TransferError> {
+        let costs = Costs::new(self.space.clone(), self.data.classes.len());
+        let costs = (self.tables.iter().cloned())
+            .try_fold(costs, |costs, (name, table)| costs.with_table(name, table))?;
+        costs.check(&self.config.aims())?;
+        Ok(costs)
+    }
+
+    /// The names of the tables that objectives and limits need, each once.
+    fn devices(config: &RunConfig) -> Vec<Name> {
+        let aims = config.aims();
+        let mut names = Vec::new();
+        for objective in aims
+            .objectives
+            .iter()
+            .copied()
+            .chain(aims.limits.objectives())
+        {
+            if let Objective::Latency(name) = objective
+                && !names.contains(&name)
+            {
+                names.push(name);
+            }
+        }
+        names
+    }
+
     fn to_toml(&self) -> String {
         let table = |value: Result<Table, toml::ser::Error>| value.expect("records are tables");
         let mut all = table(Table::try_from(Header {
@@ -131,6 +166,7 @@ impl RunRecord {
             data,
             config,
             space,
+            tables: Vec::new(),
         })
     }
 }
@@ -148,6 +184,12 @@ pub struct ArchiveLine {
     pub madds: u64,
     /// Parameters.
     pub params: u64,
+    /// Bytes of the largest set of activations alive at once.
+    #[serde(default)]
+    pub memory: u64,
+    /// Further costs by the name of their objective.
+    #[serde(flatten)]
+    pub measures: BTreeMap<String, f64>,
 }
 
 impl ArchiveLine {
@@ -159,6 +201,10 @@ impl ArchiveLine {
             error: member.error,
             madds: member.madds,
             params: member.params,
+            memory: member.memory,
+            measures: (member.measures.iter())
+                .map(|(objective, value)| (objective.to_string(), *value))
+                .collect(),
         }
     }
 
@@ -172,6 +218,10 @@ impl ArchiveLine {
             error: self.error,
             madds: self.madds,
             params: self.params,
+            memory: self.memory,
+            measures: (self.measures.iter())
+                .map(|(name, &value)| Ok((name.parse()?, value)))
+                .collect::<Result<_, TransferError>>()?,
         })
     }
 }
@@ -240,7 +290,19 @@ impl RunDirectory {
     pub fn create(&self, record: &RunRecord) -> Result<(), TransferError> {
         self.check_vacant()?;
         fs::create_dir_all(&self.root).map_err(TransferError::io(&self.root))?;
+        if !record.tables.is_empty() {
+            let folder = self.path("latency");
+            fs::create_dir(&folder).map_err(TransferError::io(&folder))?;
+        }
+        for (name, table) in &record.tables {
+            write_atomically(&self.table(*name), table.to_json().as_bytes())?;
+        }
         write_atomically(&self.path("run.toml"), record.to_toml().as_bytes())
+    }
+
+    /// Where the run keeps a latency table.
+    fn table(&self, name: Name) -> PathBuf {
+        self.path("latency").join(format!("{}.json", name.as_str()))
     }
 
     /// What the run was started with.
@@ -256,7 +318,12 @@ impl RunDirectory {
             });
         }
         let text = fs::read_to_string(&path).map_err(TransferError::io(&path))?;
-        RunRecord::from_toml(&path, &text)
+        let mut record = RunRecord::from_toml(&path, &text)?;
+        record.tables = RunRecord::devices(&record.config)
+            .into_iter()
+            .map(|name| Ok((name, LatencyTable::open(&self.table(name))?)))
+            .collect::<Result<_, TransferError>>()?;
+        Ok(record)
     }
 
     /// Takes the run for this process.
@@ -339,15 +406,18 @@ impl RunDirectory {
     /// Writing fails.
     pub fn write_front(&self, front: &[Member]) -> Result<(), TransferError> {
         let mut text = String::from("genes");
-        for objective in Objective::ALL {
+        for objective in front.first().map_or(Objective::CLOSED.to_vec(), |member| {
+            member.known().map(|(objective, _)| objective).collect()
+        }) {
             text.push_str(&format!(",{objective}"));
         }
         text.push('\n');
         for member in front {
-            text.push_str(&format!(
-                "\"{}\",{},{},{}\n",
-                member.genes, member.error, member.madds, member.params
-            ));
+            text.push_str(&format!("\"{}\"", member.genes));
+            for (_, value) in member.known() {
+                text.push_str(&format!(",{value}"));
+            }
+            text.push('\n');
         }
         write_atomically(&self.path("front.csv"), text.as_bytes())
     }
@@ -434,6 +504,7 @@ mod tests {
             },
             config: Preset::Quick.config(&space),
             space,
+            tables: Vec::new(),
         }
     }
 
@@ -444,6 +515,8 @@ mod tests {
             error,
             madds: 5,
             params: 3,
+            memory: 8,
+            measures: vec![(Objective::Latency(Name::new("phone")), 1.25)],
         }
     }
 

@@ -19,12 +19,12 @@ pub enum TransferError {
     /// A genotype.
     #[error(transparent)]
     Genotype(#[from] nat_space::GenotypeError),
-    /// The accuracy predictor.
-    #[error("the accuracy predictor: {0}")]
-    Predictor(#[from] nat_predictor::FitError),
-    /// The inner search.
-    #[error("the inner search: {0}")]
-    Search(#[from] nat_moo::SearchError),
+    /// The search for new networks, its objectives and limits.
+    #[error(transparent)]
+    Search(#[from] nat_search::SearchError),
+    /// A latency table of the run.
+    #[error(transparent)]
+    Latency(#[from] nat_space::LatencyError),
     /// The loss is no number any more.
     #[error(
         "the loss became {loss} in generation {generation} ({phase}, step {step}): the run stops here and its last \

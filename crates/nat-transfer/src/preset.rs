@@ -1,12 +1,11 @@
 //! Named sets of defaults.
 
+use nat_search::{Limits, Objective, Settings as Search};
 use nat_space::Space;
 
 use crate::{
-    Objective, RunConfig, TransferError,
-    config::{
-        Adaptation, Algorithm, Augmentation, Evaluation, Pretraining, Resolutions, Search, Upkeep,
-    },
+    RunConfig, TransferError,
+    config::{Adaptation, Augmentation, Evaluation, Pretraining, Resolutions, Upkeep},
 };
 
 /// A named set of defaults.
@@ -54,6 +53,7 @@ impl Preset {
         let paper = RunConfig {
             seed: 1,
             objectives: vec![Objective::Error, Objective::Madds],
+            limits: Limits::default(),
             resolutions: None,
             pretrain: Pretraining {
                 epochs: 150,
@@ -79,19 +79,7 @@ impl Preset {
                 weight_decay: 1e-4,
                 label_smoothing: 0.1,
             },
-            search: Search {
-                initial: 100,
-                iterations: 30,
-                archive: 300,
-                training_rows: 100,
-                ensemble: 500,
-                algorithm: Algorithm::Nsga3,
-                population: 100,
-                generations: 100,
-                crossover: 0.9,
-                mutation: 0.1,
-                eta: 1.0,
-            },
+            search: Search::default(),
             adapt: Adaptation {
                 epochs: 5,
                 max_steps: 0,

@@ -14,12 +14,13 @@ use std::{
 
 use nat_data::{ImageSet, Split};
 use nat_predictor::metrics;
+use nat_search::{Aims, Costs, Member, Problem, archive};
 use nat_space::Genotype;
 use nat_supernet::SupernetFile;
 
 use crate::{
-    Evaluator, Event, Member, Observer, Phase, Progress, RunDirectory, RunRecord, Seconds,
-    TransferError, adapt, archive,
+    Evaluator, Event, Observer, Phase, Progress, RunDirectory, RunRecord, Seconds, TransferError,
+    adapt,
     checkpoint::{self, Candidate, Position, State, Weights},
     config::Pretraining,
     directory::{ArchiveLine, RunLock},
@@ -47,6 +48,8 @@ pub struct Run {
     supernets: SupernetFile,
     optimizers: Vec<Sgd>,
     state: State,
+    aims: Aims,
+    costs: Costs,
     directions: Vec<Vec<f64>>,
     evaluator: Evaluator,
     seconds: Seconds,
@@ -67,7 +70,12 @@ impl Run {
         supernets: SupernetFile,
         pretrained: bool,
     ) -> Result<Run, TransferError> {
-        let designs = propose::initial_designs(&record.space, &record.config);
+        let problem = Problem {
+            costs: &record.costs()?,
+            aims: &record.config.aims(),
+            settings: &record.config.search,
+        };
+        let designs = propose::initial_designs(&problem, record.config.seed);
         directory.create(&record)?;
         let lock = directory.lock()?;
         let state = State {
@@ -84,7 +92,7 @@ impl Run {
             archive: Vec::new(),
             reference: Vec::new(),
         };
-        let mut run = Run::assemble(directory, record, set, supernets, state, lock);
+        let mut run = Run::assemble(directory, record, set, supernets, state, lock)?;
         run.save()?;
         let seed = run.record.config.seed;
         let version = env!("CARGO_PKG_VERSION").into();
@@ -131,7 +139,7 @@ impl Run {
                 velocities,
             },
         ) = checkpoint::load(&directory)?;
-        let mut run = Run::assemble(directory, record, set, supernets, state, lock);
+        let mut run = Run::assemble(directory, record, set, supernets, state, lock)?;
         for (optimizer, velocities) in run.optimizers.iter_mut().zip(velocities) {
             optimizer.restore(velocities);
         }
@@ -146,7 +154,7 @@ impl Run {
         supernets: SupernetFile,
         state: State,
         lock: RunLock,
-    ) -> Run {
+    ) -> Result<Run, TransferError> {
         let optimizers = match state.position {
             Position::Pretrain { .. } => {
                 pretrain::optimizers(&record.config, Phase::Pretrain, &supernets)
@@ -156,7 +164,9 @@ impl Run {
             }
             _ => adapt::optimizers(&record.config, &supernets),
         };
-        Run {
+        Ok(Run {
+            aims: record.config.aims(),
+            costs: record.costs()?,
             directions: propose::directions(&record.config),
             evaluator: Evaluator::new(
                 Arc::clone(&set),
@@ -174,7 +184,7 @@ impl Run {
             begun: Instant::now(),
             saved: Instant::now(),
             _lock: lock,
-        }
+        })
     }
 
     /// Brings the text files back to the saved state: what came after it will be measured and logged again.
@@ -186,7 +196,7 @@ impl Run {
             .write_archive(generation, if complete { &archive } else { &[] })?;
         if !archive.is_empty() {
             self.directory
-                .write_front(&archive::front(&archive, &self.record.config.objectives))?;
+                .write_front(&archive::front(&archive, &self.aims))?;
         }
         let images = self.set.len(Split::Train);
         let config = &self.record.config;
@@ -424,18 +434,17 @@ impl Run {
         errors: &[f64],
         observer: &mut (dyn Observer + Send),
     ) -> Result<(), TransferError> {
-        let (space, objectives) = (&self.record.space, &self.record.config.objectives);
-        let classes = self.record.data.classes.len();
+        let objectives = &self.aims.objectives;
         let members: Vec<Member> = candidates
             .iter()
             .zip(errors)
-            .map(|(genes, &error)| propose::costed(space, classes, genes.clone(), error))
+            .map(|(genes, &error)| self.costs.member(genes.clone(), error))
             .collect();
         let values = archive::rows(&members, objectives);
         if self.state.reference.is_empty() {
             self.state.reference = archive::reference_point(&values);
         }
-        let front = archive::front(&members, objectives);
+        let front = archive::front(&members, &self.aims);
         let newcomers: Vec<(f64, f64)> = self
             .state
             .candidates
@@ -450,7 +459,10 @@ impl Run {
             generation,
             archive: members.len(),
             front: front.len(),
-            hypervolume: archive::hypervolume_share(&values, &self.state.reference),
+            hypervolume: archive::hypervolume_share(
+                &archive::rows(&front, objectives),
+                &self.state.reference,
+            ),
             best_error: members
                 .iter()
                 .map(|member| member.error)
@@ -494,11 +506,14 @@ impl Run {
         });
         let archive = self.archive()?;
         let proposal = propose::propose(
-            &self.record.space,
-            &self.record.config,
-            self.record.data.classes.len(),
+            &Problem {
+                costs: &self.costs,
+                aims: &self.aims,
+                settings: &self.record.config.search,
+            },
             &archive,
             &self.directions,
+            &self.record.config,
             generation,
         )?;
         self.seconds.fit += proposal.fit_seconds;

@@ -126,9 +126,12 @@ pub struct Search {
     /// Search space: a built-in name or a TOML file; by default the supernet's own, and `tiny` from scratch
     #[arg(long, value_name = "NAME|FILE")]
     pub space: Option<String>,
-    /// What networks are judged by: error, madds, params in any combination
+    /// What networks are judged by: error, madds, params, memory, latency:FILE (a latency table) in any combination
     #[arg(long, default_value = "error,madds", value_name = "LIST")]
     pub objectives: String,
+    /// What every network must keep to, such as "madds<=200M" or "params<=5M,latency:phone.json<=15ms"; may be repeated
+    #[arg(long, value_name = "LIMITS")]
+    pub limit: Vec<String>,
     /// Folder of the run
     #[arg(long, value_name = "RUN")]
     pub out: PathBuf,

@@ -2,7 +2,8 @@
 
 use nat_data::DataError;
 use nat_export::ExportError;
-use nat_space::{GenotypeError, SpaceError};
+use nat_search::SearchError;
+use nat_space::{GenotypeError, LatencyError, SpaceError};
 use nat_supernet::{CheckpointError, import::ImportError};
 use nat_transfer::TransferError;
 
@@ -53,11 +54,16 @@ pub fn exit_code(error: &anyhow::Error) -> u8 {
                 | TransferError::Directory { .. } => return 2,
                 TransferError::Data(_) => return 3,
                 TransferError::Supernet(error) => return supernet_code(error),
-                TransferError::Predictor(_)
-                | TransferError::Search(_)
-                | TransferError::Diverged { .. }
-                | TransferError::Io { .. } => return 1,
+                TransferError::Search(error) => return search_code(error),
+                TransferError::Latency(_) => return 3,
+                TransferError::Diverged { .. } | TransferError::Io { .. } => return 1,
             }
+        }
+        if let Some(error) = cause.downcast_ref::<SearchError>() {
+            return search_code(error);
+        }
+        if cause.is::<LatencyError>() {
+            return 3;
         }
         if cause.is::<WrongArgument>() || cause.is::<SpaceError>() || cause.is::<GenotypeError>() {
             return 2;
@@ -77,6 +83,14 @@ pub fn exit_code(error: &anyhow::Error) -> u8 {
         }
     }
     1
+}
+
+fn search_code(error: &SearchError) -> u8 {
+    match error {
+        SearchError::Config(_) => 2,
+        SearchError::Latency { .. } | SearchError::File { .. } => 3,
+        SearchError::Predictor(_) | SearchError::Inner(_) => 1,
+    }
 }
 
 fn supernet_code(error: &CheckpointError) -> u8 {

@@ -3,6 +3,7 @@
 mod args;
 mod commands;
 mod dataset;
+mod devices;
 mod failure;
 mod line_chart;
 mod progress;

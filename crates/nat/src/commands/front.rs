@@ -26,18 +26,26 @@ pub fn front(args: &args::Front) -> Result<()> {
             );
         }
     } else if args.csv {
+        let columns: Vec<String> = front.first().map_or_else(Vec::new, |member| {
+            let known = member.known();
+            known
+                .map(|(objective, _)| format!(",{objective}"))
+                .collect()
+        });
         println!(
-            "genes,error,madds,params{}",
+            "genes{}{}",
+            columns.concat(),
             if tests.is_some() { ",test_error" } else { "" }
         );
         for (index, member) in front.iter().enumerate() {
             let test = tests
                 .as_ref()
                 .map_or(String::new(), |tests| format!(",{}", tests[index]));
-            println!(
-                "\"{}\",{},{},{}{test}",
-                member.genes, member.error, member.madds, member.params
-            );
+            let known: String = member
+                .known()
+                .map(|(_, value)| format!(",{value}"))
+                .collect();
+            println!("\"{}\"{known}{test}", member.genes);
         }
     } else {
         print!("{}", front_table(&answer, &front, tests.as_deref()));
@@ -132,6 +140,10 @@ fn json_line(member: &Member, test_error: Option<f64>) -> Value {
     line.insert("error".into(), member.error.into());
     line.insert("madds".into(), member.madds.into());
     line.insert("params".into(), member.params.into());
+    line.insert("memory".into(), member.memory.into());
+    for (objective, value) in &member.measures {
+        line.insert(objective.to_string(), (*value).into());
+    }
     if let Some(test_error) = test_error {
         line.insert("test_error".into(), test_error.into());
     }
@@ -157,7 +169,13 @@ fn front_table(answer: &Answer, front: &[Member], tests: Option<&[f64]>) -> Stri
     if tests.is_some() {
         header.push("test error %");
     }
-    header.extend(["MAdds", "params", "pixels", ""]);
+    header.extend(["MAdds", "params"]);
+    let further: Vec<Objective> = (answer.record.config.objectives.iter().copied())
+        .filter(|objective| matches!(objective, Objective::Memory | Objective::Latency(_)))
+        .collect();
+    let titles: Vec<String> = further.iter().map(ToString::to_string).collect();
+    header.extend(titles.iter().map(String::as_str));
+    header.extend(["pixels", ""]);
     let rows: Vec<Vec<String>> = front
         .iter()
         .enumerate()
@@ -169,6 +187,12 @@ fn front_table(answer: &Answer, front: &[Member], tests: Option<&[f64]>) -> Stri
             row.extend([
                 table::millions(member.madds),
                 table::millions(member.params),
+            ]);
+            row.extend(further.iter().map(|&objective| match objective {
+                Objective::Memory => format!("{:.0}K", member.memory as f64 / 1e3),
+                _ => format!("{:.2} ms", member.value(objective)),
+            }));
+            row.extend([
                 answer
                     .record
                     .space

@@ -14,14 +14,14 @@ use nat_data::ImageSet;
 use nat_space::Space;
 use nat_supernet::{Provenance, Supernet, SupernetFile};
 use nat_transfer::{
-    Objective, Outcome, Preset, Run, RunConfig, RunDirectory, RunRecord, TransferError,
+    Limits, Objective, Outcome, Preset, Run, RunConfig, RunDirectory, RunRecord, TransferError,
     streams::{Purpose, key, seed_of},
 };
 
 use crate::{
     args,
     commands::{front, report},
-    dataset, failure,
+    dataset, devices, failure,
     failure::wrong_argument,
     progress::Progress,
     weights,
@@ -42,6 +42,9 @@ pub fn run(args: &args::Search) -> Result<ExitCode> {
     let source = Source::open(&args.supernet, args.space.as_deref())?;
     let mut config = settings(&args.settings, preset, source.space())?;
     config.objectives = objectives;
+    if !args.limit.is_empty() {
+        config.limits = Limits::try_from(args.limit.clone())?;
+    }
     start(&args.data, source, preset, config, &args.out, args.profile)
 }
 
@@ -121,12 +124,13 @@ pub fn start(
     data: &str,
     source: Source,
     preset: Preset,
-    config: RunConfig,
+    mut config: RunConfig,
     out: &Path,
     profile: bool,
 ) -> Result<ExitCode> {
     let directory = RunDirectory::at(out);
     directory.check_vacant()?;
+    let tables = devices::open(&mut config.objectives, &mut config.limits)?;
     let mut space = source.space().clone();
     if let Some(sides) = config.resolutions {
         space = space.with_resolutions(sides.from, sides.to, sides.step)?;
@@ -145,6 +149,7 @@ pub fn start(
         data: dataset::record(data, &set, &options, provenance.mean, provenance.std),
         config,
         space,
+        tables,
     };
     let run = Run::create(directory, record, set, supernets, pretrained)?;
     drive(run, out, profile)

@@ -2,10 +2,11 @@
 
 use maud::{Markup, html};
 use nat_space::Network;
+use nat_transfer::Objective;
 
 use super::axis::coordinate;
 use super::kernel::{self, Kernels};
-use super::model::{Member, Objective, Run};
+use super::model::{Member, Run, Shown};
 use super::plot::{WIDE, drawing};
 
 /// Height of the tallest block and what every block has at least, for its two lines of text.

@@ -1,10 +1,11 @@
 //! The front as a scatter, and its movement over the generations.
 
 use maud::{Markup, html};
+use nat_transfer::Objective;
 
 use super::axis::Axis;
 use super::label::{self, Label};
-use super::model::{Member, Objective, Run};
+use super::model::{Member, Run, Shown};
 use super::plot::{Frame, WIDE, drawing, figure, points, ramp, ramp_legend};
 
 const HEIGHT: f64 = 400.0;
@@ -38,7 +39,7 @@ fn scatter(run: &Run, x: Objective, y: Objective) -> Markup {
     let on_front = |member: &Member| run.front.iter().any(|best| best.genes == member.genes);
     let two = run.objectives.len() == 2;
     let body = html! {
-        (frame.axes(x.title(), y.title()))
+        (frame.axes(&x.title(), &y.title()))
         g.archive {
             @for member in last.members.iter().filter(|member| !on_front(member)) {
                 @let (cx, cy) = place(member);
@@ -74,7 +75,7 @@ fn scatter(run: &Run, x: Objective, y: Objective) -> Markup {
         span.legend { i.dot.archive {} " rest of the archive" }
         span.legend { i.dot.mark {} " high trade-off: leaving it costs most of one objective for a gain in another" }
     };
-    let name = format!("front-{}", x.noun());
+    let name = format!("front-{}", x.noun().replace(' ', "-"));
     figure(
         &caption,
         drawing(&name, WIDE, HEIGHT, &caption, &description, body),
@@ -104,7 +105,7 @@ pub fn movement(run: &Run) -> Markup {
         y: Axis::covering(all().map(|member| y.of(member)), 6),
     };
     let body = html! {
-        (frame.axes(x.title(), y.title()))
+        (frame.axes(&x.title(), &y.title()))
         @for (index, (front, archive)) in fronts.iter().zip(&run.archives).enumerate() {
             @let places: Vec<(f64, f64)> =
                 front.iter().map(|member| (frame.x(x.of(member)), frame.y(y.of(member)))).collect();

@@ -1,9 +1,10 @@
 //! What was run and what came out, on top of the page.
 
 use maud::{Markup, html};
+use nat_transfer::Objective;
 
 use super::axis::duration;
-use super::model::{Member, Objective, Run};
+use super::model::{Member, Run, Shown};
 use super::table::objectives;
 
 /// Class names that are spelt out.
@@ -100,11 +101,15 @@ fn facts(run: &Run) -> Markup {
         ("Classes", classes(&run.classes)),
         ("Space", space(run)),
         ("Objectives", objectives(run)),
+        ("Predictor", run.predictor.name().into()),
         ("Supernet", run.supernet.clone()),
         ("Preset", run.preset.clone()),
         ("Seed", run.seed.to_string()),
         ("Version", format!("nat {}", run.version)),
     ];
+    if !run.limits.is_empty() {
+        facts.push(("Limits", run.limits.join(", ")));
+    }
     if let Some(time) = run.started {
         facts.push(("Started", utc(time)));
     }

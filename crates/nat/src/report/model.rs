@@ -10,47 +10,53 @@ use std::io::ErrorKind;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
+use nat_search::PredictorKind;
 use nat_space::{Genotype, Network, Space};
+use nat_transfer::{ArchiveLine, Limits, Objective};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 /// High-trade-off points that are named.
 const NAMED: usize = 4;
 
-/// One axis of the trade-off; all are minimised.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Objective {
-    Error,
-    Madds,
-    Params,
+/// An axis of the trade-off as the page shows it.
+pub trait Shown {
+    /// The name in a sentence.
+    fn noun(self) -> String;
+    /// The name with its unit, for axes and table heads.
+    fn title(self) -> String;
+    /// The value in the unit of the title.
+    fn of(self, member: &Member) -> f64;
 }
 
-impl Objective {
-    /// The name in a sentence.
-    pub fn noun(self) -> &'static str {
+impl Shown for Objective {
+    fn noun(self) -> String {
         match self {
-            Objective::Error => "error",
-            Objective::Madds => "multiply-adds",
-            Objective::Params => "parameters",
+            Objective::Error => "error".into(),
+            Objective::Madds => "multiply-adds".into(),
+            Objective::Params => "parameters".into(),
+            Objective::Memory => "activation memory".into(),
+            Objective::Latency(device) => format!("latency on {}", device.as_str()),
         }
     }
 
-    /// The name with its unit, for axes and table heads.
-    pub fn title(self) -> &'static str {
+    fn title(self) -> String {
         match self {
-            Objective::Error => "Error (%)",
-            Objective::Madds => "Multiply-adds (M)",
-            Objective::Params => "Parameters (M)",
+            Objective::Error => "Error (%)".into(),
+            Objective::Madds => "Multiply-adds (M)".into(),
+            Objective::Params => "Parameters (M)".into(),
+            Objective::Memory => "Activation memory (KiB)".into(),
+            Objective::Latency(device) => format!("Latency on {} (ms)", device.as_str()),
         }
     }
 
-    /// The value in the unit of the title.
-    pub fn of(self, member: &Member) -> f64 {
+    fn of(self, member: &Member) -> f64 {
         match self {
             Objective::Error => member.error,
             Objective::Madds => member.madds as f64 / 1e6,
             Objective::Params => member.params as f64 / 1e6,
+            Objective::Memory => member.memory as f64 / 1024.0,
+            Objective::Latency(_) => *(member.measures.get(&self.to_string())).unwrap_or(&f64::NAN),
         }
     }
 }
@@ -63,6 +69,12 @@ pub struct Member {
     pub error: f64,
     pub madds: u64,
     pub params: u64,
+    /// Bytes of activations.
+    pub memory: u64,
+    /// Further costs by the name of their objective.
+    pub measures: BTreeMap<String, f64>,
+    /// Whether it meets the limits of the run.
+    pub admitted: bool,
     /// Top-1 error on the test split in percent, where it was measured.
     pub test_error: Option<f64>,
 }
@@ -164,6 +176,10 @@ pub struct Run {
     pub preset: String,
     pub supernet: String,
     pub objectives: Vec<Objective>,
+    /// Limits of the run as they were written.
+    pub limits: Vec<String>,
+    /// The model that predicted errors.
+    pub predictor: PredictorKind,
     /// The iteration after which the run is complete.
     pub last_generation: Option<usize>,
     /// Path or name of the data set.
@@ -192,6 +208,8 @@ struct Record {
     #[serde(default)]
     supernet: String,
     objectives: Vec<Objective>,
+    #[serde(default)]
+    limits: Limits,
     data: Data,
     space: Space,
     search: Option<Search>,
@@ -206,15 +224,8 @@ struct Data {
 #[derive(Deserialize)]
 struct Search {
     iterations: Option<usize>,
-}
-
-#[derive(Deserialize)]
-struct ArchiveLine {
-    generation: usize,
-    genes: String,
-    error: f64,
-    madds: u64,
-    params: u64,
+    #[serde(default)]
+    predictor: PredictorKind,
 }
 
 #[derive(Deserialize)]
@@ -250,6 +261,9 @@ impl Run {
         for (number, line) in read_lines::<ArchiveLine>(&archive_file)? {
             let genes = (space.parse(&line.genes))
                 .with_context(|| format!("{}, line {number}", archive_file.display()))?;
+            let admitted = line
+                .member(&space)
+                .is_ok_and(|member| record.limits.admit(&member));
             by_generation
                 .entry(line.generation)
                 .or_default()
@@ -258,6 +272,9 @@ impl Run {
                     error: line.error,
                     madds: line.madds,
                     params: line.params,
+                    memory: line.memory,
+                    measures: line.measures,
+                    admitted,
                     test_error: None,
                 });
         }
@@ -287,6 +304,8 @@ impl Run {
             supernet: record.supernet,
             named: named(&front, &record.objectives),
             objectives: record.objectives,
+            limits: record.limits.into(),
+            predictor: (record.search.as_ref()).map_or_else(Default::default, |s| s.predictor),
             last_generation: record.search.and_then(|search| search.iterations),
             data: record.data.path,
             classes: record.data.classes,
@@ -362,6 +381,7 @@ impl Run {
 
 /// The non-dominated members by ascending first objective.
 fn front(members: &[Member], objectives: &[Objective]) -> Vec<Member> {
+    let members: Vec<&Member> = members.iter().filter(|member| member.admitted).collect();
     let rows: Vec<Vec<f64>> = members
         .iter()
         .map(|member| member.values(objectives))
@@ -403,7 +423,7 @@ fn read_record(path: &Path) -> Result<Record> {
     let record: Record = toml::from_str(&text).with_context(|| path.display().to_string())?;
     if record.objectives.is_empty() {
         bail!(
-            "{}: objectives is empty, expected some of error, madds, params",
+            "{}: objectives is empty, expected some of error, madds, params, memory, latency",
             path.display()
         );
     }

@@ -1,8 +1,9 @@
 //! The final front in numbers, with the commands that take a network out of the run.
 
 use maud::{Markup, html};
+use nat_transfer::Objective;
 
-use super::model::{Member, Objective, Run};
+use super::model::{Member, Run, Shown};
 
 /// The front as a table, then commands.
 pub fn front(run: &Run) -> Markup {
@@ -22,6 +23,7 @@ pub fn front(run: &Run) -> Markup {
                             @if tested { th { "Test error (%)" } }
                             th { (Objective::Madds.title()) }
                             th { (Objective::Params.title()) }
+                            @for objective in further(run) { th { (objective.title()) } }
                             th { "Input (pixels)" }
                             @if run.space.width_multipliers.len() > 1 { th { "Width" } }
                             th { "Depths" }
@@ -42,6 +44,15 @@ pub fn front(run: &Run) -> Markup {
     }
 }
 
+/// The objectives that have no column of their own anyway.
+fn further(run: &Run) -> impl Iterator<Item = Objective> {
+    let known = [Objective::Error, Objective::Madds, Objective::Params];
+    run.objectives
+        .iter()
+        .copied()
+        .filter(move |objective| !known.contains(objective))
+}
+
 fn row(run: &Run, position: usize, member: &Member, tested: bool) -> Markup {
     let architecture = run.space.architecture(&member.genes);
     let depths: Vec<String> = architecture.depths.iter().map(usize::to_string).collect();
@@ -52,6 +63,7 @@ fn row(run: &Run, position: usize, member: &Member, tested: bool) -> Markup {
             @if tested { td { @if let Some(error) = member.test_error { (format!("{error:.2}")) } @else { "–" } } }
             td { (format!("{:.2}", Objective::Madds.of(member))) }
             td { (format!("{:.3}", Objective::Params.of(member))) }
+            @for objective in further(run) { td { (format!("{:.2}", objective.of(member))) } }
             td { (architecture.resolution) }
             @if run.space.width_multipliers.len() > 1 { td { (format!("{:.1}", run.space.width_multipliers[architecture.width])) } }
             td { (depths.join("·")) }
@@ -62,7 +74,7 @@ fn row(run: &Run, position: usize, member: &Member, tested: bool) -> Markup {
 
 /// The objectives of a run in a sentence.
 pub fn objectives(run: &Run) -> String {
-    let nouns: Vec<&str> = run
+    let nouns: Vec<String> = run
         .objectives
         .iter()
         .map(|objective| objective.noun())
