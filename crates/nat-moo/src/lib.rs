@@ -9,7 +9,8 @@
 //! - [`survive`], [`survive_crowding`]: environmental selection of NSGA-III and NSGA-II, usable on
 //!   their own, [`fittest`] with constraints; [`Normalizer`] and [`TieBreak`] are what the first one carries between calls.
 //! - [`Search`]: the ask-and-tell engine, serialisable between any two calls; [`evolve`] drives it.
-//! - [`hypervolume`], [`contributions`], [`igd`], [`igd_plus`], [`epsilon`]: quality of a front.
+//! - [`hypervolume`], [`hypervolume_estimate`], [`contributions`], [`igd`], [`igd_plus`], [`epsilon`]:
+//!   quality of a front.
 //! - [`high_tradeoff`]: the points of a front that are expensive to leave.
 //!
 //! ```
@@ -49,6 +50,7 @@ mod directions;
 mod dominance;
 mod draws;
 mod error;
+mod estimate;
 mod hypervolume;
 mod indicators;
 mod individual;
@@ -68,6 +70,7 @@ pub use directions::{das_dennis, two_layer};
 pub use dominance::{dominates, non_dominated, non_dominated_sort};
 pub use draws::{Draws, TieBreak};
 pub use error::SearchError;
+pub use estimate::hypervolume_estimate;
 pub use hypervolume::{contributions, hypervolume};
 pub use indicators::{epsilon, igd, igd_plus};
 pub use individual::Individual;

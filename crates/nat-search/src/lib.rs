@@ -2,7 +2,8 @@
 //! cost, which of them stay in the archive, and which are worth measuring next.
 //!
 //! [`propose`] fits an accuracy predictor on the archive, searches with it, and lets archive and final population compete
-//! for the archive's places. Errors come from the caller.
+//! for the archive's places. Errors come from the caller: from a supernet, or in [`testbed`] from a published accuracy
+//! predictor, where a whole search takes seconds and can be compared with simpler ones ([`Strategy`]).
 
 pub mod archive;
 mod error;
@@ -12,6 +13,8 @@ mod objective;
 mod predictor;
 mod propose;
 mod settings;
+mod strategy;
+pub mod testbed;
 
 pub use error::SearchError;
 pub use limits::{Limits, pick};
@@ -20,3 +23,4 @@ pub use objective::{Name, Objective};
 pub use predictor::PredictorKind;
 pub use propose::{Problem, Proposal, Seeds, directions, initial_designs, propose};
 pub use settings::{Algorithm, Settings};
+pub use strategy::Strategy;

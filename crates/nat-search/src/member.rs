@@ -187,7 +187,8 @@ mod tests {
             0.5 * network.timed_layers().len() as f64
         );
         assert_eq!(member.known().count(), 5);
-        let error = Costs::new(space, 11).with_table(name, table).unwrap_err();
+        let larger = space.with_resolutions(64, 128, 64).unwrap();
+        let error = Costs::new(larger, 10).with_table(name, table).unwrap_err();
         assert!(error.to_string().contains("'phone'"), "{error}");
     }
 }

@@ -7,7 +7,7 @@ use nat_space::Genotype;
 use rand_chacha::ChaCha8Rng;
 
 use crate::{
-    Aims, Algorithm, Costs, Member, PredictorKind, SearchError, Settings, archive,
+    Aims, Costs, Member, PredictorKind, SearchError, Settings, archive,
     predictor::{self, Training},
 };
 
@@ -105,26 +105,55 @@ pub fn propose(
     threads: usize,
 ) -> Result<Proposal, SearchError> {
     let Problem { aims, settings, .. } = problem;
-    let begun = Instant::now();
     let rows = archive::survive(
         measured,
         aims,
         settings.training_rows,
         directions,
-        seeds.rows,
+        seeds.rows.clone(),
     );
     let rows: Vec<&Member> = rows.into_iter().map(|i| &measured[i]).collect();
+    let start = measured.iter().map(|member| member.genes.clone()).collect();
+    let (population, found) = search_with(problem, &rows, start, directions, &seeds, threads)?;
+    let begun = Instant::now();
+    let all = archive::merge(measured, population);
+    let kept = archive::survive(&all, aims, settings.archive, directions, seeds.survival);
+    Ok(Proposal {
+        members: kept.into_iter().map(|i| all[i].clone()).collect(),
+        predictor: found.predictor,
+        fit_seconds: found.fit_seconds,
+        search_seconds: found.search_seconds + begun.elapsed().as_secs_f64(),
+    })
+}
+
+/// How an inner search came to its population.
+pub(crate) struct Found {
+    /// The model that predicted.
+    predictor: PredictorKind,
+    fit_seconds: f64,
+    search_seconds: f64,
+}
+
+/// The final population of an inner search that starts from `start`, with errors predicted by a model fitted on `rows`.
+pub(crate) fn search_with(
+    problem: &Problem<'_>,
+    rows: &[&Member],
+    start: Vec<Genotype>,
+    directions: &[Vec<f64>],
+    seeds: &Seeds,
+    threads: usize,
+) -> Result<(Vec<Member>, Found), SearchError> {
+    let begun = Instant::now();
     let errors: Vec<f64> = rows.iter().map(|member| member.error).collect();
-    let (predictor, model) = settings.predictor.fit(&Training {
+    let (predictor, model) = problem.settings.predictor.fit(&Training {
         space: problem.costs.space(),
         genes: &predictor::rows(rows.iter().map(|member| &member.genes)),
         errors: &errors,
-        ensemble: settings.ensemble,
+        ensemble: problem.settings.ensemble,
         seed: seeds.predictor,
         threads,
     })?;
     let fit_seconds = begun.elapsed().as_secs_f64();
-
     let begun = Instant::now();
     let assess = |genotypes: Vec<Genotype>| -> Vec<Member> {
         let predicted = model.predict(&predictor::rows(&genotypes), threads);
@@ -132,16 +161,14 @@ pub fn propose(
             .map(|(genes, error)| problem.costs.member(genes, error))
             .collect()
     };
-    let start = measured.iter().map(|member| member.genes.clone()).collect();
     let population = evolve(problem, directions, assess(start), seeds.search, &assess)?;
-    let all = archive::merge(measured, population);
-    let kept = archive::survive(&all, aims, settings.archive, directions, seeds.survival);
-    Ok(Proposal {
-        members: kept.into_iter().map(|i| all[i].clone()).collect(),
+    let search_seconds = begun.elapsed().as_secs_f64();
+    let found = Found {
         predictor,
         fit_seconds,
-        search_seconds: begun.elapsed().as_secs_f64(),
-    })
+        search_seconds,
+    };
+    Ok((population, found))
 }
 
 /// The final population of the inner search, which starts from `start`.
@@ -163,20 +190,7 @@ fn evolve(
             .genotype(genes)
             .expect("the search stays inside the bounds")
     };
-    let inner = nat_moo::Settings {
-        population: settings.population,
-        offspring: settings.population,
-        crossover: nat_moo::Crossover::Uniform,
-        crossover_probability: settings.crossover,
-        mutation_probability: settings.mutation,
-        eta: settings.eta,
-        algorithm: match settings.algorithm {
-            Algorithm::Nsga3 if aims.objectives.len() > 1 => nat_moo::Algorithm::Nsga3 {
-                directions: directions.to_vec(),
-            },
-            Algorithm::Nsga3 | Algorithm::Nsga2 => nat_moo::Algorithm::Nsga2,
-        },
-    };
+    let inner = settings.inner(aims.objectives.len(), directions);
     let variables = Variables {
         lower: space.lower(),
         upper: space.upper(),

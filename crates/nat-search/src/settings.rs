@@ -65,6 +65,24 @@ impl Default for Settings {
 }
 
 impl Settings {
+    /// The inner search for so many objectives.
+    pub(crate) fn inner(&self, objectives: usize, directions: &[Vec<f64>]) -> nat_moo::Settings {
+        nat_moo::Settings {
+            population: self.population,
+            offspring: self.population,
+            crossover: nat_moo::Crossover::Uniform,
+            crossover_probability: self.crossover,
+            mutation_probability: self.mutation,
+            eta: self.eta,
+            algorithm: match self.algorithm {
+                Algorithm::Nsga3 if objectives > 1 => nat_moo::Algorithm::Nsga3 {
+                    directions: directions.to_vec(),
+                },
+                Algorithm::Nsga3 | Algorithm::Nsga2 => nat_moo::Algorithm::Nsga2,
+            },
+        }
+    }
+
     /// Checks every range.
     ///
     /// # Errors
