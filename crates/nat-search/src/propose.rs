@@ -116,7 +116,13 @@ pub fn propose(
     let start = measured.iter().map(|member| member.genes.clone()).collect();
     let (population, found) = search_with(problem, &rows, start, directions, &seeds, threads)?;
     let begun = Instant::now();
-    let all = archive::merge(measured, population);
+    let mut all = archive::merge(measured, population);
+    if settings.newcomers > 0 && all.len() > measured.len() + settings.newcomers {
+        let fresh = all.split_off(measured.len());
+        let ties = seeds.survival.clone();
+        let best = archive::survive(&fresh, aims, settings.newcomers, directions, ties);
+        all.extend(best.into_iter().map(|i| fresh[i].clone()));
+    }
     let kept = archive::survive(&all, aims, settings.archive, directions, seeds.survival);
     Ok(Proposal {
         members: kept.into_iter().map(|i| all[i].clone()).collect(),

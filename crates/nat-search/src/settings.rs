@@ -24,6 +24,9 @@ pub struct Settings {
     pub iterations: usize,
     /// Size to which the archive is cut.
     pub archive: usize,
+    /// Most new networks of an iteration; 0 means as many as survive.
+    #[serde(default)]
+    pub newcomers: usize,
     /// Archive members on which the predictor is fitted.
     pub training_rows: usize,
     /// The model that predicts errors.
@@ -51,6 +54,7 @@ impl Default for Settings {
             initial: 100,
             iterations: 30,
             archive: 300,
+            newcomers: 0,
             training_rows: 100,
             predictor: PredictorKind::default(),
             ensemble: 500,

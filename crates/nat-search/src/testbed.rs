@@ -48,14 +48,8 @@ impl Testbed {
         let space = space
             .with_resolutions(from, to, step)
             .expect("the sides are a progression");
-        let named = |objective: &Objective| match objective {
-            Objective::Latency(name) if name.as_str().is_empty() => {
-                Objective::Latency(Name::new(DEVICE))
-            }
-            other => *other,
-        };
         let aims = Aims {
-            objectives: objectives.iter().map(named).collect(),
+            objectives: objectives.iter().copied().map(named).collect(),
             limits: Limits::default(),
         };
         let mut costs = Costs::new(space, CLASSES);
@@ -91,6 +85,21 @@ impl Testbed {
         Ok(bed)
     }
 
+    /// Reads limits, in which `latency` may stand without a name as among the objectives.
+    ///
+    /// # Errors
+    /// A limit that cannot be read, or on the latency of a table that was not opened.
+    pub fn limits(&self, text: &str) -> Result<Limits, SearchError> {
+        let mut limits = Limits::parse(text)?;
+        limits.rename(|objective| Ok::<_, SearchError>(named(objective)))?;
+        let aims = Aims {
+            objectives: Vec::new(),
+            limits: limits.clone(),
+        };
+        self.costs.check(&aims)?;
+        Ok(limits)
+    }
+
     /// The space with its costs.
     pub fn costs(&self) -> &Costs {
         &self.costs
@@ -113,6 +122,16 @@ impl Testbed {
         (values.iter().zip(self.low.iter().zip(&self.high)))
             .map(|(value, (low, high))| (value - low) / (high - low))
             .collect()
+    }
+}
+
+/// `latency` without a name is that of the Note10.
+fn named(objective: Objective) -> Objective {
+    match objective {
+        Objective::Latency(name) if name.as_str().is_empty() => {
+            Objective::Latency(Name::new(DEVICE))
+        }
+        other => other,
     }
 }
 

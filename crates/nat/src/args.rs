@@ -59,6 +59,75 @@ pub enum Bench {
     Bncal(BenchNetwork),
     /// How a step's time grows with batch, resolution, network and threads: a JSON line a point
     Growth(BenchGrowth),
+    /// The search alone, beside simpler ones, on published accuracies and latencies
+    Search(BenchSearch),
+}
+
+#[derive(Group)]
+pub struct BenchSearch {
+    /// Folder with acc_predictor.safetensors and latency_NAME.json (once-for-all MobileNetV3, width 1.2)
+    #[arg(long, value_name = "DIR")]
+    pub data: PathBuf,
+    /// Strategies, each with a budget of its own where it is written behind a colon: nat, random, nsga2,
+    /// regularized-evolution, subset
+    #[arg(
+        long,
+        value_delimiter = ',',
+        default_value = "nat,subset,nsga2,regularized-evolution,random",
+        value_name = "NAME[:NETWORKS],…"
+    )]
+    pub strategies: Vec<String>,
+    /// Numbers of measured networks at which the search is judged
+    #[arg(long, value_delimiter = ',', default_value = "350", value_name = "N,…")]
+    pub evaluations: Vec<usize>,
+    /// Seeds, from 1
+    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..))]
+    pub seeds: u64,
+    /// Objectives of a problem; may be repeated for several problems. `latency` is that of the Note10
+    #[arg(long, default_value = "error,latency", value_name = "LIST")]
+    pub objectives: Vec<String>,
+    /// Limits under which the least error is reported, such as "latency<=25ms"; may be repeated
+    #[arg(long, value_name = "LIMITS")]
+    pub under: Vec<String>,
+    /// The model that predicts errors in the strategies that have one
+    #[arg(long, value_enum, default_value = "rbf-ensemble")]
+    pub predictor: PredictorName,
+    /// Most new networks of an iteration of `nat`; 0 means as many as survive
+    #[arg(long)]
+    pub newcomers: Option<usize>,
+    /// A JSON line for each strategy, seed and number of networks
+    #[arg(long, conflicts_with = "csv")]
+    pub json: bool,
+    /// The same as comma-separated values
+    #[arg(long)]
+    pub csv: bool,
+    /// Draw hypervolume over measured networks, a panel a problem
+    #[arg(long, value_name = "FILE.svg")]
+    pub plot: Option<PathBuf>,
+}
+
+/// The predictors by the names of configurations.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum PredictorName {
+    RbfEnsemble,
+    Rbf,
+    Ridge,
+    Gp,
+    Forest,
+    Switching,
+}
+
+impl From<PredictorName> for nat_search::PredictorKind {
+    fn from(name: PredictorName) -> Self {
+        match name {
+            PredictorName::RbfEnsemble => Self::RbfEnsemble,
+            PredictorName::Rbf => Self::Rbf,
+            PredictorName::Ridge => Self::Ridge,
+            PredictorName::Gp => Self::Gp,
+            PredictorName::Forest => Self::Forest,
+            PredictorName::Switching => Self::Switching,
+        }
+    }
 }
 
 #[derive(Group)]

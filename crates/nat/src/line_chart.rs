@@ -27,6 +27,29 @@ pub struct Line {
     pub dashed: bool,
     /// Points from left to right.
     pub points: Vec<(f64, f64)>,
+    /// Lower and upper bound of a band around the points, one pair each; none for no band.
+    pub band: Vec<(f64, f64)>,
+}
+
+/// How an axis covers its values.
+#[derive(Clone, Copy)]
+pub enum Scale {
+    /// From zero.
+    FromZero,
+    /// From the least to the greatest.
+    Covering,
+    /// Over powers of ten.
+    Logarithmic,
+}
+
+impl Scale {
+    fn axis(self, values: impl Iterator<Item = f64>, ticks: usize) -> Axis {
+        match self {
+            Scale::FromZero => Axis::from_zero(values, ticks),
+            Scale::Covering => Axis::covering(values, ticks),
+            Scale::Logarithmic => Axis::logarithmic(values),
+        }
+    }
 }
 
 impl Line {
@@ -44,6 +67,8 @@ pub struct Panel {
     pub title: String,
     pub x_title: String,
     pub y_title: String,
+    /// Of x and y.
+    pub scales: (Scale, Scale),
     pub lines: Vec<Line>,
 }
 
@@ -81,16 +106,23 @@ text{fill:#777}.grid{stroke:#7773}.base,.tick{stroke:#777}polyline{fill:none;str
 
 fn draw(panel: &Panel) -> Markup {
     let all = || panel.lines.iter().flat_map(|line| &line.points);
+    let bands = panel.lines.iter().flat_map(|line| &line.band);
+    let bands = bands.flat_map(|&(low, high)| [low, high]);
     let frame = Frame {
         width: HALF,
         height: HEIGHT,
-        x: Axis::from_zero(all().map(|point| point.0), 7),
-        y: Axis::from_zero(all().map(|point| point.1), 6),
+        x: panel.scales.0.axis(all().map(|point| point.0), 7),
+        y: (panel.scales.1).axis(all().map(|point| point.1).chain(bands), 6),
     };
     html! {
         text x=(frame.left()) y="-8" font-weight="600" { (panel.title) }
         (frame.axes(&panel.x_title, &panel.y_title))
         @for line in &panel.lines {
+            @let edge = |upper: bool| line.points.iter().zip(&line.band).map(move |(point, band)| (point.0, if upper { band.1 } else { band.0 }));
+            @if !line.band.is_empty() {
+                polygon points=(points(edge(false).chain(edge(true).collect::<Vec<_>>().into_iter().rev()).map(|(x, y)| (frame.x(x), frame.y(y)))))
+                    fill=(line.ink()) fill-opacity="0.15" {}
+            }
             @let places: Vec<(f64, f64)> = line.points.iter().map(|&(x, y)| (frame.x(x), frame.y(y))).collect();
             polyline points=(points(places.iter().copied())) stroke=(line.ink())
                 stroke-dasharray=[line.dashes()] {}
@@ -110,15 +142,22 @@ mod tests {
             colour,
             dashed: colour > 0,
             points: vec![(0.0, 1.0), (2.0, 5.0)],
+            band: if colour > 0 {
+                vec![(0.5, 1.5), (4.0, 6.0)]
+            } else {
+                Vec::new()
+            },
         };
         let panel = |title: &str| Panel {
             title: title.into(),
             x_title: "batch".into(),
             y_title: "ms <per step>".into(),
+            scales: (Scale::FromZero, Scale::Covering),
             lines: vec![line("largest", 0), line("smallest", 1)],
         };
         let svg = render(&[panel("left"), panel("right")]);
         assert_eq!(svg.matches("<polyline").count(), 4);
+        assert_eq!(svg.matches("<polygon").count(), 2);
         assert_eq!(svg.matches(">largest<").count(), 1);
         assert_eq!(svg.matches(">smallest<").count(), 1);
         assert!(svg.contains("ms &lt;per step&gt;"));

@@ -2,6 +2,7 @@
 
 mod growth;
 mod network;
+mod search;
 
 use anyhow::Result;
 
@@ -13,5 +14,6 @@ pub fn run(args: &args::Bench) -> Result<()> {
         args::Bench::Eval(args) => network::run(network::Work::Eval, args),
         args::Bench::Bncal(args) => network::run(network::Work::Bncal, args),
         args::Bench::Growth(args) => growth::run(args),
+        args::Bench::Search(args) => search::run(args),
     }
 }

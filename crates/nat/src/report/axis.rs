@@ -2,14 +2,15 @@
 
 use std::ops::RangeInclusive;
 
-/// A linear axis whose ends and ticks are round numbers.
+/// An axis whose ends and ticks are round numbers.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Axis {
     pub low: f64,
     pub high: f64,
-    /// Distance of two ticks: 1, 2 or 5 times a power of ten.
+    /// Distance of two ticks: 1, 2 or 5 times a power of ten. Of no use on a logarithmic axis.
     pub step: f64,
     decimals: usize,
+    logarithmic: bool,
 }
 
 impl Axis {
@@ -50,6 +51,7 @@ impl Axis {
             high: high + 0.5,
             step,
             decimals: 0,
+            logarithmic: false,
         }
     }
 
@@ -61,16 +63,46 @@ impl Axis {
             high: (high / step).ceil() * step,
             step,
             decimals,
+            logarithmic: false,
+        }
+    }
+
+    /// The axis over powers of ten that covers counts, from 1, 2 or 5 times a power of ten to another.
+    pub fn logarithmic(counts: impl IntoIterator<Item = f64>) -> Axis {
+        let (low, high) = counts
+            .into_iter()
+            .filter(|count| count.is_finite() && *count >= 1.0)
+            .fold((f64::INFINITY, 1.0), |(low, high): (f64, f64), count| {
+                (low.min(count), high.max(count))
+            });
+        let marks = || round_numbers(1e12);
+        let below = marks().take_while(|mark| *mark <= low.min(high));
+        Axis {
+            low: below.last().unwrap_or(1.0),
+            high: marks()
+                .find(|mark| *mark >= high && *mark > low)
+                .unwrap_or(10.0),
+            step: 1.0,
+            decimals: 0,
+            logarithmic: true,
         }
     }
 
     /// Where a value lies, 0 at the low end and 1 at the high end.
     pub fn share(&self, value: f64) -> f64 {
+        if self.logarithmic {
+            return (value / self.low).ln() / (self.high / self.low).ln();
+        }
         (value - self.low) / (self.high - self.low)
     }
 
     /// The round numbers on the axis, ascending.
     pub fn ticks(&self) -> Vec<f64> {
+        if self.logarithmic {
+            return round_numbers(self.high)
+                .filter(|mark| *mark >= self.low)
+                .collect();
+        }
         // A little slack, as multiples of a step like 0.1 miss the ends by an ulp.
         let (first, last) = (self.low / self.step - 1e-9, self.high / self.step + 1e-9);
         (first.ceil() as i64..=last.floor() as i64)
@@ -83,6 +115,14 @@ impl Axis {
         // Adding zero turns a negative zero into a positive one.
         format!("{:.*}", self.decimals, tick + 0.0)
     }
+}
+
+/// 1, 2, 5, 10, 20, … up to `last`.
+fn round_numbers(last: f64) -> impl Iterator<Item = f64> {
+    let powers = (0..).map(|power| 10_f64.powi(power));
+    powers
+        .flat_map(|power| [1.0, 2.0, 5.0].map(|factor| factor * power))
+        .take_while(move |mark| *mark <= last)
 }
 
 /// The least of 1, 2, 5 times a power of ten that divides a span into at most `ticks` parts.
@@ -166,6 +206,20 @@ mod tests {
             }
         }
         assert_eq!(labels(&Axis::from_zero([], 2)), ["0.0", "0.5", "1.0"]);
+    }
+
+    #[test]
+    fn powers_of_ten_are_evenly_spaced() {
+        let axis = Axis::logarithmic([350.0, 35_000.0, 100.0]);
+        assert_eq!((axis.low, axis.high), (100.0, 50_000.0));
+        assert_eq!(labels(&axis)[..4], ["100", "200", "500", "1000"]);
+        let step = axis.share(1000.0) - axis.share(100.0);
+        assert!((axis.share(10_000.0) - axis.share(1000.0) - step).abs() < 1e-12);
+        assert_eq!(axis.share(50_000.0), 1.0);
+        let empty = Axis::logarithmic([]);
+        assert!(empty.low < empty.high && empty.ticks().len() >= 2);
+        let single = Axis::logarithmic([100.0]);
+        assert!(single.low < single.high);
     }
 
     #[test]

@@ -15,7 +15,7 @@ use serde::Serialize;
 use super::network::{Bench, Work, median};
 use crate::{
     args::BenchGrowth,
-    line_chart::{self, Line, Panel},
+    line_chart::{self, Line, Panel, Scale},
 };
 
 /// Sides of the square product that tells what the cores can do: its factors do not fit a cache together.
@@ -111,6 +111,7 @@ fn chart(points: &[Point]) -> String {
                             .unwrap_or(0),
                         dashed: point.threads == 1,
                         points: vec![place],
+                        band: Vec::new(),
                     }),
                 }
             }
@@ -121,6 +122,7 @@ fn chart(points: &[Point]) -> String {
                 title: title.into(),
                 x_title: x_title.into(),
                 y_title: y_title.into(),
+                scales: (Scale::FromZero, Scale::FromZero),
                 lines,
             }
         };

@@ -1,0 +1,300 @@
+//! `nat bench search`: the search alone, on networks whose accuracies and latencies are published.
+
+use std::{
+    sync::{
+        Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
+    thread,
+};
+
+use anyhow::Result;
+use nat_search::{
+    Limits, Objective, SearchError, Settings, Strategy,
+    testbed::{Curve, Testbed},
+};
+use nat_transfer::write_atomically;
+use serde_json::{Map, json};
+
+use crate::{
+    args::BenchSearch,
+    failure::wrong_argument,
+    line_chart::{self, Line, Panel, Scale},
+    table,
+};
+
+/// A strategy with the networks it may measure.
+struct Entry {
+    strategy: Strategy,
+    budget: usize,
+}
+
+/// What one problem showed.
+struct Comparison {
+    bed: Testbed,
+    under: Vec<Limits>,
+    /// Seed by seed from 1, for each entry.
+    curves: Vec<Vec<Curve>>,
+}
+
+pub fn run(args: &BenchSearch) -> Result<()> {
+    let entries = entries(args)?;
+    let mut marks = args.evaluations.clone();
+    marks.sort_unstable();
+    let mut comparisons = Vec::new();
+    for list in &args.objectives {
+        let bed = Testbed::open(&args.data, &Objective::parse_list(list)?)?;
+        let under = args.under.iter().map(|text| bed.limits(text));
+        let under = under.collect::<Result<_, _>>()?;
+        let curves = search(&bed, &entries, args)?;
+        let comparison = Comparison { bed, under, curves };
+        if args.json || args.csv {
+            print_lines(&comparison, &entries, &marks, args);
+        } else {
+            print!("{}", summary(&comparison, &entries, &marks, args));
+        }
+        comparisons.push(comparison);
+    }
+    if let Some(path) = &args.plot {
+        write_atomically(path, chart(&comparisons, &entries, &marks).as_bytes())?;
+    }
+    Ok(())
+}
+
+/// Reads `name` or `name:budget`; without a budget a strategy goes on to the last mark.
+fn entries(args: &BenchSearch) -> Result<Vec<Entry>> {
+    let last = args.evaluations.iter().copied().max().unwrap_or(0);
+    let entry = |text: &String| -> Result<Entry> {
+        let (name, budget) = match text.split_once(':') {
+            Some((name, budget)) => {
+                let number = budget.parse().ok();
+                (
+                    name,
+                    number.ok_or_else(|| {
+                        wrong_argument(format!(
+                            "--strategies {text}: '{budget}' is no number of networks"
+                        ))
+                    })?,
+                )
+            }
+            None => (text.as_str(), last),
+        };
+        Ok(Entry {
+            strategy: Strategy::named(name)?,
+            budget,
+        })
+    };
+    args.strategies.iter().map(entry).collect()
+}
+
+/// Runs every entry with every seed, several at a time; the result does not depend on how many.
+fn search(bed: &Testbed, entries: &[Entry], args: &BenchSearch) -> Result<Vec<Vec<Curve>>> {
+    let defaults = Settings::default();
+    let settings = Settings {
+        predictor: args.predictor.into(),
+        newcomers: args.newcomers.unwrap_or(defaults.newcomers),
+        ..defaults
+    };
+    let seeds = args.seeds as usize;
+    let next = AtomicUsize::new(0);
+    let done: Mutex<Vec<(usize, Result<Curve, SearchError>)>> = Mutex::default();
+    let work = || {
+        loop {
+            let job = next.fetch_add(1, Ordering::Relaxed);
+            let Some(entry) = entries.get(job / seeds) else {
+                return;
+            };
+            let seed = (job % seeds) as u64 + 1;
+            let result = entry.strategy.run(bed, &settings, entry.budget, seed);
+            let result = result.map(|ledger| Curve::new(bed, ledger.members().to_vec()));
+            let mut done = done.lock().expect("no worker panics holding the lock");
+            done.push((job, result));
+        }
+    };
+    let machine = thread::available_parallelism().map_or(1, usize::from);
+    thread::scope(|scope| {
+        for _ in 0..machine {
+            scope.spawn(work);
+        }
+    });
+    let mut done = done.into_inner().expect("no worker panics");
+    done.sort_by_key(|(job, _)| *job);
+    let curves: Vec<Curve> = (done.into_iter())
+        .map(|(_, result)| result)
+        .collect::<Result<_, _>>()?;
+    let mut curves = curves.into_iter();
+    Ok((entries.iter())
+        .map(|_| curves.by_ref().take(seeds).collect())
+        .collect())
+}
+
+/// The marks that an entry comes to.
+fn reached<'a>(entry: &Entry, marks: &'a [usize]) -> impl Iterator<Item = usize> + Clone + 'a {
+    let budget = entry.budget;
+    marks.iter().copied().filter(move |&mark| mark <= budget)
+}
+
+fn print_lines(comparison: &Comparison, entries: &[Entry], marks: &[usize], args: &BenchSearch) {
+    let names: Vec<String> = (comparison.bed.aims().objectives.iter())
+        .map(ToString::to_string)
+        .collect();
+    let limits: Vec<String> = (comparison.under.iter())
+        .map(|limits| Vec::<String>::from(limits.clone()).join(" and "))
+        .collect();
+    if args.csv {
+        let columns = limits.iter().map(|limit| format!(",best error {limit}"));
+        let columns: String = columns.collect();
+        println!("strategy,objectives,evaluations,seed,hypervolume{columns}");
+    }
+    for (entry, curves) in entries.iter().zip(&comparison.curves) {
+        for (seed, curve) in (1..).zip(curves) {
+            for mark in reached(entry, marks) {
+                let best = |limit| curve.best_error(mark, limit);
+                let best: Vec<Option<f64>> = comparison.under.iter().map(best).collect();
+                let volume = curve.hypervolume(mark);
+                let name = entry.strategy.name();
+                if args.csv {
+                    let text = |error: &Option<f64>| error.map_or(String::new(), |e| e.to_string());
+                    let best: String = best.iter().map(|e| format!(",{}", text(e))).collect();
+                    let objectives = names.join(" ");
+                    println!("{name},{objectives},{mark},{seed},{volume}{best}");
+                } else {
+                    let pairs = limits.iter().cloned().zip(best.iter().map(|e| json!(e)));
+                    let best: Map<_, _> = pairs.collect();
+                    println!(
+                        "{}",
+                        json!({
+                            "strategy": name,
+                            "objectives": names,
+                            "evaluations": mark,
+                            "seed": seed,
+                            "hypervolume": volume,
+                            "best_error": best,
+                        })
+                    );
+                }
+            }
+        }
+    }
+}
+
+fn mean_and_deviation(values: &[f64]) -> (f64, f64) {
+    let n = values.len() as f64;
+    let mean = values.iter().sum::<f64>() / n;
+    let squares: f64 = values.iter().map(|value| (value - mean).powi(2)).sum();
+    (mean, (squares / (n - 1.0).max(1.0)).sqrt())
+}
+
+fn volumes(curves: &[Curve], mark: usize) -> Vec<f64> {
+    curves.iter().map(|curve| curve.hypervolume(mark)).collect()
+}
+
+/// Means and standard deviations over the seeds, then the networks that each strategy needs for what the first one has
+/// at the first mark.
+fn summary(
+    comparison: &Comparison,
+    entries: &[Entry],
+    marks: &[usize],
+    args: &BenchSearch,
+) -> String {
+    let mut header = vec![
+        "strategy".to_owned(),
+        "networks".into(),
+        "hypervolume".into(),
+    ];
+    header.extend(args.under.iter().map(|text| format!("error at {text}")));
+    let mut rows = Vec::new();
+    for (entry, curves) in entries.iter().zip(&comparison.curves) {
+        for mark in reached(entry, marks) {
+            let (mean, deviation) = mean_and_deviation(&volumes(curves, mark));
+            let mut row = vec![
+                entry.strategy.name().to_owned(),
+                mark.to_string(),
+                format!("{mean:.4} ± {deviation:.4}"),
+            ];
+            for limits in &comparison.under {
+                let best = curves.iter().map(|curve| curve.best_error(mark, limits));
+                row.push(match best.collect::<Option<Vec<f64>>>() {
+                    Some(errors) => {
+                        let (mean, deviation) = mean_and_deviation(&errors);
+                        format!("{mean:.2} ± {deviation:.2}")
+                    }
+                    None => "-".into(),
+                });
+            }
+            rows.push(row);
+        }
+    }
+    let header: Vec<&str> = header.iter().map(String::as_str).collect();
+    let objectives = &comparison.bed.aims().objectives;
+    let names: Vec<String> = objectives.iter().map(ToString::to_string).collect();
+    let mut text = format!("objectives {}\n\n", names.join(","));
+    text.push_str(&table::render(&header, &rows));
+
+    let (Some(first), Some(&mark)) = (comparison.curves.first(), marks.first()) else {
+        return text;
+    };
+    let (target, _) = mean_and_deviation(&volumes(first, mark));
+    text.push_str(&format!(
+        "\nnetworks to a hypervolume of {target:.4}, the mean of {} at {mark}\n\n",
+        entries[0].strategy.name()
+    ));
+    let row = |(entry, curves): (&Entry, &Vec<Curve>)| {
+        let mut needed: Vec<usize> = curves.iter().filter_map(|c| c.reaches(target)).collect();
+        needed.sort_unstable();
+        let median = match needed.get(curves.len() / 2) {
+            Some(networks) => networks.to_string(),
+            None => format!("> {}", entry.budget),
+        };
+        let reached = format!("{} of {}", needed.len(), curves.len());
+        vec![entry.strategy.name().to_owned(), median, reached]
+    };
+    let rows: Vec<Vec<String>> = entries.iter().zip(&comparison.curves).map(row).collect();
+    text.push_str(&table::render(
+        &["strategy", "median", "seeds that reach it"],
+        &rows,
+    ));
+    text.push('\n');
+    text
+}
+
+/// A panel a problem: mean hypervolume over the networks measured, with a band of one standard deviation.
+fn chart(comparisons: &[Comparison], entries: &[Entry], marks: &[usize]) -> String {
+    let panels: Vec<Panel> = comparisons
+        .iter()
+        .map(|comparison| {
+            let objectives = &comparison.bed.aims().objectives;
+            let names: Vec<String> = objectives.iter().map(ToString::to_string).collect();
+            let line = |(entry, curves): (&Entry, &Vec<Curve>)| {
+                let marks = reached(entry, marks);
+                let values = marks
+                    .clone()
+                    .map(|mark| mean_and_deviation(&volumes(curves, mark)));
+                let values: Vec<(f64, f64)> = values.collect();
+                Line {
+                    name: entry.strategy.name().into(),
+                    colour: Strategy::ALL
+                        .iter()
+                        .position(|known| *known == entry.strategy)
+                        .unwrap_or(0),
+                    dashed: false,
+                    band: values
+                        .iter()
+                        .map(|(mean, s)| (mean - s, mean + s))
+                        .collect(),
+                    points: (marks.zip(&values))
+                        .map(|(mark, (mean, _))| (mark as f64, *mean))
+                        .collect(),
+                }
+            };
+            Panel {
+                title: names.join(", "),
+                x_title: "networks measured".into(),
+                y_title: "hypervolume".into(),
+                scales: (Scale::Logarithmic, Scale::Covering),
+                lines: entries.iter().zip(&comparison.curves).map(line).collect(),
+            }
+        })
+        .collect();
+    line_chart::render(&panels)
+}
