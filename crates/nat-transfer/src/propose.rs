@@ -48,8 +48,10 @@ pub fn propose(
 /// Every step trains the largest network: a measurement that once was unlucky must not end its being looked at.
 fn keep_largest(proposal: &mut Proposal, measured: &[Member], largest: &Genotype) {
     let is_largest = |member: &&Member| member.genes == *largest;
-    if proposal.members.iter().find(is_largest).is_none() {
-        proposal.members.extend(measured.iter().find(is_largest).cloned());
+    if !proposal.members.iter().any(|member| is_largest(&member)) {
+        proposal
+            .members
+            .extend(measured.iter().find(is_largest).cloned());
     }
 }
 
