@@ -98,6 +98,28 @@ fn arguments_of_a_search() {
         2,
         &["'energy'", "error, madds, params"],
     );
+    let nothing = folder.text("nothing.json");
+    let missing = format!("error,latency:{nothing}");
+    check(
+        &["--supernet", "scratch", "--objectives", &missing],
+        3,
+        &["nothing.json"],
+    );
+    check(
+        &["--supernet", "scratch", "--objectives", "error,latency"],
+        2,
+        &["latency:FILE"],
+    );
+    check(
+        &["--supernet", "scratch", "--limit", "madds"],
+        2,
+        &["'madds'", "no comparison"],
+    );
+    check(
+        &["--supernet", "scratch", "--set", "search.predictor=oracle"],
+        2,
+        &["oracle", "rbf-ensemble"],
+    );
     check(
         &["--supernet", "scratch", "--space", "nonsense"],
         2,

@@ -3,11 +3,13 @@
 use std::{
     collections::BTreeMap,
     fs,
-    path::Path,
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     thread::sleep,
     time::{Duration, Instant},
 };
+
+use nat_space::{Device, LatencyTable, Space, Timing};
 
 /// A complete run in miniature: every phase happens, and a state is saved after every step.
 const SETTINGS: [&str; 16] = [
@@ -29,6 +31,21 @@ const SETTINGS: [&str; 16] = [
     "upkeep.save_seconds=0",
 ];
 
+/// A latency table for the run `out`, in a folder of its own: its name is part of the result, its place is not.
+fn table(out: &Path) -> PathBuf {
+    let rows = Space::builtin("tiny").unwrap().timed_layers(7).into_iter();
+    let rows = rows.map(|layer| {
+        let work = layer.side * layer.side * (layer.input + layer.output) * layer.kernel;
+        let ms = 1e-5 * work as f64;
+        (layer, Timing { ms, spread: None })
+    });
+    let folder = out.with_extension("device");
+    fs::create_dir_all(&folder).unwrap();
+    let file = folder.join("phone.json");
+    fs::write(&file, LatencyTable::new(Device::default(), rows).to_json()).unwrap();
+    file
+}
+
 fn search(out: &Path, more: &[&str]) -> Command {
     search_from(&["scratch", "--space", "tiny"], out, more)
 }
@@ -37,8 +54,10 @@ fn search(out: &Path, more: &[&str]) -> Command {
 fn search_from(supernet: &[&str], out: &Path, more: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_nat"));
     command.args(["search", "--data", "builtin:climate-tiles", "--supernet"]);
+    let objectives = format!("error,memory,latency:{}", table(out).display());
     command
         .args(supernet)
+        .args(["--objectives", &objectives, "--limit", "latency<=1.2ms"])
         .args(["--seed", "5", "--out"])
         .arg(out);
     for setting in SETTINGS.iter().chain(more) {
@@ -120,6 +139,13 @@ fn a_run_survives_kill_9_interruption_and_other_thread_counts() {
     let folder = tempfile::tempdir().unwrap();
     let reference = folder.path().join("reference");
     assert!(search(&reference, &[]).status().unwrap().success());
+    let front = fs::read_to_string(reference.join("front.csv")).unwrap();
+    assert!(front.starts_with("genes,error,madds,params,memory,latency:phone\n"));
+    assert!(front.lines().count() > 1);
+    for line in front.lines().skip(1) {
+        let ms: f64 = line.rsplit(',').next().unwrap().parse().unwrap();
+        assert!(ms <= 1.2, "{line}");
+    }
 
     let killed = folder.path().join("killed");
     let kills = kill_again_and_again(&killed, search(&killed, &[]));
@@ -205,6 +231,8 @@ fn kill_again_and_again(run: &Path, mut search: Command) -> usize {
         child.kill().unwrap();
         child.wait().unwrap();
         kills += 1;
+        // A run has a copy of its tables.
+        let _ = fs::remove_dir_all(run.with_extension("device"));
         child = resume(run).spawn().unwrap();
     }
     assert!(child.wait().unwrap().success());
