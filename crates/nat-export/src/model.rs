@@ -57,6 +57,14 @@ impl Model {
         })
     }
 
+    /// The same model on up to `threads` threads. Only safetensors obey: ONNX keeps its runtime's own number.
+    pub fn with_threads(mut self, threads: usize) -> Self {
+        if let Runtime::Own(network) = &mut self.runtime {
+            **network = network.as_ref().clone().with_threads(threads);
+        }
+        self
+    }
+
     /// What the file says about the model.
     pub fn info(&self) -> &ModelInfo {
         &self.info

@@ -56,6 +56,22 @@ impl Network {
         planes: &[Plane],
         images: &[f32],
     ) -> Vec<f32> {
+        self.logits_watched(workspace, batch, planes, images, &mut || {})
+    }
+
+    /// [`Network::logits`] that calls `done` behind every part: the stem, each block, the last convolution with its
+    /// mean, the features of features if there are any, the classifier.
+    ///
+    /// # Panics
+    /// As [`Network::logits`].
+    pub fn logits_watched(
+        &self,
+        workspace: &Workspace,
+        batch: usize,
+        planes: &[Plane],
+        images: &[f32],
+        done: &mut dyn FnMut(),
+    ) -> Vec<f32> {
         assert_eq!(
             planes.len(),
             self.blocks.len() + 1,
@@ -65,18 +81,24 @@ impl Network {
         let (first, planes) = planes.split_first().expect("a network has a stem");
         let mut x = workspace.take(batch * pixels(first) * self.stem.outputs());
         self.stem(workspace, batch, first, images, &mut x);
+        done();
         let mut last = pixels(first);
         for (block, plane) in self.blocks.iter().zip(planes) {
             last = pixels(plane);
             let mut y = workspace.take(batch * last * block.outputs());
             block.run(workspace, batch, plane, &x, &mut y);
             x = y;
+            done();
         }
         let mut features = self.features(workspace, batch, last, &x);
+        done();
         if let Some(mix) = &self.mix {
             features = mix.run(workspace, batch, &features);
+            done();
         }
-        self.classifier.run(workspace, batch, &features)
+        let logits = self.classifier.run(workspace, batch, &features);
+        done();
+        logits
     }
 
     fn stem(

@@ -1,7 +1,9 @@
 //! Folded networks on the CPU kernels: logits without a tensor library.
 
 use std::thread;
+use std::time::Instant;
 
+use nat_kernels::depthwise::Plane;
 use nat_kernels::inference::{self, Block, Dense, Folded};
 use nat_kernels::workspace::Workspace;
 use nat_space::{Activation, Padding};
@@ -31,14 +33,36 @@ impl InferenceNet {
     /// # Panics
     /// If `images` are fewer values than `shape` says.
     pub fn logits(&self, images: &[f32], shape: [usize; 4]) -> Vec<f32> {
-        let [batch, _, height, width] = shape;
+        let planes = self.planes(shape);
+        (self.network).logits(&self.workspace, shape[0], &planes, images)
+    }
+
+    /// Milliseconds of every part of [`InferenceNet::logits`] in order: stem, blocks, final expansion with the mean over
+    /// the pixels, feature mix if there is one, classifier.
+    ///
+    /// # Panics
+    /// As [`InferenceNet::logits`].
+    pub fn layer_ms(&self, images: &[f32], shape: [usize; 4]) -> Vec<f64> {
+        let planes = self.planes(shape);
+        let mut times = Vec::with_capacity(planes.len() + 3);
+        let mut last = Instant::now();
+        (self.network).logits_watched(&self.workspace, shape[0], &planes, images, &mut || {
+            let now = Instant::now();
+            times.push(1e3 * (now - last).as_secs_f64());
+            last = now;
+        });
+        times
+    }
+
+    /// The planes of all convolutions for images of a shape.
+    fn planes(&self, [_, _, height, width]: [usize; 4]) -> Vec<Plane> {
         let mut side = (height, width);
         let mut planes = Vec::with_capacity(self.convolutions.len());
         for &(kernel, stride) in &self.convolutions {
             planes.push(plane(self.padding, kernel, stride, side));
             side = (side.0.div_ceil(stride), side.1.div_ceil(stride));
         }
-        self.network.logits(&self.workspace, batch, &planes, images)
+        planes
     }
 
     /// Number of classes.
@@ -154,6 +178,10 @@ mod tests {
                 let input = tensor((values.clone(), shape));
                 let expected = to_vec(subnet.forward(input, &mut BnMode::Fixed));
                 let logits = subnet.inference().logits(&values, shape);
+                let parts = subnet.inference().layer_ms(&values, shape);
+                let mixes = usize::from(space.head.mix.is_some());
+                assert_eq!(parts.len(), 3 + subnet.fold().blocks.len() + mixes);
+                assert!(parts.iter().all(|&ms| ms >= 0.0));
                 let scale = expected.iter().fold(0f32, |max, v| max.max(v.abs()));
                 for (logit, expected) in logits.iter().zip(&expected) {
                     assert!(

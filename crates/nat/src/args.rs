@@ -42,6 +42,9 @@ pub enum Command {
     Eval(Eval),
     /// Classes of single images
     Predict(Predict),
+    /// How long networks take on this machine: tables for the search, single models
+    #[command(subcommand)]
+    Latency(Latency),
     /// A run as one self-contained page
     Report(Report),
     /// Time one network of a space on this machine: a training step, inference, or BN recalibration
@@ -63,6 +66,61 @@ pub enum Bench {
     Search(BenchSearch),
 }
 
+#[derive(Subcommand)]
+pub enum Latency {
+    /// Time every distinct layer of a space and write a table for `--objectives latency:FILE`
+    Build(LatencyBuild),
+    /// Time one exported model, an image at a time
+    Measure(LatencyMeasure),
+}
+
+#[derive(Group)]
+pub struct LatencyBuild {
+    /// Search space: a built-in name or a TOML file
+    #[arg(long, value_name = "NAME|FILE")]
+    pub space: String,
+    /// Table to write
+    #[arg(long, value_name = "FILE.json")]
+    pub out: PathBuf,
+    /// Input sides to time, evenly spread; between them the table interpolates
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u16).range(2..))]
+    pub resolutions: u16,
+    /// Classes of the classifier
+    #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u16).range(1..))]
+    pub classes: u16,
+    /// Threads of the runtime
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..))]
+    pub threads: u16,
+    /// Timed runs of every network
+    #[arg(long, default_value_t = 9, value_parser = clap::value_parser!(u16).range(1..))]
+    pub repeats: u16,
+    /// Random networks that are timed as a whole, to correct and to judge the table
+    #[arg(long, default_value_t = 50)]
+    pub check: usize,
+    /// Name of the device; by default that of the processor
+    #[arg(long)]
+    pub device: Option<String>,
+    /// One JSON line
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Group)]
+pub struct LatencyMeasure {
+    /// An exported model
+    #[arg(value_name = "MODEL.safetensors|MODEL.onnx")]
+    pub model: PathBuf,
+    /// Threads for a safetensors model; 0: as many as the machine has
+    #[arg(long, default_value_t = 0)]
+    pub threads: usize,
+    /// Timed runs
+    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u16).range(1..))]
+    pub repeats: u16,
+    /// One JSON line
+    #[arg(long)]
+    pub json: bool,
+}
+
 #[derive(Group)]
 pub struct BenchSearch {
     /// Folder with acc_predictor.safetensors and latency_NAME.json (once-for-all MobileNetV3, width 1.2)
@@ -80,6 +138,10 @@ pub struct BenchSearch {
     /// Numbers of measured networks at which the search is judged
     #[arg(long, value_delimiter = ',', default_value = "350", value_name = "N,…")]
     pub evaluations: Vec<usize>,
+    /// How many networks the first strategy measures to the hypervolume that the others are to reach; by default the
+    /// first of --evaluations
+    #[arg(long, value_name = "N")]
+    pub target: Option<usize>,
     /// Seeds, from 1
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..))]
     pub seeds: u64,

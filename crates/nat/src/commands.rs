@@ -8,6 +8,7 @@ mod export;
 mod finetune;
 mod front;
 mod import;
+mod latency;
 mod predict;
 mod pretrain;
 mod report;
@@ -31,6 +32,7 @@ pub fn run(command: Command) -> Result<ExitCode> {
         Command::Pretrain(args) => return pretrain::run(&args),
         Command::Finetune(args) => return finetune::run(&args),
         Command::Import(args) => import::run(&args)?,
+        Command::Latency(args) => latency::run(&args)?,
         Command::Space(args) => space::run(&args)?,
         Command::Front(args) => front::front(&args)?,
         Command::Pick(args) => front::pick(&args)?,

@@ -177,39 +177,46 @@ impl Space {
     /// Every layer that some network of the space has, each once, in a fixed order.
     ///
     /// A block depends on its stage, on being the first of it or not, and on its own kernel and
-    /// expansion: the deepest networks with one setting everywhere hold all of them.
+    /// expansion.
     pub fn timed_layers(&self, classes: usize) -> Vec<Layer> {
-        let mut layers = BTreeSet::new();
+        let widths = 0..self.width_multipliers.len();
+        let shapes = widths.flat_map(|width| self.resolutions.sides().map(move |r| (width, r)));
+        let layers: BTreeSet<Layer> = shapes
+            .flat_map(|(width, resolution)| self.uniform_architectures(width, resolution))
+            .flat_map(|architecture| self.network(&architecture, classes).timed_layers())
+            .collect();
+        layers.into_iter().collect()
+    }
+
+    /// The deepest networks of a width and input side that have one setting of kernel and expansion everywhere. Between
+    /// them they hold every layer there is at that width and side.
+    pub fn uniform_architectures(&self, width: usize, resolution: usize) -> Vec<Architecture> {
         let settings = self
             .elastic_stages()
             .map(Stage::settings)
             .max()
             .unwrap_or(1);
-        for width in 0..self.width_multipliers.len() {
-            for resolution in self.resolutions.sides() {
-                for setting in 1..=settings {
-                    let choose = |stage: &Stage| {
-                        let gene = setting.min(stage.settings());
-                        let choice = stage.kernel_and_expand(gene as u16);
-                        vec![choice; stage.max_depth()]
-                    };
-                    let choices: Vec<_> = self.elastic_stages().map(choose).collect();
-                    let part = |take: fn(&(usize, usize)) -> usize| -> Vec<Vec<usize>> {
-                        (choices.iter())
-                            .map(|stage| stage.iter().map(take).collect())
-                            .collect()
-                    };
-                    let architecture = Architecture {
-                        resolution,
-                        width,
-                        depths: self.elastic_stages().map(Stage::max_depth).collect(),
-                        kernels: part(|choice| choice.0),
-                        expands: part(|choice| choice.1),
-                    };
-                    layers.extend(self.network(&architecture, classes).timed_layers());
-                }
+        let uniform = |setting: usize| {
+            let choices: Vec<Vec<(usize, usize)>> = self
+                .elastic_stages()
+                .map(|stage| {
+                    let gene = setting.min(stage.settings()) as u16;
+                    vec![stage.kernel_and_expand(gene); stage.max_depth()]
+                })
+                .collect();
+            let part = |take: fn(&(usize, usize)) -> usize| -> Vec<Vec<usize>> {
+                (choices.iter())
+                    .map(|stage| stage.iter().map(take).collect())
+                    .collect()
+            };
+            Architecture {
+                resolution,
+                width,
+                depths: self.elastic_stages().map(Stage::max_depth).collect(),
+                kernels: part(|choice| choice.0),
+                expands: part(|choice| choice.1),
             }
-        }
-        layers.into_iter().collect()
+        };
+        (1..=settings).map(uniform).collect()
     }
 }

@@ -1,7 +1,7 @@
 //! `nat bench`: what this machine needs for the work of a run.
 
 mod growth;
-mod network;
+pub mod network;
 mod search;
 
 use anyhow::Result;

@@ -132,7 +132,7 @@ impl Bench {
 }
 
 /// Milliseconds of every timed repeat, ascending.
-fn measure(repeats: u16, mut work: impl FnMut()) -> Vec<f64> {
+pub fn measure(repeats: u16, mut work: impl FnMut()) -> Vec<f64> {
     for _ in 0..WARM_UP {
         work();
     }

@@ -190,7 +190,7 @@ fn volumes(curves: &[Curve], mark: usize) -> Vec<f64> {
 }
 
 /// Means and standard deviations over the seeds, then the networks that each strategy needs for what the first one has
-/// at the first mark.
+/// at the target mark.
 fn summary(
     comparison: &Comparison,
     entries: &[Entry],
@@ -231,7 +231,8 @@ fn summary(
     let mut text = format!("objectives {}\n\n", names.join(","));
     text.push_str(&table::render(&header, &rows));
 
-    let (Some(first), Some(&mark)) = (comparison.curves.first(), marks.first()) else {
+    let mark = args.target.or(marks.first().copied());
+    let (Some(first), Some(mark)) = (comparison.curves.first(), mark) else {
         return text;
     };
     let (target, _) = mean_and_deviation(&volumes(first, mark));

@@ -1,0 +1,297 @@
+//! `nat latency`: look-up tables for this machine, and the time of single models.
+
+use std::{collections::BTreeMap, path::Path, time::Instant};
+
+use anyhow::Result;
+use nat_export::Model;
+use nat_predictor::metrics;
+use nat_space::{Architecture, Correction, Device, LatencyTable, Layer, LayerKind, Space, Timing};
+use nat_supernet::{InferenceNet, Supernet, images};
+use nat_transfer::{
+    streams::{Purpose, key, stream},
+    write_atomically,
+};
+use rand::RngExt;
+use serde_json::json;
+
+use super::bench::network::{measure as times, median};
+use crate::args::{Latency, LatencyBuild, LatencyMeasure};
+
+/// Runs of a network before those that count.
+const WARM_UP: usize = 2;
+
+pub fn run(args: &Latency) -> Result<()> {
+    match args {
+        Latency::Build(args) => build(args),
+        Latency::Measure(args) => measure(args),
+    }
+}
+
+fn measure(args: &LatencyMeasure) -> Result<()> {
+    let mut model = Model::open(&args.model)?;
+    if args.threads > 0 {
+        model = model.with_threads(args.threads);
+    }
+    let side = model.info().resolution;
+    let pixels = noise(side);
+    model.run(&pixels, 1)?;
+    let times = times(args.repeats, || {
+        let _ = model.run(&pixels, 1);
+    });
+    if args.json {
+        println!(
+            "{}",
+            json!({
+                "model": args.model,
+                "resolution": side,
+                "repeats": args.repeats,
+                "ms_median": median(&times),
+                "ms_min": times[0],
+            })
+        );
+    } else {
+        println!(
+            "{}: {:.2} ms an image of {side} px (fastest {:.2})",
+            args.model.display(),
+            median(&times),
+            times[0]
+        );
+    }
+    Ok(())
+}
+
+/// Random pixels of one image.
+fn noise(side: usize) -> Vec<f32> {
+    let mut random = stream(key(1, Purpose::Resolution, 0, 0));
+    (0..3 * side * side)
+        .map(|_| random.random_range(-2.0..2.0))
+        .collect()
+}
+
+fn build(args: &LatencyBuild) -> Result<()> {
+    let begun = Instant::now();
+    let space = Space::load(&args.space)?;
+    let sides = spread(
+        &space.resolutions.sides().collect::<Vec<_>>(),
+        args.resolutions.into(),
+    );
+    let mut table = LatencyTable::new(device(args), rows(&space, &sides, args)?);
+    table.interpolate = true;
+    let rows = table.rows().len();
+    let seconds = begun.elapsed().as_secs_f64();
+    let check = check(&space, &mut table, args)?;
+    write_atomically(&args.out, table.to_json().as_bytes())?;
+    if args.json {
+        println!(
+            "{}",
+            json!({
+                "space": args.space, "rows": rows, "resolutions": sides, "threads": args.threads, "seconds": seconds,
+                "networks": args.check, "spearman": check.rho,
+                "mean_error": check.error, "mean_error_corrected": check.corrected, "correction": table.correction,
+            })
+        );
+        return Ok(());
+    }
+    println!(
+        "{rows} rows at {sides:?} px in {seconds:.0} s: {}",
+        args.out.display()
+    );
+    if let (Some(rho), Some(error), Some(corrected)) = (check.rho, check.error, check.corrected) {
+        println!(
+            "{} random networks, measured as a whole: Spearman {rho:.3}, mean error {:.1} % (sum of rows), {:.1} % (corrected; \
+             on the half that did not fit the correction)",
+            args.check,
+            100.0 * error,
+            100.0 * corrected
+        );
+    }
+    Ok(())
+}
+
+/// Up to `n` values from first to last, evenly spaced by position.
+fn spread(values: &[usize], n: usize) -> Vec<usize> {
+    let last = values.len() - 1;
+    if n > last {
+        return values.to_vec();
+    }
+    (0..n)
+        .map(|i| values[(i * last).div_ceil((n - 1).max(1))])
+        .collect()
+}
+
+/// Median and half the interquartile range of every layer. The layers are timed inside whole networks: what is in the
+/// cache when a layer begins is then what is there in use.
+fn rows(space: &Space, sides: &[usize], args: &LatencyBuild) -> Result<Vec<(Layer, Timing)>> {
+    let mut samples: BTreeMap<Layer, Vec<f64>> = BTreeMap::new();
+    for width in 0..space.width_multipliers.len() {
+        let supernet = supernet(space, width, args);
+        for &side in sides {
+            for architecture in space.uniform_architectures(width, side) {
+                let network = prepare(&supernet, &architecture)?;
+                let pixels = noise(side);
+                let layers = layers(space, &architecture, args.classes.into());
+                for repeat in 0..WARM_UP + usize::from(args.repeats) {
+                    let times = network.layer_ms(&pixels, [1, 3, side, side]);
+                    if repeat >= WARM_UP {
+                        for (layer, ms) in layers.iter().zip(times) {
+                            samples.entry(*layer).or_default().push(ms);
+                        }
+                    }
+                }
+            }
+        }
+        eprintln!(
+            "nat: width {} of {}",
+            width + 1,
+            space.width_multipliers.len()
+        );
+    }
+    Ok(samples
+        .into_iter()
+        .map(|(layer, mut times)| {
+            times.sort_by(f64::total_cmp);
+            let quartile = |share: usize| times[(times.len() - 1) * share / 4];
+            let timing = Timing {
+                ms: median(&times),
+                spread: Some(0.5 * (quartile(3) - quartile(1))),
+            };
+            (layer, timing)
+        })
+        .collect())
+}
+
+/// The layers of a network as the table holds them: pooling counts to the convolution before it.
+fn layers(space: &Space, architecture: &Architecture, classes: usize) -> Vec<Layer> {
+    let layers = space.network(architecture, classes).timed_layers();
+    (layers.into_iter())
+        .filter(|layer| layer.kind != LayerKind::Pool)
+        .map(|layer| Layer {
+            resolution: None,
+            ..layer
+        })
+        .collect()
+}
+
+fn supernet(space: &Space, width: usize, args: &LatencyBuild) -> Supernet {
+    Supernet::new(space, width, args.classes.into(), 1).with_threads(args.threads.into())
+}
+
+/// A network with random weights, normalised so that the signal does not fade: tiny numbers take other times.
+fn prepare(supernet: &Supernet, architecture: &Architecture) -> Result<InferenceNet> {
+    let side = architecture.resolution;
+    let mut subnet = supernet.extract(architecture);
+    let input = images(noise(side), [1, 3, side, side], supernet.device());
+    subnet.recalibrate(std::iter::once(Ok::<_, anyhow::Error>(input)))?;
+    Ok(subnet.inference())
+}
+
+/// How well the table foretells whole networks.
+#[derive(Default)]
+struct Check {
+    rho: Option<f64>,
+    /// Mean of the relative errors, of the sum of rows and of the corrected sum.
+    error: Option<f64>,
+    corrected: Option<f64>,
+}
+
+/// Measures random networks as a whole. The correction is fitted on every other one of them and judged on the rest; it
+/// stays in the table where it helps there.
+fn check(space: &Space, table: &mut LatencyTable, args: &LatencyBuild) -> Result<Check> {
+    let mut random = stream(key(1, Purpose::Designs, 0, 0));
+    let mut pairs = Vec::new();
+    let supernets: Vec<Supernet> = (0..space.width_multipliers.len())
+        .map(|width| supernet(space, width, args))
+        .collect();
+    for _ in 0..args.check {
+        let architecture = space.architecture(&space.sample(&mut random));
+        let side = architecture.resolution;
+        let network = prepare(&supernets[architecture.width], &architecture)?;
+        let pixels = noise(side);
+        let times = times(args.repeats, || {
+            network.logits(&pixels, [1, 3, side, side]);
+        });
+        let sum = table.network_ms(&space.network(&architecture, args.classes.into()))?;
+        pairs.push((sum, median(&times)));
+    }
+    if pairs.len() < 8 {
+        return Ok(Check::default());
+    }
+    let (sums, measured): (Vec<f64>, Vec<f64>) = pairs.iter().copied().unzip();
+    let half =
+        |odd: usize| -> Vec<(f64, f64)> { pairs.iter().copied().skip(odd).step_by(2).collect() };
+    let correction = fit(&half(0));
+    let held_out = half(1);
+    let corrected = mean_error(&held_out, |sum| correction.scale * sum + correction.offset);
+    if correction.scale > 0.0 && corrected < mean_error(&held_out, |sum| sum) {
+        table.correction = Some(correction);
+    }
+    Ok(Check {
+        rho: metrics::spearman(&sums, &measured),
+        error: Some(mean_error(&pairs, |sum| sum)),
+        corrected: Some(corrected),
+    })
+}
+
+fn mean_error(pairs: &[(f64, f64)], predict: impl Fn(f64) -> f64) -> f64 {
+    let errors = pairs
+        .iter()
+        .map(|&(sum, ms)| (predict(sum) / ms - 1.0).abs());
+    errors.sum::<f64>() / pairs.len() as f64
+}
+
+/// The line of least squared relative errors.
+fn fit(pairs: &[(f64, f64)]) -> Correction {
+    // Weights 1 / measured^2 in the normal equations.
+    let sum = |term: &dyn Fn(f64, f64) -> f64| -> f64 {
+        pairs.iter().map(|&(x, y)| term(x, y) / (y * y)).sum()
+    };
+    let (w, x, y) = (sum(&|_, _| 1.0), sum(&|x, _| x), sum(&|_, y| y));
+    let (xx, xy) = (sum(&|x, _| x * x), sum(&|x, y| x * y));
+    let determinant = w * xx - x * x;
+    if determinant <= 1e-12 * w * xx {
+        return Correction {
+            scale: xy / xx,
+            offset: 0.0,
+        };
+    }
+    Correction {
+        scale: (w * xy - x * y) / determinant,
+        offset: (xx * y - x * xy) / determinant,
+    }
+}
+
+fn device(args: &LatencyBuild) -> Device {
+    let processor = || -> Option<String> {
+        let text = std::fs::read_to_string(Path::new("/proc/cpuinfo")).ok()?;
+        let line = text.lines().find(|line| line.starts_with("model name"))?;
+        Some(line.split_once(':')?.1.trim().to_owned())
+    };
+    Device {
+        device: (args.device.clone().or_else(processor)).unwrap_or_else(|| "this machine".into()),
+        runtime: concat!("nat ", env!("CARGO_PKG_VERSION")).into(),
+        threads: args.threads.into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sides_are_spread_from_end_to_end() {
+        let all: Vec<usize> = (0..17).map(|i| 192 + 4 * i).collect();
+        assert_eq!(spread(&all, 5), [192, 208, 224, 240, 256]);
+        assert_eq!(spread(&[64, 96], 5), [64, 96]);
+        assert_eq!(spread(&all, 2), [192, 256]);
+    }
+
+    #[test]
+    fn a_line_is_found_again() {
+        let pairs: Vec<(f64, f64)> = (1..9).map(f64::from).map(|x| (x, 0.8 * x + 0.5)).collect();
+        let line = fit(&pairs);
+        assert!((line.scale - 0.8).abs() < 1e-9 && (line.offset - 0.5).abs() < 1e-9);
+        assert!(mean_error(&pairs, |x| line.scale * x + line.offset) < 1e-9);
+        let flat = fit(&[(2.0, 3.0), (2.0, 3.0)]);
+        assert!((flat.scale - 1.5).abs() < 1e-9 && flat.offset == 0.0);
+    }
+}
