@@ -45,7 +45,11 @@ pub fn hypervolume_estimate<R: AsRef<[f64]>>(f: &[R], reference: &[f64], samples
 
 /// Volume of the part of the unit ball in which all of `m` coordinates are positive.
 fn orthant(m: usize) -> f64 {
-    let (mut ball, start) = if m % 2 == 0 { (1.0, 2) } else { (2.0, 3) };
+    let (mut ball, start) = if m.is_multiple_of(2) {
+        (1.0, 2)
+    } else {
+        (2.0, 3)
+    };
     for dimension in (start..=m).step_by(2) {
         ball *= 2.0 * PI / dimension as f64;
     }

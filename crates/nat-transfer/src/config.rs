@@ -323,7 +323,10 @@ fn merge(base: &mut Table, layer: Table, path: &str) -> Result<(), String> {
 }
 
 /// `a.b=c` as a table. What TOML does not read as a value is taken as a string.
-fn parse_override(text: &str) -> Result<Table, TransferError> {
+///
+/// # Errors
+/// There is no `=`, or what stands before it is no key.
+pub fn parse_override(text: &str) -> Result<Table, TransferError> {
     let Some((key, value)) = text.split_once('=') else {
         return Err(TransferError::Config(format!(
             "--set takes key=value, got '{text}'"

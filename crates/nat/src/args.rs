@@ -151,12 +151,9 @@ pub struct BenchSearch {
     /// Limits under which the least error is reported, such as "latency<=25ms"; may be repeated
     #[arg(long, value_name = "LIMITS")]
     pub under: Vec<String>,
-    /// The model that predicts errors in the strategies that have one
-    #[arg(long, value_enum, default_value = "rbf-ensemble")]
-    pub predictor: PredictorName,
-    /// Most new networks of an iteration of `nat`; 0 means as many as survive
-    #[arg(long)]
-    pub newcomers: Option<usize>,
+    /// One setting of the section [search] of a configuration, such as newcomers=8; may be repeated
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub set: Vec<String>,
     /// A JSON line for each strategy, seed and number of networks
     #[arg(long, conflicts_with = "csv")]
     pub json: bool,
@@ -166,30 +163,6 @@ pub struct BenchSearch {
     /// Draw hypervolume over measured networks, a panel a problem
     #[arg(long, value_name = "FILE.svg")]
     pub plot: Option<PathBuf>,
-}
-
-/// The predictors by the names of configurations.
-#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum PredictorName {
-    RbfEnsemble,
-    Rbf,
-    Ridge,
-    Gp,
-    Forest,
-    Switching,
-}
-
-impl From<PredictorName> for nat_search::PredictorKind {
-    fn from(name: PredictorName) -> Self {
-        match name {
-            PredictorName::RbfEnsemble => Self::RbfEnsemble,
-            PredictorName::Rbf => Self::Rbf,
-            PredictorName::Ridge => Self::Ridge,
-            PredictorName::Gp => Self::Gp,
-            PredictorName::Forest => Self::Forest,
-            PredictorName::Switching => Self::Switching,
-        }
-    }
 }
 
 #[derive(Group)]

@@ -15,6 +15,7 @@ use nat_search::{
 };
 use nat_transfer::write_atomically;
 use serde_json::{Map, json};
+use toml::Table;
 
 use crate::{
     args::BenchSearch,
@@ -87,14 +88,32 @@ fn entries(args: &BenchSearch) -> Result<Vec<Entry>> {
     args.strategies.iter().map(entry).collect()
 }
 
+/// The paper's settings with others laid over them.
+fn settings(overrides: &[String]) -> Result<Settings> {
+    let mut table = Table::try_from(Settings::default())?;
+    for text in overrides {
+        let layer = nat_transfer::config::parse_override(text)?;
+        for (key, value) in layer {
+            if !table.contains_key(&key) {
+                let known: Vec<&str> = table.keys().map(String::as_str).collect();
+                return Err(wrong_argument(format!(
+                    "--set {text}: there is no key '{key}'; here are {}",
+                    known.join(", ")
+                )));
+            }
+            table.insert(key, value);
+        }
+    }
+    let settings: Settings = table
+        .try_into()
+        .map_err(|error: toml::de::Error| wrong_argument(format!("--set: {}", error.message())))?;
+    settings.check()?;
+    Ok(settings)
+}
+
 /// Runs every entry with every seed, several at a time; the result does not depend on how many.
 fn search(bed: &Testbed, entries: &[Entry], args: &BenchSearch) -> Result<Vec<Vec<Curve>>> {
-    let defaults = Settings::default();
-    let settings = Settings {
-        predictor: args.predictor.into(),
-        newcomers: args.newcomers.unwrap_or(defaults.newcomers),
-        ..defaults
-    };
+    let settings = settings(&args.set)?;
     let seeds = args.seeds as usize;
     let next = AtomicUsize::new(0);
     let done: Mutex<Vec<(usize, Result<Curve, SearchError>)>> = Mutex::default();
