@@ -10,7 +10,9 @@ const HEIGHT: f64 = 330.0;
 const HEAD: f64 = 26.0;
 /// Height of a row of the legend.
 const ROW: f64 = 18.0;
+/// Most columns of the legend, and the least width of one.
 const COLUMNS: usize = 4;
+const COLUMN: f64 = 190.0;
 
 /// Categorical colours that stay apart on white, on black and for the colour-blind (P. Tol's bright scheme).
 const COLOURS: [&str; 7] = [
@@ -81,7 +83,8 @@ pub fn render(panels: &[Panel]) -> String {
         }
     }
     let width = HALF * panels.len() as f64;
-    let height = HEAD + HEIGHT + ROW * (legend.len().div_ceil(COLUMNS) as f64 + 0.5);
+    let columns = ((width / COLUMN) as usize).clamp(1, COLUMNS);
+    let height = HEAD + HEIGHT + ROW * (legend.len().div_ceil(columns) as f64 + 0.5);
     let body = html! {
         svg xmlns="http://www.w3.org/2000/svg" viewBox={ "0 0 " (width) " " (height) } width=(width) height=(height) role="img" {
             style { (STYLE) }
@@ -89,8 +92,8 @@ pub fn render(panels: &[Panel]) -> String {
                 g transform={ "translate(" (index as f64 * HALF) " " (HEAD) ")" } { (draw(panel)) }
             }
             @for (index, line) in legend.into_iter().enumerate() {
-                @let x = 54.0 + (index % COLUMNS) as f64 * (width - 68.0) / COLUMNS as f64;
-                @let y = HEAD + HEIGHT + ROW * ((index / COLUMNS) as f64 + 0.6);
+                @let x = 54.0 + (index % columns) as f64 * (width - 68.0) / columns as f64;
+                @let y = HEAD + HEIGHT + ROW * ((index / columns) as f64 + 0.6);
                 line x1=(x) x2=(x + 24.0) y1=(y - 4.0) y2=(y - 4.0) stroke=(line.ink()) stroke-width="2"
                     stroke-dasharray=[line.dashes()] {}
                 text x=(x + 30.0) y=(y) { (line.name) }
