@@ -151,7 +151,7 @@ pub struct BenchSearch {
     /// Limits under which the least error is reported, such as "latency<=25ms"; may be repeated
     #[arg(long, value_name = "LIMITS")]
     pub under: Vec<String>,
-    /// One setting of the section [search] of a configuration, such as newcomers=8; may be repeated
+    /// One setting of the section `search` of a configuration, such as newcomers=8; may be repeated
     #[arg(long, value_name = "KEY=VALUE")]
     pub set: Vec<String>,
     /// A JSON line for each strategy, seed and number of networks
