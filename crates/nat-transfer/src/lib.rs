@@ -36,6 +36,6 @@ pub use events::{Event, Observer, Phase, Progress, Seconds, Within};
 pub use nat_search::{Aims, Limits, Member, Name, Objective, archive, pick};
 pub use preprocess::eval as eval_transform;
 pub use preset::Preset;
-pub use run::{Outcome, Run};
+pub use run::{Outcome, Run, peak_rss_mb};
 pub use sgd::{Sgd, SgdSettings};
 pub use training::{Moment, Task};

@@ -6,7 +6,7 @@ use anyhow::Result;
 use nat_space::{Architecture, Space};
 use nat_supernet::{BnMode, Supernet, Tensor, images, losses};
 use nat_transfer::{
-    Sgd, SgdSettings,
+    Sgd, SgdSettings, peak_rss_mb,
     streams::{Purpose, key, stream},
 };
 use rand::RngExt;
@@ -174,7 +174,7 @@ fn report(work: Work, args: &BenchNetwork, times: &[f64]) {
                 "ms_median": median,
                 "ms_min": times[0],
                 "images_per_s": per_second,
-                "peak_rss_mb": peak_memory(),
+                "peak_rss_mb": peak_rss_mb(),
             })
         );
     } else {
@@ -183,12 +183,4 @@ fn report(work: Work, args: &BenchNetwork, times: &[f64]) {
             args.subnet, args.batch, args.res, times[0]
         );
     }
-}
-
-/// The most memory the process has held, in MB; `None` where the system does not say.
-fn peak_memory() -> Option<f64> {
-    let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find(|line| line.starts_with("VmHWM:"))?;
-    let kilobytes: f64 = line.split_whitespace().nth(1)?.parse().ok()?;
-    Some(kilobytes / 1024.0)
 }
