@@ -222,7 +222,7 @@ fn check(space: &Space, table: &mut LatencyTable, args: &LatencyBuild) -> Result
     let correction = fit(&half(0));
     let held_out = half(1);
     let corrected = mean_error(&held_out, |sum| correction.scale * sum + correction.offset);
-    if correction.scale > 0.0 && corrected < mean_error(&held_out, |sum| sum) {
+    if corrected < mean_error(&held_out, |sum| sum) {
         table.correction = Some(correction);
     }
     Ok(Check {
@@ -239,7 +239,8 @@ fn mean_error(pairs: &[(f64, f64)], predict: impl Fn(f64) -> f64) -> f64 {
     errors.sum::<f64>() / pairs.len() as f64
 }
 
-/// The line of least squared relative errors.
+/// The line of least squared relative errors among those that rise and have no negative offset, so that every network's
+/// time stays positive however small its sum of rows.
 fn fit(pairs: &[(f64, f64)]) -> Correction {
     // Weights 1 / measured^2 in the normal equations.
     let sum = |term: &dyn Fn(f64, f64) -> f64| -> f64 {
@@ -247,16 +248,22 @@ fn fit(pairs: &[(f64, f64)]) -> Correction {
     };
     let (w, x, y) = (sum(&|_, _| 1.0), sum(&|x, _| x), sum(&|_, y| y));
     let (xx, xy) = (sum(&|x, _| x * x), sum(&|x, y| x * y));
+    let through_zero = Correction {
+        scale: xy / xx,
+        offset: 0.0,
+    };
     let determinant = w * xx - x * x;
     if determinant <= 1e-12 * w * xx {
-        return Correction {
-            scale: xy / xx,
-            offset: 0.0,
-        };
+        return through_zero;
     }
-    Correction {
-        scale: (w * xy - x * y) / determinant,
-        offset: (xx * y - x * xy) / determinant,
+    let (scale, offset) = (
+        (w * xy - x * y) / determinant,
+        (xx * y - x * xy) / determinant,
+    );
+    if scale > 0.0 && offset >= 0.0 {
+        Correction { scale, offset }
+    } else {
+        through_zero
     }
 }
 
@@ -293,5 +300,13 @@ mod tests {
         assert!(mean_error(&pairs, |x| line.scale * x + line.offset) < 1e-9);
         let flat = fit(&[(2.0, 3.0), (2.0, 3.0)]);
         assert!((flat.scale - 1.5).abs() < 1e-9 && flat.offset == 0.0);
+    }
+
+    #[test]
+    fn no_time_becomes_negative() {
+        let steep = fit(&[(1.0, 0.5), (2.0, 2.5), (3.0, 4.5), (4.0, 6.5)]);
+        assert!(steep.scale > 0.0 && steep.offset == 0.0);
+        let falling = fit(&[(1.0, 4.0), (2.0, 3.0), (3.0, 2.0)]);
+        assert!(falling.scale > 0.0 && falling.offset == 0.0);
     }
 }
