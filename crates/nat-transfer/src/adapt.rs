@@ -3,6 +3,7 @@
 use nat_data::Split;
 use nat_space::{Architecture, Genotype};
 use nat_supernet::SupernetFile;
+use rand::RngExt;
 
 use crate::{
     Phase, RunConfig, TransferError,
@@ -40,7 +41,7 @@ fn shares(steps: usize, widths: usize, candidates: &[Genotype]) -> Vec<usize> {
 /// Trains one iteration from step `start` on; returns whether all are done.
 ///
 /// Each batch takes its resolution from the marginal of the candidates, and its subnets from the marginals of all other
-/// genes, pooled over both widths (paper profile).
+/// genes, pooled over both widths (paper profile); the steps of the share `adapt.explore` draw from the whole space.
 ///
 /// # Errors
 /// An unreadable image, a loss that is no number, or what `watch` fails with.
@@ -70,13 +71,17 @@ pub fn adapt(
     };
     let marginals = Marginals::of(space, candidates, settings.floor);
     let stretch = Training::stretch(Phase::Adapt, generation);
-    let resolution_gene = |step| {
-        marginals.sample_gene(
-            0,
-            &mut stream(key(config.seed, Purpose::Resolution, stretch, step)),
-        )
-    };
     let sides: Vec<usize> = space.resolutions.sides().collect();
+    let rng = |purpose, step| stream(key(config.seed, purpose, stretch, step));
+    let explores = |step| rng(Purpose::Exploration, step).random::<f64>() < settings.explore;
+    let resolution_gene = |step| {
+        let mut rng = rng(Purpose::Resolution, step);
+        if explores(step) {
+            rng.random_range(0..sides.len()) as u16
+        } else {
+            marginals.sample_gene(0, &mut rng)
+        }
+    };
     let counts = shares(pass.steps, supernets.supernets.len(), candidates);
     let steps = plan(&counts, generation * pass.steps, schedule, |step| {
         sides[usize::from(resolution_gene(step))]
@@ -88,12 +93,20 @@ pub fn adapt(
         start,
         |supernets, batch, step| {
             let width = training.steps[step].width;
-            let mut rng = stream(key(config.seed, Purpose::Subnet, stretch, step));
+            let (side, uniform) = (resolution_gene(step), explores(step));
+            let mut rng = rng(Purpose::Subnet, step);
             let subnets: Vec<Architecture> = (0..settings.subnets)
                 .map(|_| {
-                    let genes =
-                        marginals.sample(space, resolution_gene(step), width as u16, &mut rng);
-                    space.architecture(&genes)
+                    let genes = if uniform {
+                        space.sample(&mut rng)
+                    } else {
+                        marginals.sample(space, side, width as u16, &mut rng)
+                    };
+                    Architecture {
+                        resolution: batch.resolution,
+                        width,
+                        ..space.architecture(&genes)
+                    }
                 })
                 .collect();
             let largest = Architecture {

@@ -1,6 +1,10 @@
 //! What a run has found so far: its front, its weights, and the one look at the test split.
 
-use std::{fs, path::PathBuf, sync::Arc};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use nat_data::{ImageSet, Split};
 use nat_space::Genotype;
@@ -67,6 +71,11 @@ impl Answer {
     /// They cannot be read.
     pub fn supernets(&self) -> Result<SupernetFile, TransferError> {
         Ok(SupernetFile::load(&self.supernets)?)
+    }
+
+    /// The file they are read from.
+    pub fn supernet_path(&self) -> &Path {
+        &self.supernets
     }
 
     /// The run's way of measuring.

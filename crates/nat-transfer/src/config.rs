@@ -111,6 +111,9 @@ pub struct Adaptation {
     pub sandwich: bool,
     /// Count added to every value of a gene before the marginals are normalised.
     pub floor: f64,
+    /// Share of the steps that draw resolution and subnets from the whole space instead of from the archive's marginals, 0 to
+    /// 1. With 0, a resolution that has left the archive is trained no more and does not come back; 1 ignores the archive.
+    pub explore: f64,
 }
 
 /// How a subnet is measured.
@@ -241,6 +244,7 @@ impl RunConfig {
             ("warm_up.label_smoothing", self.warm_up.label_smoothing),
             ("adapt.warmup", adapt.warmup),
             ("adapt.label_smoothing", adapt.label_smoothing),
+            ("adapt.explore", adapt.explore),
             ("augment.cutout", self.augment.cutout),
         ] {
             if !(0.0..=1.0).contains(&value) {

@@ -96,6 +96,7 @@ impl Preset {
                 distillation: 0.0,
                 sandwich: false,
                 floor: 0.01,
+                explore: 0.0,
             },
             evaluate: Evaluation {
                 images: 0,
@@ -152,6 +153,7 @@ impl Preset {
                     label_smoothing: 0.1,
                     distillation: 1.0,
                     sandwich: true,
+                    explore: 0.3,
                     ..paper.adapt
                 },
                 evaluate: Evaluation {
@@ -206,6 +208,7 @@ impl Preset {
                     label_smoothing: 0.1,
                     distillation: 1.0,
                     sandwich: true,
+                    explore: 0.3,
                     ..paper.adapt
                 },
                 evaluate: Evaluation {

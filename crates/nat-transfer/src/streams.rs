@@ -32,6 +32,8 @@ pub enum Purpose {
     Directions = 11,
     /// Input side of one training batch.
     Resolution = 12,
+    /// Whether one training step draws from the archive's marginals or from the whole space.
+    Exploration = 13,
 }
 
 /// The key of a stream.

@@ -26,6 +26,8 @@ pub enum Command {
     Pretrain(Pretrain),
     /// The conventional baseline: one network fine-tuned, with a tuned learning rate
     Finetune(Finetune),
+    /// Arms, data sets and seeds of a file run and compared; goes on where it was left
+    Experiment(Experiment),
     /// Bring foreign weights in
     #[command(subcommand)]
     Import(Import),
@@ -92,7 +94,7 @@ pub struct LatencyBuild {
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..))]
     pub threads: u16,
     /// Timed runs of every network
-    #[arg(long, default_value_t = 9, value_parser = clap::value_parser!(u16).range(1..))]
+    #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u16).range(1..))]
     pub repeats: u16,
     /// Random networks that are timed as a whole, to correct and to judge the table
     #[arg(long, default_value_t = 50)]
@@ -224,8 +226,9 @@ pub struct Search {
     /// Folder or tar of class folders, with or without train/ val/ test/
     #[arg(long, value_name = "PATH")]
     pub data: String,
-    /// A supernet file, `lite0` for the built-in ImageNet weights, or `scratch` to train one of --space first
-    #[arg(long, value_name = "FILE|lite0|scratch")]
+    /// A supernet file, `lite0` for the built-in ImageNet weights, mobilenet-v2:FILE for torchvision's, or `scratch` to train
+    /// one of --space first
+    #[arg(long, value_name = "FILE|lite0|mobilenet-v2:FILE|scratch")]
     pub supernet: String,
     /// Search space: a built-in name or a TOML file; by default the supernet's own, and `tiny` from scratch
     #[arg(long, value_name = "NAME|FILE")]
@@ -300,8 +303,8 @@ pub struct Finetune {
     /// Folder or tar of class folders, with or without train/ val/ test/
     #[arg(long, value_name = "PATH")]
     pub data: String,
-    /// The weights it starts from: lite0 or a supernet file
-    #[arg(long, value_name = "lite0|FILE")]
+    /// The weights it starts from: a supernet file, `lite0` for the built-in ones, or mobilenet-v2:FILE (torchvision's)
+    #[arg(long, value_name = "FILE|lite0|mobilenet-v2:FILE")]
     pub model: String,
     /// Which of its networks: comma-separated genotype, or `max` or `min`
     #[arg(long, default_value = "max")]
@@ -326,6 +329,25 @@ pub struct Finetune {
     pub json: bool,
     #[command(flatten)]
     pub settings: Settings,
+}
+
+#[derive(Group)]
+pub struct Experiment {
+    /// The experiment, such as experiments/fine-tuning.toml
+    #[arg(value_name = "FILE.toml")]
+    pub file: PathBuf,
+    /// Folder of results. Experiments with the same folder share the arms that they have in common
+    #[arg(long, default_value = "nat-experiments", value_name = "DIR")]
+    pub out: PathBuf,
+    /// Where a data set of the experiment lies, if not where the file says; may be repeated
+    #[arg(long, value_name = "NAME=PATH")]
+    pub data: Vec<String>,
+    /// Arms, data sets and seeds to be run, where not all are; arms that these need have to be named too, or done
+    #[arg(long, value_delimiter = ',', value_name = "NAME,…")]
+    pub only: Vec<String>,
+    /// Runs nothing: tables and plot of what is there
+    #[arg(long)]
+    pub summary: bool,
 }
 
 #[derive(Subcommand)]

@@ -4,6 +4,7 @@ mod bench;
 mod data;
 mod demo;
 mod eval;
+mod experiment;
 mod export;
 mod finetune;
 mod front;
@@ -30,6 +31,7 @@ pub fn run(command: Command) -> Result<ExitCode> {
         Command::Bench(args) => bench::run(&args)?,
         Command::Data(args) => data::run(&args)?,
         Command::Pretrain(args) => return pretrain::run(&args),
+        Command::Experiment(args) => return experiment::run(&args),
         Command::Finetune(args) => return finetune::run(&args),
         Command::Import(args) => import::run(&args)?,
         Command::Latency(args) => latency::run(&args)?,

@@ -4,6 +4,7 @@ mod args;
 mod commands;
 mod dataset;
 mod devices;
+mod experiment;
 mod failure;
 mod line_chart;
 mod progress;

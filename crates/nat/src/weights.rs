@@ -13,7 +13,8 @@ pub const LITE0: &str = "lite0";
 
 static LITE0_WEIGHTS: &[u8] = include_bytes!("../../../assets/lite0/lite0-f16.safetensors");
 
-/// Opens the built-in weights of a name, or a supernet file.
+/// Opens the built-in weights of a name, a supernet file, or as `lite0:FILE` or `mobilenet-v2:FILE` the weights of an
+/// ImageNet network.
 pub fn open(name_or_path: &str) -> Result<SupernetFile> {
     if name_or_path == LITE0 {
         let origin = Origin::Lite0;
@@ -21,9 +22,17 @@ pub fn open(name_or_path: &str) -> Result<SupernetFile> {
         return Ok(seeded(origin, supernet));
     }
     let path = Path::new(name_or_path);
+    if let Some((name, file)) = name_or_path.split_once(':')
+        && let Some(origin) = Origin::named(name)
+    {
+        return Ok(seeded(
+            origin,
+            import::seed(Path::new(file), origin, &origin.space())?,
+        ));
+    }
     if !path.exists() {
         return Err(wrong_argument(format!(
-            "{name_or_path}: no such file; give a supernet file or '{LITE0}'"
+            "{name_or_path}: no such file; give a supernet file, '{LITE0}', or mobilenet-v2:FILE with torchvision's weights"
         )));
     }
     Ok(SupernetFile::load(path)?)

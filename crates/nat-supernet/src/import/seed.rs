@@ -28,11 +28,22 @@ type Places = (String, String);
 impl Origin {
     /// The built-in space whose largest subnet has the network's layers.
     pub fn space(self) -> Space {
-        let name = match self {
+        Space::builtin(self.name()).expect("the space is built in")
+    }
+
+    /// Its name, which is also that of its space.
+    pub fn name(self) -> &'static str {
+        match self {
             Origin::Lite0 => "lite0",
             Origin::MobileNetV2 => "mobilenet-v2",
-        };
-        Space::builtin(name).expect("the space is built in")
+        }
+    }
+
+    /// The origin of a name.
+    pub fn named(name: &str) -> Option<Origin> {
+        [Origin::Lite0, Origin::MobileNetV2]
+            .into_iter()
+            .find(|origin| origin.name() == name)
     }
 
     /// Mean and deviation of each RGB channel, on a scale of 0 to 1, that the network was trained with.

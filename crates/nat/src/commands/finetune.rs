@@ -36,12 +36,6 @@ pub fn run(args: &args::Finetune) -> Result<ExitCode> {
         },
         learning_rate: learning_rate(&args.lr)?,
     };
-    if args.model == "mobilenet-v2" {
-        return Err(wrong_argument(
-            "--model mobilenet-v2: these weights are not built in; `nat import mobilenet-v2 FILE --out SUPERNET` reads \
-             torchvision's, then give --model SUPERNET",
-        ));
-    }
     let preset = Preset::named(&args.settings.preset)?;
     let supernets = weights::open(&args.model)?;
     let config = search::settings(&args.settings, preset, supernets.space())?;
@@ -116,6 +110,7 @@ pub fn run(args: &args::Finetune) -> Result<ExitCode> {
         println!(
             "{}",
             json!({
+                "genes": genotype.to_string(),
                 "test_error": test.error,
                 "test_balanced_error": test.balanced_error,
                 "search_error": search.error,

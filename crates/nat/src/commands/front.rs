@@ -22,7 +22,7 @@ pub fn front(args: &args::Front) -> Result<()> {
         for (index, member) in front.iter().enumerate() {
             println!(
                 "{}",
-                json_line(member, tests.as_ref().map(|tests| tests[index]))
+                json_line(&answer, member, tests.as_ref().map(|tests| tests[index]))
             );
         }
     } else if args.csv {
@@ -72,7 +72,7 @@ pub fn pick(args: &args::Pick) -> Result<()> {
     };
     if args.json {
         for member in &chosen {
-            println!("{}", json_line(member, None));
+            println!("{}", json_line(&answer, member, None));
         }
     } else {
         print!("{}", front_table(&answer, &chosen, None));
@@ -134,9 +134,11 @@ fn test_errors(answer: &Answer, front: &[Member]) -> Result<Vec<f64>> {
     Ok(tests)
 }
 
-fn json_line(member: &Member, test_error: Option<f64>) -> Value {
+fn json_line(answer: &Answer, member: &Member, test_error: Option<f64>) -> Value {
     let mut line = Map::new();
     line.insert("genes".into(), member.genes.to_string().into());
+    let architecture = answer.record.space.architecture(&member.genes);
+    line.insert("resolution".into(), architecture.resolution.into());
     line.insert("error".into(), member.error.into());
     line.insert("madds".into(), member.madds.into());
     line.insert("params".into(), member.params.into());

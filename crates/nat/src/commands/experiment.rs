@@ -1,0 +1,152 @@
+//! `nat experiment`: arms × data sets × seeds from a file, compared.
+
+use std::{
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
+
+use anyhow::{Context, Result};
+use nat_transfer::write_atomically;
+
+use crate::{
+    args, dataset,
+    experiment::{Cell, Plan, cell::Stopped, chart, comparison::Finished, tables},
+    failure::{self, wrong_argument},
+};
+
+pub fn run(args: &args::Experiment) -> Result<ExitCode> {
+    let mut plan = Plan::open(&args.file)?;
+    let base = args.file.parent().unwrap_or(Path::new(""));
+    for (_, path) in plan.data.iter_mut().filter(|(_, path)| !is_builtin(path)) {
+        *path = base.join(&*path).display().to_string();
+    }
+    for text in &args.data {
+        let (name, path) = (text.split_once('='))
+            .ok_or_else(|| wrong_argument(format!("--data takes NAME=PATH, got '{text}'")))?;
+        let slot = plan.data.get_mut(name).ok_or_else(|| {
+            wrong_argument(format!("--data {text}: the experiment has no set '{name}'"))
+        })?;
+        *slot = path.to_owned();
+    }
+    let cells = cells(&plan, args)?;
+    // The handler keeps this process alive: the child saves, and its exit code ends the experiment.
+    ctrlc::set_handler(|| ()).context("the handler of Ctrl-C")?;
+    let mut finished = Vec::new();
+    for (index, cell) in cells.iter().enumerate() {
+        let result = match cell.result(&args.out)? {
+            Some(result) => Some(result),
+            None if args.summary => None,
+            None => {
+                eprintln!(
+                    "nat: cell {} of {}: {}, seed {}, {}: {}",
+                    index + 1,
+                    cells.len(),
+                    cell.data,
+                    cell.seed,
+                    cell.arm.name,
+                    cell.arguments()
+                );
+                match cell.run(&args.out) {
+                    Err(error) if error.is::<Stopped>() => {
+                        eprintln!("nat: {error}");
+                        return Ok(ExitCode::from(failure::INTERRUPTED));
+                    }
+                    result => Some(result.with_context(|| {
+                        format!("the cell {}", cell.folder(&args.out).display())
+                    })?),
+                }
+            }
+        };
+        if let Some(result) = result {
+            let arm = plan.arms.iter().position(|arm| arm.name == cell.arm.name);
+            finished.push(Finished {
+                arm: arm.expect("cells come from the plan's arms"),
+                part: cell.part,
+                data: cell.data,
+                seed: cell.seed,
+                found: result,
+            });
+            write(&plan, &finished, &folder(args)?)?;
+        }
+    }
+    let missing = cells.len() - finished.len();
+    print!("{}", tables::summary(&plan, &finished));
+    if missing > 0 {
+        println!("\n{missing} of {} cells have not been run", cells.len());
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn is_builtin(path: &str) -> bool {
+    path == dataset::CLIMATE_TILES
+}
+
+/// What is to be run, seed by seed, so that an unfinished experiment has whole seeds.
+fn cells<'a>(plan: &'a Plan, args: &args::Experiment) -> Result<Vec<Cell<'a>>> {
+    if let Some(name) = args.only.iter().find(|name| {
+        plan.arm(name).is_none()
+            && !plan.data.contains_key(*name)
+            && !plan.seeds.iter().any(|seed| seed.to_string() == **name)
+    }) {
+        return Err(wrong_argument(format!(
+            "--only {name}: the experiment has no arm, data set or seed of this name"
+        )));
+    }
+    // A kind of name (arms, data sets, seeds) of which --only says nothing is taken whole.
+    let chosen = |kind: &[String], name: &str| {
+        let only = |name: &str| args.only.iter().any(|only| only == name);
+        only(name) || !kind.iter().any(|other| only(other))
+    };
+    let arms: Vec<String> = plan.arms.iter().map(|arm| arm.name.clone()).collect();
+    let sets: Vec<String> = plan.data.keys().cloned().collect();
+    let seeds: Vec<String> = plan.seeds.iter().map(u64::to_string).collect();
+    let mut cells = Vec::new();
+    for &seed in &plan.seeds {
+        for (data, path) in &plan.data {
+            for arm in &plan.arms {
+                let chosen = chosen(&arms, &arm.name)
+                    && chosen(&sets, data)
+                    && chosen(&seeds, &seed.to_string());
+                if !chosen || !arm.takes(data, seed) {
+                    continue;
+                }
+                if !is_builtin(path) && !Path::new(path).exists() {
+                    return Err(failure::bad_input(format!(
+                        "{path}: there is no such data set; `--data {data}=PATH` says where it is, `--only` leaves it out"
+                    )));
+                }
+                for part in 0..arm.parts().len() {
+                    cells.push(Cell {
+                        arm,
+                        part,
+                        data,
+                        path,
+                        seed,
+                    });
+                }
+            }
+        }
+    }
+    Ok(cells)
+}
+
+/// Where the tables of this experiment lie, beside the cells.
+fn folder(args: &args::Experiment) -> Result<PathBuf> {
+    let name = args.file.file_stem().unwrap_or(args.file.as_os_str());
+    let folder = args.out.join(name);
+    std::fs::create_dir_all(&folder).with_context(|| folder.display().to_string())?;
+    Ok(folder)
+}
+
+fn write(plan: &Plan, finished: &[Finished<'_>], folder: &Path) -> Result<()> {
+    let mut files = vec![
+        ("summary.md", tables::summary(plan, finished)),
+        ("networks.csv", tables::networks_csv(plan, finished)),
+    ];
+    files.extend(tables::predictions_csv(finished).map(|text| ("predictions.csv", text)));
+    files.extend(chart::accuracy_over_madds(plan, finished).map(|text| ("accuracy.svg", text)));
+    for (name, text) in files {
+        write_atomically(&folder.join(name), text.as_bytes())?;
+    }
+    Ok(())
+}

@@ -1,0 +1,474 @@
+//! One cell of an experiment: an arm on a data set with a seed, run by this program as a child process.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, anyhow};
+use nat_transfer::{Answer, RunDirectory, write_atomically};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::plan::{Arm, Work, slug};
+use crate::failure::{self, wrong_argument};
+
+/// Between two looks at a child.
+const POLL: Duration = Duration::from_millis(100);
+/// Between two notes of the time that a child has taken.
+const NOTE: Duration = Duration::from_secs(10);
+
+/// An arm on a data set with a seed.
+pub struct Cell<'a> {
+    /// What is run.
+    pub arm: &'a Arm,
+    /// Which of the arm's further arguments.
+    pub part: usize,
+    /// Name of the data set.
+    pub data: &'a str,
+    /// Its path.
+    pub path: &'a str,
+    /// Seed.
+    pub seed: u64,
+}
+
+/// A network that a cell made.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Network {
+    /// Genotype.
+    pub genes: String,
+    /// Multiply-adds.
+    pub madds: u64,
+    /// Parameters.
+    pub params: u64,
+    /// Input side in pixels.
+    pub resolution: usize,
+    /// Error on the search split in percent.
+    pub search_error: f64,
+    /// Error on the test split in percent.
+    pub test_error: f64,
+    /// Test error before the training of this cell, where it trained a network of a search further.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub before: Option<f64>,
+}
+
+/// How well a model predicted errors from so many samples.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Prediction {
+    /// Name of the predictor.
+    pub predictor: String,
+    /// Networks it was fitted on.
+    pub samples: usize,
+    /// Kendall's tau-b on the held-out networks.
+    pub tau: Option<f64>,
+    /// Spearman's rho on them.
+    pub rho: Option<f64>,
+    /// Root mean square error on them, in points.
+    pub rmse: f64,
+}
+
+/// What a finished cell found.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Found {
+    /// The arguments, without those that the experiment gives.
+    pub arguments: String,
+    /// Wall-clock seconds of its work, interruptions left out, reading of the test split too.
+    pub seconds: f64,
+    /// Processor seconds of the same, where the system tells.
+    pub processor_seconds: Option<f64>,
+    /// Its networks.
+    #[serde(default)]
+    pub networks: Vec<Network>,
+    /// Its study of predictors.
+    #[serde(default)]
+    pub predictions: Vec<Prediction>,
+}
+
+impl Cell<'_> {
+    /// Its folder.
+    pub fn folder(&self, root: &Path) -> PathBuf {
+        let mut name = slug(&self.arm.name);
+        if let Some(part) = self.arm.each.get(self.part) {
+            name = format!("{name}-{}", slug(part));
+        }
+        at(root, self.data, self.seed).join(name)
+    }
+
+    /// What the arm says, the further arguments of this part included.
+    pub fn arguments(&self) -> String {
+        let (command, args) = match self.arm.work() {
+            Work::Search(args) => ("search", args),
+            Work::Finetune(args) => ("finetune", args),
+            Work::Predictors(args) => ("bench predictors", args),
+        };
+        let part = self.arm.parts()[self.part];
+        let mut text = [command, args, part].join(" ").trim().to_owned();
+        if let Some(of) = &self.arm.minutes_of {
+            text = format!("{text} ({} of the minutes of {of})", self.arm.share);
+        }
+        if let Some(of) = &self.arm.networks_of {
+            text = format!("{text} ({} networks of {of})", self.arm.networks);
+        }
+        text
+    }
+
+    /// What it found, if it is finished.
+    ///
+    /// # Errors
+    /// The folder holds the result of other arguments, or none that can be read.
+    pub fn result(&self, root: &Path) -> Result<Option<Found>> {
+        let path = self.folder(root).join("result.json");
+        let Ok(text) = fs::read_to_string(&path) else {
+            return Ok(None);
+        };
+        let found: Found = serde_json::from_str(&text)
+            .map_err(|error| failure::bad_input(format!("{}: {error}", path.display())))?;
+        if found.arguments != self.arguments() {
+            return Err(wrong_argument(format!(
+                "{}: is the result of `{}`, the experiment says `{}`: remove the folder or take another --out",
+                path.display(),
+                found.arguments,
+                self.arguments()
+            )));
+        }
+        Ok(Some(found))
+    }
+
+    /// Runs it to its end, going on where it was left.
+    ///
+    /// # Errors
+    /// The child failed or was interrupted ([`Stopped`]), or files cannot be written.
+    pub fn run(&self, root: &Path) -> Result<Found> {
+        let folder = self.folder(root);
+        fs::create_dir_all(&folder).with_context(|| folder.display().to_string())?;
+        let part = self.arm.parts()[self.part];
+        let mut found = Found {
+            arguments: self.arguments(),
+            seconds: 0.0,
+            processor_seconds: None,
+            networks: Vec::new(),
+            predictions: Vec::new(),
+        };
+        match self.arm.work() {
+            Work::Search(args) => self.search(&folder, args, part, &mut found)?,
+            Work::Finetune(args) => self.finetune(root, &folder, args, part, &mut found)?,
+            Work::Predictors(args) => {
+                let run = self.run_of(root, self.arm.networks_of.as_deref().unwrap_or_default());
+                let mut command = nat(&["bench", "predictors"], &[args, part]);
+                command.arg(&run).arg("--seed").arg(self.seed.to_string());
+                let (text, spent) = Spent::at(&folder, "").child(command.arg("--json"))?;
+                found.take(&spent);
+                found.predictions = lines(&text)?;
+            }
+        }
+        let text = serde_json::to_string_pretty(&found).expect("plain values");
+        write_atomically(&folder.join("result.json"), text.as_bytes())?;
+        Ok(found)
+    }
+
+    fn search(&self, folder: &Path, args: &str, part: &str, found: &mut Found) -> Result<()> {
+        let run = folder.join("run");
+        let spent = Spent::at(folder, "");
+        let mut command = if RunDirectory::at(&run).record().is_ok() {
+            nat(&["resume"], &[])
+        } else {
+            let mut command = nat(&["search"], &[args, part]);
+            command.args([
+                "--data",
+                self.path,
+                "--seed",
+                &self.seed.to_string(),
+                "--out",
+            ]);
+            command
+        };
+        let (_, spent) = spent.child(command.arg(&run))?;
+        found.take(&spent);
+        let mut command = nat(&["front"], &[]);
+        let (text, _) = Spent::default().child(command.arg(&run).args(["--test", "--json"]))?;
+        for line in lines::<Value>(&text)? {
+            found.networks.push(network(&line, "error")?);
+        }
+        Ok(())
+    }
+
+    fn finetune(
+        &self,
+        root: &Path,
+        folder: &Path,
+        args: &str,
+        part: &str,
+        found: &mut Found,
+    ) -> Result<()> {
+        let mut starts: Vec<(Option<&str>, Option<Network>)> = vec![(None, None)];
+        let supernet;
+        if let Some(name) = &self.arm.networks_of {
+            let front = self.finished(root, name)?.networks;
+            supernet = supernet_of(&self.run_of(root, name))?;
+            starts = spread(front, self.arm.networks)
+                .map(|network| (Some(supernet.as_str()), Some(network)))
+                .collect();
+        }
+        for (index, (model, start)) in starts.into_iter().enumerate() {
+            let mut command = nat(&["finetune"], &[args, part]);
+            command.args([
+                "--data",
+                self.path,
+                "--seed",
+                &self.seed.to_string(),
+                "--json",
+            ]);
+            if let Some(name) = &self.arm.minutes_of {
+                let minutes = self.arm.share * self.finished(root, name)?.seconds / 60.0;
+                command.args(["--minutes", &minutes.to_string()]);
+            }
+            if let (Some(model), Some(start)) = (model, &start) {
+                let side = start.resolution.to_string();
+                command.args([
+                    "--model",
+                    model,
+                    "--genes",
+                    &start.genes,
+                    "--resolution",
+                    &side,
+                ]);
+            }
+            let kept = folder.join(format!("network-{index}.json"));
+            let spent = Spent::at(folder, &format!("-{index}"));
+            let (text, spent) = match fs::read_to_string(&kept) {
+                Ok(text) => (text, spent),
+                Err(_) => spent.child(&mut command)?,
+            };
+            found.take(&spent);
+            let line = lines::<Value>(&text)?.pop().unwrap_or_default();
+            found.networks.push(Network {
+                before: start.map(|start| start.test_error),
+                ..network(&line, "search_error")?
+            });
+            write_atomically(&kept, text.as_bytes())?;
+        }
+        Ok(())
+    }
+
+    fn run_of(&self, root: &Path, arm: &str) -> PathBuf {
+        at(root, self.data, self.seed).join(slug(arm)).join("run")
+    }
+
+    /// The result of another arm with this cell's data and seed.
+    fn finished(&self, root: &Path, arm: &str) -> Result<Found> {
+        let path = at(root, self.data, self.seed)
+            .join(slug(arm))
+            .join("result.json");
+        let text = fs::read_to_string(&path).map_err(|_| {
+            wrong_argument(format!(
+                "arm '{}' needs '{arm}' on {} with seed {}, which has not been run ({})",
+                self.arm.name,
+                self.data,
+                self.seed,
+                path.display()
+            ))
+        })?;
+        serde_json::from_str(&text)
+            .map_err(|error| failure::bad_input(format!("{}: {error}", path.display())))
+    }
+}
+
+impl Found {
+    fn take(&mut self, spent: &Spent) {
+        self.seconds += spent.seconds;
+        self.processor_seconds = match (self.processor_seconds, spent.processor_seconds) {
+            (Some(a), Some(b)) => Some(a + b),
+            (a, b) => a.or(b),
+        };
+    }
+}
+
+fn at(root: &Path, data: &str, seed: u64) -> PathBuf {
+    root.join(slug(data)).join(format!("seed-{seed}"))
+}
+
+/// The supernet file of a run's last iteration.
+fn supernet_of(run: &Path) -> Result<String> {
+    let answer = Answer::open(RunDirectory::at(run))?;
+    Ok(answer.supernet_path().display().to_string())
+}
+
+/// Up to `n` of the networks, evenly spread, both ends included.
+fn spread(networks: Vec<Network>, n: usize) -> impl Iterator<Item = Network> {
+    let last = networks.len().saturating_sub(1);
+    let mut places: Vec<usize> = match n {
+        1 => vec![last / 2],
+        _ => (0..n).map(|i| i * last / (n - 1)).collect(),
+    };
+    places.dedup();
+    places
+        .into_iter()
+        .filter_map(move |place| networks.get(place).cloned())
+}
+
+fn nat(command: &[&str], arguments: &[&str]) -> Command {
+    let program = std::env::current_exe().unwrap_or_else(|_| "nat".into());
+    let mut child = Command::new(program);
+    child.args(command);
+    child.args(arguments.iter().flat_map(|text| text.split_whitespace()));
+    child
+}
+
+fn lines<T: serde::de::DeserializeOwned>(text: &str) -> Result<Vec<T>> {
+    let lines = text.lines().filter(|line| !line.trim().is_empty());
+    lines
+        .map(|line| serde_json::from_str(line).with_context(|| format!("a child wrote '{line}'")))
+        .collect()
+}
+
+fn network(line: &Value, search_error: &str) -> Result<Network> {
+    let number = |key: &str| {
+        line[key]
+            .as_f64()
+            .ok_or_else(|| anyhow!("a child wrote no {key}: {line}"))
+    };
+    Ok(Network {
+        genes: line["genes"].as_str().unwrap_or_default().to_owned(),
+        madds: number("madds")? as u64,
+        params: number("params")? as u64,
+        resolution: number("resolution")? as usize,
+        search_error: number(search_error)?,
+        test_error: number("test_error")?,
+        before: None,
+    })
+}
+
+/// The child was interrupted; what it had done is kept.
+#[derive(Debug)]
+pub struct Stopped;
+
+impl std::fmt::Display for Stopped {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("interrupted; the same command goes on")
+    }
+}
+
+impl std::error::Error for Stopped {}
+
+/// The time that a cell has taken so far, kept in a file while a child runs.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+struct Spent {
+    seconds: f64,
+    processor_seconds: Option<f64>,
+    #[serde(skip)]
+    path: Option<PathBuf>,
+}
+
+impl Spent {
+    fn at(folder: &Path, suffix: &str) -> Spent {
+        let path = folder.join(format!("spent{suffix}.json"));
+        let known = fs::read_to_string(&path).ok();
+        let known = known.and_then(|text| serde_json::from_str(&text).ok());
+        Spent {
+            path: Some(path),
+            ..known.unwrap_or_default()
+        }
+    }
+
+    fn keep(&self) -> Result<()> {
+        if let Some(path) = &self.path {
+            let text = serde_json::to_string(self).expect("plain values");
+            write_atomically(path, text.as_bytes())?;
+        }
+        Ok(())
+    }
+
+    /// Runs a command to its end and adds its time; returns what it wrote to stdout.
+    fn child(self, command: &mut Command) -> Result<(String, Spent)> {
+        let begun = Instant::now();
+        let shown = format!("{command:?}").replace('"', "");
+        let mut child = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .spawn()
+            .with_context(|| shown.clone())?;
+        let mut pipe = child.stdout.take().expect("stdout is piped");
+        let reader = std::thread::spawn(move || std::io::read_to_string(&mut pipe));
+        let (mut now, mut noted) = (self.clone(), Instant::now());
+        let status = loop {
+            let ended = child.try_wait()?;
+            now.seconds = self.seconds + begun.elapsed().as_secs_f64();
+            if let Some(seconds) = processor_seconds(&child) {
+                now.processor_seconds = Some(self.processor_seconds.unwrap_or(0.0) + seconds);
+            }
+            if noted.elapsed() > NOTE || ended.is_some() {
+                now.keep()?;
+                noted = Instant::now();
+            }
+            match ended {
+                Some(status) => break status,
+                None => std::thread::sleep(POLL),
+            }
+        };
+        let text = reader.join().expect("reading a pipe does not panic")?;
+        match status.code() {
+            Some(0) => Ok((text, now)),
+            Some(code) if code != i32::from(failure::INTERRUPTED) => {
+                Err(anyhow!("`{shown}` ended with exit code {code}"))
+            }
+            _ => Err(Stopped.into()),
+        }
+    }
+}
+
+/// User and system time of a running child, from `/proc` where there is one.
+fn processor_seconds(child: &Child) -> Option<f64> {
+    let stat = fs::read_to_string(format!("/proc/{}/stat", child.id())).ok()?;
+    // The second field is a name in parentheses that may hold blanks; utime and stime are the 14th and 15th.
+    let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
+    let ticks: f64 = fields.get(11)?.parse::<f64>().ok()? + fields.get(12)?.parse::<f64>().ok()?;
+    // The kernel reports in units of 1/100 s to user space on every architecture.
+    Some(ticks / 100.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn named(genes: usize) -> Network {
+        Network {
+            genes: genes.to_string(),
+            madds: 1,
+            params: 1,
+            resolution: 64,
+            search_error: 1.0,
+            test_error: 1.0,
+            before: None,
+        }
+    }
+
+    #[test]
+    fn networks_are_spread_from_end_to_end() {
+        let chosen = |count: usize, n| -> Vec<String> {
+            let networks = (0..count).map(named).collect();
+            spread(networks, n).map(|network| network.genes).collect()
+        };
+        assert_eq!(chosen(9, 3), ["0", "4", "8"]);
+        assert_eq!(chosen(9, 1), ["4"]);
+        assert_eq!(chosen(2, 5), ["0", "1"]);
+        assert!(chosen(0, 5).is_empty());
+    }
+
+    #[test]
+    fn time_is_kept_over_interruptions() {
+        let folder = tempfile::tempdir().unwrap();
+        let (text, first) = Spent::at(folder.path(), "")
+            .child(Command::new("sh").args(["-c", "sleep 0.2; echo 5"]))
+            .unwrap();
+        assert_eq!(text, "5\n");
+        assert!(first.seconds >= 0.2);
+        let failed = Spent::at(folder.path(), "").child(Command::new("sh").args(["-c", "exit 3"]));
+        assert!(failed.unwrap_err().to_string().contains("exit code 3"));
+        let stopped =
+            Spent::at(folder.path(), "").child(Command::new("sh").args(["-c", "exit 130"]));
+        assert!(stopped.unwrap_err().is::<Stopped>());
+        assert!(Spent::at(folder.path(), "").seconds > first.seconds);
+    }
+}

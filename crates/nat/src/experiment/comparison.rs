@@ -1,0 +1,199 @@
+//! Statistics over the cells of an experiment.
+
+use super::{Found, Network, Plan, Work};
+
+/// A finished cell.
+pub struct Finished<'a> {
+    /// Index of its arm.
+    pub arm: usize,
+    /// Which of the arm's further arguments.
+    pub part: usize,
+    /// Name of its data set.
+    pub data: &'a str,
+    /// Its seed.
+    pub seed: u64,
+    /// What it found.
+    pub found: Found,
+}
+
+/// Mean and sample standard deviation of some numbers.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Spread {
+    /// Mean.
+    pub mean: f64,
+    /// Standard deviation with n - 1; `None` for fewer than two numbers.
+    pub std: Option<f64>,
+    /// How many.
+    pub n: usize,
+}
+
+impl Spread {
+    /// Of at least one number.
+    pub fn of(values: &[f64]) -> Option<Spread> {
+        let n = values.len();
+        if n == 0 {
+            return None;
+        }
+        let mean = values.iter().sum::<f64>() / n as f64;
+        let squares: f64 = values.iter().map(|value| (value - mean).powi(2)).sum();
+        Some(Spread {
+            mean,
+            std: (n > 1).then(|| (squares / (n - 1) as f64).sqrt()),
+            n,
+        })
+    }
+
+    /// `mean ± std` with so many decimals.
+    pub fn text(self, decimals: usize) -> String {
+        match self.std {
+            Some(std) => format!("{:.decimals$} ± {std:.decimals$}", self.mean),
+            None => format!("{:.decimals$}", self.mean),
+        }
+    }
+}
+
+/// The network that a user would take who can afford so many MAdds: the least search error among those that are no larger.
+/// The test split has no say.
+pub fn best(networks: &[Network], madds: f64) -> Option<&Network> {
+    networks
+        .iter()
+        .filter(|network| network.madds as f64 <= madds)
+        .min_by(|a, b| a.search_error.total_cmp(&b.search_error))
+}
+
+/// A network beside those of the reference arm.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Against {
+    /// Test accuracy of the reference's choice at no more MAdds, less the network's, in points; the choice is that of the
+    /// least search error. `None` where the reference has none so small.
+    pub gain: Option<f64>,
+    /// MAdds of the smallest network of the reference that is no less accurate on the test split, as a share of the
+    /// network's. `None` where the reference has none so accurate.
+    pub share: Option<f64>,
+}
+
+/// Compares a network with those of the reference arm.
+pub fn against(network: &Network, reference: &[Network]) -> Against {
+    let choice = best(reference, network.madds as f64);
+    let smallest = reference
+        .iter()
+        .filter(|other| other.test_error <= network.test_error)
+        .map(|other| other.madds)
+        .min();
+    Against {
+        gain: choice.map(|choice| network.test_error - choice.test_error),
+        share: smallest.map(|madds| madds as f64 / network.madds as f64),
+    }
+}
+
+/// Share of the box up to `reference` (test error in percent, MAdds) that networks dominate.
+pub fn hypervolume(networks: &[Network], reference: (f64, f64)) -> f64 {
+    let points: Vec<Vec<f64>> = networks
+        .iter()
+        .map(|network| {
+            vec![
+                network.test_error / reference.0,
+                network.madds as f64 / reference.1,
+            ]
+        })
+        .collect();
+    nat_moo::hypervolume(&points, &[1.0, 1.0])
+}
+
+/// Worst test error and largest MAdds of a data set's networks: where all its hypervolumes are counted from.
+pub fn reference_point(cells: &[Finished<'_>], data: &str) -> (f64, f64) {
+    let networks = cells.iter().filter(|cell| cell.data == data);
+    networks
+        .flat_map(|cell| &cell.found.networks)
+        .fold((0.0, 0.0), |(error, madds), network| {
+            (
+                f64::max(error, network.test_error),
+                f64::max(madds, network.madds as f64),
+            )
+        })
+}
+
+/// The cells of an arm on a data set.
+pub fn cells_of<'a>(
+    cells: &'a [Finished<'a>],
+    arm: usize,
+    data: &'a str,
+) -> impl Iterator<Item = &'a Finished<'a>> {
+    cells
+        .iter()
+        .filter(move |cell| cell.arm == arm && cell.data == data)
+}
+
+/// The networks of the reference arm with the same data and seed as a cell.
+pub fn reference_of<'a>(
+    plan: &Plan,
+    cells: &'a [Finished<'a>],
+    of: &Finished<'_>,
+) -> Option<&'a [Network]> {
+    let name = plan.reference.as_ref()?;
+    let arm = plan.arms.iter().position(|arm| arm.name == *name)?;
+    cells_of_seed(cells, arm, of).map(|cell| &cell.found.networks[..])
+}
+
+fn cells_of_seed<'a>(
+    cells: &'a [Finished<'a>],
+    arm: usize,
+    of: &Finished<'_>,
+) -> Option<&'a Finished<'a>> {
+    let same =
+        |cell: &&Finished<'_>| cell.arm == arm && cell.data == of.data && cell.seed == of.seed;
+    cells.iter().find(same)
+}
+
+/// Whether an arm makes networks that can be set beside those of others.
+pub fn makes_networks(plan: &Plan, arm: usize) -> bool {
+    !matches!(plan.arms[arm].work(), Work::Predictors(_))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn network(madds: u64, search_error: f64, test_error: f64) -> Network {
+        Network {
+            genes: String::new(),
+            madds,
+            params: 1,
+            resolution: 64,
+            search_error,
+            test_error,
+            before: None,
+        }
+    }
+
+    #[test]
+    fn the_choice_under_limits_looks_at_the_search_split_only() {
+        let networks = [
+            network(5, 20.0, 10.0),
+            network(9, 15.0, 30.0),
+            network(20, 5.0, 5.0),
+        ];
+        assert_eq!(best(&networks, 10.0).unwrap().madds, 9);
+        assert!(best(&networks, 1.0).is_none());
+    }
+
+    #[test]
+    fn equal_madds_and_equal_accuracy() {
+        let reference = [network(10, 20.0, 20.0), network(40, 10.0, 12.0)];
+        let found = against(&network(30, 15.0, 18.0), &reference);
+        assert_eq!(found.gain, Some(-2.0));
+        assert_eq!(found.share, Some(40.0 / 30.0));
+        let found = against(&network(5, 15.0, 10.0), &reference);
+        assert_eq!((found.gain, found.share), (None, None));
+    }
+
+    #[test]
+    fn hypervolume_and_spread_by_hand() {
+        let volume = hypervolume(&[network(50, 0.0, 20.0)], (40.0, 100.0));
+        assert!((volume - 0.25).abs() < 1e-12);
+        let spread = Spread::of(&[1.0, 3.0]).unwrap();
+        assert_eq!(spread.text(2), "2.00 ± 1.41");
+        assert_eq!(Spread::of(&[1.0]).unwrap().text(1), "1.0");
+        assert!(Spread::of(&[]).is_none());
+    }
+}

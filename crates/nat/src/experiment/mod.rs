@@ -1,0 +1,14 @@
+//! Experiments: arms × data sets × seeds, described in a file, run as child processes of this program, compared.
+//!
+//! ```text
+//! plan (TOML) ─▶ cells (one search, fine-tune or predictor study each, resumable) ─▶ comparison ─▶ tables, plot
+//! ```
+
+pub mod cell;
+pub mod chart;
+pub mod comparison;
+pub mod plan;
+pub mod tables;
+
+pub use cell::{Cell, Found, Network};
+pub use plan::{Plan, Work};

@@ -1,0 +1,275 @@
+//! What an experiment file says.
+
+use std::{collections::BTreeMap, fs, path::Path};
+
+use anyhow::Result;
+use serde::Deserialize;
+
+use crate::failure::wrong_argument;
+
+/// An experiment file.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Plan {
+    /// One line that says what is compared.
+    pub title: String,
+    /// Seeds of every arm.
+    pub seeds: Vec<u64>,
+    /// Data sets by name. Paths are relative to the file.
+    pub data: BTreeMap<String, String>,
+    /// Millions of MAdds up to which the best network of every arm is told.
+    #[serde(default)]
+    pub limits: Vec<f64>,
+    /// The arm with which every network of the others is compared at equal MAdds.
+    pub reference: Option<String>,
+    /// What is run.
+    #[serde(rename = "arm")]
+    pub arms: Vec<Arm>,
+}
+
+/// One way of getting networks, or a study of those of another arm.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Arm {
+    /// What tables and folders call it.
+    pub name: String,
+    /// Arguments of `nat search`.
+    search: Option<String>,
+    /// Arguments of `nat finetune`.
+    finetune: Option<String>,
+    /// Arguments of `nat bench predictors`.
+    predictors: Option<String>,
+    /// Further arguments, for a cell each.
+    #[serde(default)]
+    pub each: Vec<String>,
+    /// A search arm whose wall-clock time a fine-tune gets.
+    pub minutes_of: Option<String>,
+    /// Share of that time.
+    #[serde(default = "whole")]
+    pub share: f64,
+    /// A search arm whose run the arm works on.
+    pub networks_of: Option<String>,
+    /// How many networks of that run's front are fine-tuned, evenly spread.
+    #[serde(default = "five")]
+    pub networks: usize,
+    /// The data sets of this arm, where it does not take all.
+    pub data: Option<Vec<String>>,
+    /// The seeds of this arm, where it does not take all.
+    pub seeds: Option<Vec<u64>>,
+}
+
+fn whole() -> f64 {
+    1.0
+}
+
+fn five() -> usize {
+    5
+}
+
+/// The command of an arm with its arguments.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Work<'a> {
+    /// `nat search`.
+    Search(&'a str),
+    /// `nat finetune`.
+    Finetune(&'a str),
+    /// `nat bench predictors`.
+    Predictors(&'a str),
+}
+
+/// Arguments that the experiment itself gives.
+const GIVEN: [&str; 4] = ["--data", "--seed", "--out", "--json"];
+
+impl Plan {
+    /// Reads and checks a file.
+    ///
+    /// # Errors
+    /// It cannot be read, has unknown keys, or its arms do not fit together; the message names file and arm.
+    pub fn open(path: &Path) -> Result<Plan> {
+        let wrong = |reason: String| wrong_argument(format!("{}: {reason}", path.display()));
+        let text = fs::read_to_string(path).map_err(|error| wrong(error.to_string()))?;
+        let plan: Plan = toml::from_str(&text)
+            .map_err(|error| wrong(error.to_string().trim_end().replace('\n', " ")))?;
+        plan.check().map_err(wrong)?;
+        Ok(plan)
+    }
+
+    /// The arm of a name.
+    pub fn arm(&self, name: &str) -> Option<&Arm> {
+        self.arms.iter().find(|arm| arm.name == name)
+    }
+
+    fn check(&self) -> Result<(), String> {
+        if self.seeds.is_empty() || self.data.is_empty() || self.arms.is_empty() {
+            return Err("needs at least one seed, data set and arm".into());
+        }
+        if let Some(limit) = self.limits.iter().find(|limit| !(**limit > 0.0)) {
+            return Err(format!("limits must be above 0, got {limit}"));
+        }
+        for (index, arm) in self.arms.iter().enumerate() {
+            arm.check(&self.arms[..index], self)
+                .map_err(|reason| format!("arm '{}': {reason}", arm.name))?;
+        }
+        match &self.reference {
+            Some(name) if self.arm(name).is_none() => {
+                Err(format!("reference: there is no arm '{name}'"))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Arm {
+    /// Its command.
+    pub fn work(&self) -> Work<'_> {
+        let Arm {
+            search,
+            finetune,
+            predictors,
+            ..
+        } = self;
+        match (search, finetune, predictors) {
+            (Some(args), ..) => Work::Search(args),
+            (_, Some(args), _) => Work::Finetune(args),
+            (_, _, args) => Work::Predictors(args.as_deref().unwrap_or_default()),
+        }
+    }
+
+    /// The further arguments of its cells, at least one.
+    pub fn parts(&self) -> Vec<&str> {
+        match self.each[..] {
+            [] => vec![""],
+            _ => self.each.iter().map(String::as_str).collect(),
+        }
+    }
+
+    /// Whether it runs on a data set with a seed.
+    pub fn takes(&self, data: &str, seed: u64) -> bool {
+        let on = |names: &Vec<String>| names.iter().any(|name| name == data);
+        self.data.as_ref().is_none_or(on)
+            && self
+                .seeds
+                .as_ref()
+                .is_none_or(|seeds| seeds.contains(&seed))
+    }
+
+    fn check(&self, before: &[Arm], plan: &Plan) -> Result<(), String> {
+        let commands = [&self.search, &self.finetune, &self.predictors];
+        if commands.iter().filter(|args| args.is_some()).count() != 1 {
+            return Err("needs one of search, finetune and predictors".into());
+        }
+        if before.iter().any(|arm| arm.name == self.name) {
+            return Err("stands twice".into());
+        }
+        if slug(&self.name).is_empty() {
+            return Err("needs a name with letters".into());
+        }
+        let all = commands.into_iter().flatten().chain(&self.each);
+        for argument in all.flat_map(|text| text.split_whitespace()) {
+            let name = argument.split('=').next().unwrap_or_default();
+            if GIVEN.contains(&name) {
+                return Err(format!("{name} is given by the experiment"));
+            }
+        }
+        let is_search = matches!(self.work(), Work::Search(_));
+        for (key, of) in [
+            ("minutes_of", &self.minutes_of),
+            ("networks_of", &self.networks_of),
+        ] {
+            let Some(name) = of else { continue };
+            if is_search {
+                return Err(format!("{key} is not for searches"));
+            }
+            let fits = |arm: &&Arm| arm.name == *name && matches!(arm.work(), Work::Search(_));
+            if before
+                .iter()
+                .find(fits)
+                .is_none_or(|arm| arm.each.len() > 1)
+            {
+                return Err(format!(
+                    "{key}: no search '{name}' of a single part stands before it"
+                ));
+            }
+        }
+        if matches!(self.work(), Work::Predictors(_)) && self.networks_of.is_none() {
+            return Err("predictors need networks_of".into());
+        }
+        if !(self.share > 0.0 && self.share.is_finite()) {
+            return Err(format!("share must be above 0, got {}", self.share));
+        }
+        if self.networks == 0 {
+            return Err("networks must be at least 1".into());
+        }
+        match (self.data.iter().flatten()).find(|name| !plan.data.contains_key(*name)) {
+            Some(name) => Err(format!("there is no data set '{name}'")),
+            None => Ok(()),
+        }
+    }
+}
+
+/// A name as part of a path.
+pub fn slug(name: &str) -> String {
+    let plain = |c: char| {
+        if c.is_ascii_alphanumeric() || ".=<".contains(c) {
+            c.to_ascii_lowercase()
+        } else {
+            '-'
+        }
+    };
+    let text: String = name.chars().map(plain).collect();
+    let words = text.replace(['<', '='], "-");
+    let words: Vec<&str> = words.split('-').filter(|word| !word.is_empty()).collect();
+    words.join("-")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HEAD: &str = "title = 't'\nseeds = [1]\n[data]\na = 'x'\n";
+
+    fn read(arms: &str) -> Result<Plan, String> {
+        let plan: Plan = toml::from_str(&format!("{HEAD}{arms}")).map_err(|e| e.to_string())?;
+        plan.check().map(|()| plan)
+    }
+
+    #[test]
+    fn arms_may_build_on_searches_before_them() {
+        let plan = read(
+            "[[arm]]\nname = 'NAT'\nsearch = '--supernet lite0'\n\
+             [[arm]]\nname = 'tuned'\nfinetune = '--model lite0'\neach = ['--resolution 64', '--resolution 96']\nminutes_of = 'NAT'\nseeds = [1]\n",
+        )
+        .unwrap();
+        assert_eq!(plan.arms[1].parts().len(), 2);
+        assert!(plan.arms[0].takes("a", 5) && !plan.arms[1].takes("a", 5));
+        assert_eq!(plan.arms[0].work(), Work::Search("--supernet lite0"));
+        assert_eq!(slug("Lite0, fine-tuned (64 px)"), "lite0-fine-tuned-64-px");
+    }
+
+    #[test]
+    fn what_does_not_fit_is_refused_by_name() {
+        for (arms, part) in [
+            ("[[arm]]\nname = 'x'\n", "needs one of"),
+            (
+                "[[arm]]\nname = 'x'\nsearch = '--data y'\n",
+                "--data is given",
+            ),
+            (
+                "[[arm]]\nname = 'x'\nfinetune = ''\nminutes_of = 'y'\n",
+                "no search 'y'",
+            ),
+            (
+                "[[arm]]\nname = 'x'\nsearch = ''\n[[arm]]\nname = 'x'\nsearch = ''\n",
+                "twice",
+            ),
+            (
+                "[[arm]]\nname = 'x'\nsearch = ''\ndata = ['b']\n",
+                "no data set 'b'",
+            ),
+            ("[[arm]]\nname = 'x'\nsearch = ''\ncolour = 1\n", "colour"),
+        ] {
+            let error = read(arms).unwrap_err();
+            assert!(error.contains(part), "{error}");
+        }
+    }
+}

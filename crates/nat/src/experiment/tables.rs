@@ -1,0 +1,388 @@
+//! The results of an experiment as CSV and as Markdown.
+
+use std::fmt::Write as _;
+
+use super::{
+    Plan,
+    comparison::{
+        Finished, Spread, against, best, cells_of, hypervolume, makes_networks, reference_of,
+        reference_point,
+    },
+    plan::Arm,
+};
+
+/// Every network of every cell, a line each.
+pub fn networks_csv(plan: &Plan, cells: &[Finished<'_>]) -> String {
+    let mut text = String::from(
+        "data,seed,arm,part,genes,madds,params,resolution,search_error,test_error,before,cell_seconds,cell_processor_seconds\n",
+    );
+    for cell in cells {
+        let arm = &plan.arms[cell.arm];
+        let part = arm.parts()[cell.part];
+        let processor = cell.found.processor_seconds;
+        for network in &cell.found.networks {
+            let before = network.before.map_or(String::new(), |e| e.to_string());
+            let processor = processor.map_or(String::new(), |s| format!("{s:.1}"));
+            let _ = writeln!(
+                text,
+                "{},{},{},{},{},{},{},{},{},{},{before},{:.1},{processor}",
+                quoted(cell.data),
+                cell.seed,
+                quoted(&arm.name),
+                quoted(part),
+                quoted(&network.genes),
+                network.madds,
+                network.params,
+                network.resolution,
+                network.search_error,
+                network.test_error,
+                cell.found.seconds,
+            );
+        }
+    }
+    text
+}
+
+/// Every prediction study, a line each; `None` without any.
+pub fn predictions_csv(cells: &[Finished<'_>]) -> Option<String> {
+    let mut text = String::from("data,seed,predictor,samples,tau,rho,rmse\n");
+    let head = text.len();
+    for cell in cells {
+        for row in &cell.found.predictions {
+            let optional = |value: Option<f64>| value.map_or(String::new(), |v| v.to_string());
+            let _ = writeln!(
+                text,
+                "{},{},{},{},{},{},{}",
+                quoted(cell.data),
+                cell.seed,
+                row.predictor,
+                row.samples,
+                optional(row.tau),
+                optional(row.rho),
+                row.rmse,
+            );
+        }
+    }
+    (text.len() > head).then_some(text)
+}
+
+fn quoted(text: &str) -> String {
+    if text.contains([',', '"']) {
+        format!("\"{}\"", text.replace('"', "\"\""))
+    } else {
+        text.to_owned()
+    }
+}
+
+/// The tables that answer the experiment's question, in Markdown.
+pub fn summary(plan: &Plan, cells: &[Finished<'_>]) -> String {
+    let mut text = format!("# {}\n", plan.title);
+    for data in plan.data.keys() {
+        let here = |arm: usize| cells_of(cells, arm, data).next().is_some();
+        if !(0..plan.arms.len()).any(here) {
+            continue;
+        }
+        let _ = write!(text, "\n## {data}\n\n{}", arms(plan, cells, data));
+        for table in [
+            beside_reference(plan, cells, data),
+            further(plan, cells, data),
+            predictors(plan, cells, data),
+        ] {
+            if !table.is_empty() {
+                let _ = write!(text, "\n{table}");
+            }
+        }
+    }
+    text
+}
+
+/// An arm a line: what its networks dominate, the best of them under the limits, and what they took.
+fn arms(plan: &Plan, cells: &[Finished<'_>], data: &str) -> String {
+    let mut header = vec!["arm".to_owned(), "seeds".into(), "hypervolume".into()];
+    header.push("best accuracy %".into());
+    header.extend(plan.limits.iter().map(|limit| format!("to {limit}M MAdds")));
+    header.extend(["minutes".into(), "processor minutes".into()]);
+    let point = reference_point(cells, data);
+    let mut rows = Vec::new();
+    for (index, arm) in plan.arms.iter().enumerate() {
+        if !makes_networks(plan, index) {
+            continue;
+        }
+        // The parts of an arm with one seed are one set of networks.
+        let seeds: Vec<Vec<&Finished<'_>>> = (plan.seeds.iter())
+            .map(|seed| {
+                let mine = cells_of(cells, index, data);
+                mine.filter(|cell| cell.seed == *seed).collect()
+            })
+            .filter(|group: &Vec<_>| !group.is_empty())
+            .collect();
+        if seeds.is_empty() {
+            continue;
+        }
+        let networks: Vec<Vec<_>> = (seeds.iter())
+            .map(|group| {
+                let all = group.iter().flat_map(|cell| &cell.found.networks);
+                all.cloned().collect()
+            })
+            .collect();
+        let spread = |values: Vec<f64>, decimals| {
+            Spread::of(&values).map_or_else(|| "-".to_owned(), |spread| spread.text(decimals))
+        };
+        let accuracy = |madds: f64| {
+            let chosen = networks.iter().filter_map(|set| best(set, madds));
+            spread(
+                chosen.map(|network| 100.0 - network.test_error).collect(),
+                1,
+            )
+        };
+        let mut row = vec![arm.name.clone(), seeds.len().to_string()];
+        let volumes = networks.iter().map(|set| hypervolume(set, point));
+        row.push(spread(volumes.collect(), 3));
+        row.push(accuracy(f64::INFINITY));
+        row.extend(plan.limits.iter().map(|limit| accuracy(1e6 * limit)));
+        let sum = |of: &dyn Fn(&Finished<'_>) -> f64| {
+            let sums = seeds
+                .iter()
+                .map(|group| group.iter().map(|cell| of(cell)).sum::<f64>());
+            spread(sums.map(|seconds| seconds / 60.0).collect(), 1)
+        };
+        row.push(sum(&|cell| cell.found.seconds));
+        row.push(sum(&|cell| {
+            cell.found.processor_seconds.unwrap_or(f64::NAN)
+        }));
+        rows.push(row);
+    }
+    markdown(&header, &rows)
+}
+
+/// The networks of other arms beside the reference's, a line for each part of an arm.
+fn beside_reference(plan: &Plan, cells: &[Finished<'_>], data: &str) -> String {
+    let Some(reference) = &plan.reference else {
+        return String::new();
+    };
+    let header = [
+        "network".to_owned(),
+        "pixels".into(),
+        "MAdds".into(),
+        "accuracy %".into(),
+        format!("{reference} at no more MAdds, points"),
+        format!("MAdds of {reference} at no less accuracy, share"),
+    ];
+    let mut rows = Vec::new();
+    for (index, arm) in plan.arms.iter().enumerate() {
+        if arm.name == *reference || arm.networks_of.is_some() || !is_single(arm) {
+            continue;
+        }
+        for (part, extra) in arm.parts().into_iter().enumerate() {
+            let mine: Vec<&Finished<'_>> = cells_of(cells, index, data)
+                .filter(|cell| cell.part == part)
+                .collect();
+            let Some(first) = mine.first().and_then(|cell| cell.found.networks.first()) else {
+                continue;
+            };
+            let networks = mine.iter().flat_map(|cell| {
+                cell.found
+                    .networks
+                    .iter()
+                    .map(move |network| (cell, network))
+            });
+            let (mut accuracies, mut gains, mut shares) = (Vec::new(), Vec::new(), Vec::new());
+            for (cell, network) in networks {
+                accuracies.push(100.0 - network.test_error);
+                if let Some(reference) = reference_of(plan, cells, cell) {
+                    let found = against(network, reference);
+                    gains.extend(found.gain);
+                    shares.extend(found.share);
+                }
+            }
+            let text = |values: &[f64], decimals| match Spread::of(values) {
+                Some(spread) if spread.n < accuracies.len() => {
+                    format!(
+                        "{} (in {} of {})",
+                        spread.text(decimals),
+                        spread.n,
+                        accuracies.len()
+                    )
+                }
+                Some(spread) => spread.text(decimals),
+                None => "none".into(),
+            };
+            rows.push(vec![
+                format!("{} {extra}", arm.name).trim().to_owned(),
+                first.resolution.to_string(),
+                crate::table::millions(first.madds),
+                text(&accuracies, 1),
+                text(&gains, 1),
+                text(&shares, 2),
+            ]);
+        }
+    }
+    if rows.is_empty() {
+        return String::new();
+    }
+    markdown(&header, &rows)
+}
+
+fn is_single(arm: &Arm) -> bool {
+    matches!(arm.work(), super::Work::Finetune(_))
+}
+
+/// What further training gave the networks of a search.
+fn further(plan: &Plan, cells: &[Finished<'_>], data: &str) -> String {
+    let mut rows = Vec::new();
+    for (index, arm) in plan.arms.iter().enumerate() {
+        let pairs: Vec<(f64, f64)> = cells_of(cells, index, data)
+            .flat_map(|cell| &cell.found.networks)
+            .filter_map(|network| Some((100.0 - network.before?, 100.0 - network.test_error)))
+            .collect();
+        let of = |value: &dyn Fn(&(f64, f64)) -> f64| {
+            let values: Vec<f64> = pairs.iter().map(value).collect();
+            Spread::of(&values)
+        };
+        let parts = (of(&|p| p.0), of(&|p| p.1), of(&|p| p.1 - p.0));
+        if let (Some(before), Some(after), Some(gain)) = parts {
+            rows.push(vec![
+                arm.name.clone(),
+                pairs.len().to_string(),
+                before.text(1),
+                after.text(1),
+                gain.text(1),
+            ]);
+        }
+    }
+    if rows.is_empty() {
+        return String::new();
+    }
+    let header = ["arm", "networks", "accuracy % before", "after", "gain"];
+    markdown(&header.map(str::to_owned), &rows)
+}
+
+/// Kendall's tau and RMSE of every predictor by the number of networks it was fitted on.
+fn predictors(plan: &Plan, cells: &[Finished<'_>], data: &str) -> String {
+    let mut rows = Vec::new();
+    let all: Vec<_> = (0..plan.arms.len())
+        .flat_map(|arm| cells_of(cells, arm, data))
+        .flat_map(|cell| &cell.found.predictions)
+        .collect();
+    let mut keys: Vec<(&str, usize)> = Vec::new();
+    for row in &all {
+        let key = (row.predictor.as_str(), row.samples);
+        if !keys.contains(&key) {
+            keys.push(key);
+        }
+    }
+    for (predictor, samples) in keys {
+        let same = all
+            .iter()
+            .filter(|row| row.predictor == predictor && row.samples == samples);
+        let taus: Vec<f64> = same.clone().filter_map(|row| row.tau).collect();
+        let errors: Vec<f64> = same.map(|row| row.rmse).collect();
+        let text = |values: &[f64], decimals| {
+            Spread::of(values).map_or_else(|| "-".to_owned(), |spread| spread.text(decimals))
+        };
+        rows.push(vec![
+            predictor.to_owned(),
+            samples.to_string(),
+            text(&taus, 2),
+            text(&errors, 2),
+        ]);
+    }
+    if rows.is_empty() {
+        return String::new();
+    }
+    let header = ["predictor", "samples", "Kendall tau", "RMSE, points"];
+    markdown(&header.map(str::to_owned), &rows)
+}
+
+/// A Markdown table; every column but the first to the right.
+fn markdown(header: &[String], rows: &[Vec<String>]) -> String {
+    let line = |cells: &[String]| format!("| {} |\n", cells.join(" | "));
+    let rule = vec!["---:"; header.len().saturating_sub(1)].join("|");
+    let mut text = line(header);
+    let _ = writeln!(text, "|---|{rule}|");
+    for row in rows {
+        text.push_str(&line(row));
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::experiment::{Found, Network, cell::Prediction};
+
+    fn network(madds: u64, error: f64, before: Option<f64>) -> Network {
+        Network {
+            genes: "0,1".into(),
+            madds,
+            params: 2,
+            resolution: 64,
+            search_error: error,
+            test_error: error,
+            before,
+        }
+    }
+
+    fn cell(arm: usize, seed: u64, networks: Vec<Network>) -> Finished<'static> {
+        Finished {
+            arm,
+            part: 0,
+            data: "tiles",
+            seed,
+            found: Found {
+                arguments: String::new(),
+                seconds: 60.0,
+                processor_seconds: Some(90.0),
+                networks,
+                predictions: Vec::new(),
+            },
+        }
+    }
+
+    #[test]
+    fn the_tables_hold_what_was_found() {
+        let plan: Plan = toml::from_str(
+            "title = 'T'\nseeds = [1, 2]\nlimits = [20]\nreference = 'nat'\n[data]\ntiles = 'x'\n\
+             [[arm]]\nname = 'nat'\nsearch = ''\n[[arm]]\nname = 'tuned'\nfinetune = ''\n\
+             [[arm]]\nname = 'on'\nfinetune = ''\nnetworks_of = 'nat'\n",
+        )
+        .unwrap();
+        let front = |shift| {
+            vec![
+                network(10_000_000, 20.0 + shift, None),
+                network(40_000_000, 10.0, None),
+            ]
+        };
+        let mut cells = vec![
+            cell(0, 1, front(0.0)),
+            cell(0, 2, front(2.0)),
+            cell(1, 1, vec![network(40_000_000, 12.0, None)]),
+            cell(2, 1, vec![network(10_000_000, 19.0, Some(20.0))]),
+        ];
+        cells[0].found.predictions.push(Prediction {
+            predictor: "gp".into(),
+            samples: 50,
+            tau: Some(0.5),
+            rho: None,
+            rmse: 2.0,
+        });
+        let text = summary(&plan, &cells);
+        for part in [
+            "| nat | 2 |",
+            "79.0 ± 1.4",
+            "| tuned | 64 | 40.00M | 88.0 | 2.0 | 1.00 |",
+            "| on | 1 | 80.0 | 81.0 | 1.0 |",
+            "| gp | 50 | 0.50 | 2.00 |",
+            "| 1.0 ± 0.0 | 1.5 ± 0.0 |",
+        ] {
+            assert!(text.contains(part), "{part} in\n{text}");
+        }
+        let csv = networks_csv(&plan, &cells);
+        assert_eq!(csv.lines().count(), 7);
+        assert!(
+            csv.contains("tiles,1,on,,\"0,1\",10000000,2,64,19,19,20,60.0,90.0"),
+            "{csv}"
+        );
+        assert_eq!(predictions_csv(&cells).unwrap().lines().count(), 2);
+    }
+}
