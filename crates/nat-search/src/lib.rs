@@ -20,7 +20,7 @@ pub use error::SearchError;
 pub use limits::{Limits, pick};
 pub use member::{Aims, Costs, Member};
 pub use objective::{Name, Objective};
-pub use predictor::PredictorKind;
+pub use predictor::{PredictorKind, Training};
 pub use propose::{Problem, Proposal, Seeds, directions, initial_designs, propose};
 pub use settings::{Algorithm, Settings};
 pub use strategy::Strategy;

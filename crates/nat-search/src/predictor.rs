@@ -33,14 +33,18 @@ const FOLDS: usize = 10;
 const NUGGET: f64 = 1e-3;
 
 /// What a predictor learns from, and how.
-pub(crate) struct Training<'a> {
+pub struct Training<'a> {
+    /// The space of the genotypes.
     pub space: &'a Space,
+    /// Genotypes, a row each.
     pub genes: &'a [Vec<u16>],
     /// Errors in percent.
     pub errors: &'a [f64],
     /// Members of the ensemble.
     pub ensemble: usize,
+    /// Seed of its random choices.
     pub seed: u64,
+    /// Threads that it may use; they do not change the result.
     pub threads: usize,
 }
 
@@ -64,7 +68,10 @@ impl PredictorKind {
     }
 
     /// Fits the model; of [`PredictorKind::Switching`] the winner comes with it.
-    pub(crate) fn fit(
+    ///
+    /// # Errors
+    /// The rows do not suffice for the model.
+    pub fn fit(
         self,
         training: &Training<'_>,
     ) -> Result<(PredictorKind, Box<dyn Predictor>), FitError> {

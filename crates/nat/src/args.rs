@@ -66,6 +66,8 @@ pub enum Bench {
     Growth(BenchGrowth),
     /// The search alone, beside simpler ones, on published accuracies and latencies
     Search(BenchSearch),
+    /// How well each accuracy predictor ranks networks of a finished run that it has not seen
+    Predictors(BenchPredictors),
 }
 
 #[derive(Subcommand)]
@@ -165,6 +167,32 @@ pub struct BenchSearch {
     /// Draw hypervolume over measured networks, a panel a problem
     #[arg(long, value_name = "FILE.svg")]
     pub plot: Option<PathBuf>,
+}
+
+#[derive(Group)]
+pub struct BenchPredictors {
+    /// Folder of the run
+    pub run: PathBuf,
+    /// Networks that a predictor is fitted on
+    #[arg(
+        long,
+        value_delimiter = ',',
+        default_value = "50,100,200,300",
+        value_name = "N,…"
+    )]
+    pub samples: Vec<usize>,
+    /// Networks on which it is judged
+    #[arg(long, default_value_t = 100)]
+    pub held_out: usize,
+    /// Networks are drawn from the marginals of the run's archive, to which this share of its size is added at every value
+    #[arg(long, default_value_t = 0.1)]
+    pub floor: f64,
+    /// Seed of the drawing and of the predictors
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
+    /// A JSON line for each predictor and number of networks
+    #[arg(long)]
+    pub json: bool,
 }
 
 #[derive(Group)]

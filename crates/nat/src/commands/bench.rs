@@ -2,6 +2,7 @@
 
 mod growth;
 pub mod network;
+mod predictors;
 mod search;
 
 use anyhow::Result;
@@ -15,5 +16,6 @@ pub fn run(args: &args::Bench) -> Result<()> {
         args::Bench::Bncal(args) => network::run(network::Work::Bncal, args),
         args::Bench::Growth(args) => growth::run(args),
         args::Bench::Search(args) => search::run(args),
+        args::Bench::Predictors(args) => predictors::run(args),
     }
 }

@@ -110,7 +110,7 @@ fn cells<'a>(plan: &'a Plan, args: &args::Experiment) -> Result<Vec<Cell<'a>>> {
                 if !chosen || !arm.takes(data, seed) {
                     continue;
                 }
-                if !is_builtin(path) && !Path::new(path).exists() {
+                if !args.summary && !is_builtin(path) && !Path::new(path).exists() {
                     return Err(failure::bad_input(format!(
                         "{path}: there is no such data set; `--data {data}=PATH` says where it is, `--only` leaves it out"
                     )));
