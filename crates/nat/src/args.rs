@@ -86,7 +86,8 @@ pub struct LatencyBuild {
     /// Table to write
     #[arg(long, value_name = "FILE.json")]
     pub out: PathBuf,
-    /// Input sides to time, evenly spread; between them the table interpolates
+    /// Input sides to time, evenly spread from the smallest of the presets to the largest of the space; between them the
+    /// table interpolates
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u16).range(2..))]
     pub resolutions: u16,
     /// Classes of the classifier

@@ -8,6 +8,7 @@ use nat_predictor::metrics;
 use nat_space::{Architecture, Correction, Device, LatencyTable, Layer, LayerKind, Space, Timing};
 use nat_supernet::{InferenceNet, Supernet, images};
 use nat_transfer::{
+    Preset,
     streams::{Purpose, key, stream},
     write_atomically,
 };
@@ -70,7 +71,7 @@ fn noise(side: usize) -> Vec<f32> {
 
 fn build(args: &LatencyBuild) -> Result<()> {
     let begun = Instant::now();
-    let space = Space::load(&args.space)?;
+    let space = with_preset_sides(&Space::load(&args.space)?)?;
     let sides = spread(
         &space.resolutions.sides().collect::<Vec<_>>(),
         args.resolutions.into(),
@@ -106,6 +107,23 @@ fn build(args: &LatencyBuild) -> Result<()> {
         );
     }
     Ok(())
+}
+
+/// The space with the smaller sides at which a preset would search it: a table is for them too.
+fn with_preset_sides(space: &Space) -> Result<Space> {
+    let own = space.resolutions;
+    let (mut from, mut step) = (own.from, own.step);
+    for name in Preset::NAMES {
+        if let Some(sides) = Preset::named(name)?.config(space).resolutions {
+            from = from.min(sides.from);
+            step = step.min(sides.step);
+        }
+    }
+    Ok(if from == own.from {
+        space.clone()
+    } else {
+        space.with_resolutions(from, own.to, step)?
+    })
 }
 
 /// Up to `n` values from first to last, evenly spaced by position.
@@ -290,6 +308,29 @@ mod tests {
         assert_eq!(spread(&all, 5), [192, 208, 224, 240, 256]);
         assert_eq!(spread(&[64, 96], 5), [64, 96]);
         assert_eq!(spread(&all, 2), [192, 256]);
+    }
+
+    #[test]
+    fn a_table_covers_what_every_preset_searches() {
+        for name in Space::BUILTIN_NAMES {
+            let space = Space::builtin(name).unwrap();
+            let wide = with_preset_sides(&space).unwrap();
+            let covered: Vec<usize> = wide.resolutions.sides().collect();
+            assert!(
+                space
+                    .resolutions
+                    .sides()
+                    .all(|side| covered.contains(&side))
+            );
+            for preset in Preset::NAMES {
+                let config = Preset::named(preset).unwrap().config(&space);
+                let sides = config.resolutions.map_or(space.resolutions, |sides| {
+                    let space = space.with_resolutions(sides.from, sides.to, sides.step);
+                    space.unwrap().resolutions
+                });
+                assert!(sides.from >= wide.resolutions.from && sides.to <= wide.resolutions.to);
+            }
+        }
     }
 
     #[test]
