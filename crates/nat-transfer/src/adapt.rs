@@ -41,7 +41,7 @@ fn shares(steps: usize, widths: usize, candidates: &[Genotype]) -> Vec<usize> {
 /// Trains one iteration from step `start` on; returns whether all are done.
 ///
 /// Each batch takes its resolution from the marginal of the candidates, and its subnets from the marginals of all other
-/// genes, pooled over both widths (paper profile); the steps of the share `adapt.explore` draw from the whole space.
+/// genes, pooled over both widths (paper profile); the steps of the share `adapt.any_resolution` draw the resolution uniformly.
 ///
 /// # Errors
 /// An unreadable image, a loss that is no number, or what `watch` fails with.
@@ -73,10 +73,10 @@ pub fn adapt(
     let stretch = Training::stretch(Phase::Adapt, generation);
     let sides: Vec<usize> = space.resolutions.sides().collect();
     let rng = |purpose, step| stream(key(config.seed, purpose, stretch, step));
-    let explores = |step| rng(Purpose::Exploration, step).random::<f64>() < settings.explore;
     let resolution_gene = |step| {
+        let explores = rng(Purpose::Exploration, step).random::<f64>() < settings.any_resolution;
         let mut rng = rng(Purpose::Resolution, step);
-        if explores(step) {
+        if explores {
             rng.random_range(0..sides.len()) as u16
         } else {
             marginals.sample_gene(0, &mut rng)
@@ -93,20 +93,12 @@ pub fn adapt(
         start,
         |supernets, batch, step| {
             let width = training.steps[step].width;
-            let (side, uniform) = (resolution_gene(step), explores(step));
             let mut rng = rng(Purpose::Subnet, step);
             let subnets: Vec<Architecture> = (0..settings.subnets)
                 .map(|_| {
-                    let genes = if uniform {
-                        space.sample(&mut rng)
-                    } else {
-                        marginals.sample(space, side, width as u16, &mut rng)
-                    };
-                    Architecture {
-                        resolution: batch.resolution,
-                        width,
-                        ..space.architecture(&genes)
-                    }
+                    let genes =
+                        marginals.sample(space, resolution_gene(step), width as u16, &mut rng);
+                    space.architecture(&genes)
                 })
                 .collect();
             let largest = Architecture {

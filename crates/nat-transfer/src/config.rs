@@ -109,11 +109,11 @@ pub struct Adaptation {
     /// Whether the largest subnet learns from the labels in every step too (sandwich rule). Otherwise its weights move only
     /// as the others move them, and a teacher that nobody trains gets worse.
     pub sandwich: bool,
-    /// Count added to every value of a gene before the marginals are normalised.
+    /// Count added to every value of a gene before the marginals are normalised; a large one makes them uniform.
     pub floor: f64,
-    /// Share of the steps that draw resolution and subnets from the whole space instead of from the archive's marginals, 0 to
-    /// 1. With 0, a resolution that has left the archive is trained no more and does not come back; 1 ignores the archive.
-    pub explore: f64,
+    /// Share of the steps whose resolution is drawn uniformly instead of from the archive's marginal, 0 to 1. With 0, a
+    /// resolution that has left the archive is trained no more and cannot come back.
+    pub any_resolution: f64,
 }
 
 /// How a subnet is measured.
@@ -244,7 +244,7 @@ impl RunConfig {
             ("warm_up.label_smoothing", self.warm_up.label_smoothing),
             ("adapt.warmup", adapt.warmup),
             ("adapt.label_smoothing", adapt.label_smoothing),
-            ("adapt.explore", adapt.explore),
+            ("adapt.any_resolution", adapt.any_resolution),
             ("augment.cutout", self.augment.cutout),
         ] {
             if !(0.0..=1.0).contains(&value) {

@@ -96,7 +96,7 @@ impl Preset {
                 distillation: 0.0,
                 sandwich: false,
                 floor: 0.01,
-                explore: 0.0,
+                any_resolution: 0.0,
             },
             evaluate: Evaluation {
                 images: 0,
@@ -153,7 +153,7 @@ impl Preset {
                     label_smoothing: 0.1,
                     distillation: 1.0,
                     sandwich: true,
-                    explore: 0.3,
+                    any_resolution: 0.3,
                     ..paper.adapt
                 },
                 evaluate: Evaluation {
@@ -185,7 +185,7 @@ impl Preset {
                 },
                 warm_up: Pretraining {
                     epochs: 100,
-                    max_steps: 800,
+                    max_steps: 1100,
                     batch: 32,
                     learning_rate: 0.01,
                     largest_first: 0.3,
@@ -201,14 +201,14 @@ impl Preset {
                 },
                 adapt: Adaptation {
                     epochs: 20,
-                    max_steps: 100,
+                    max_steps: if large { 130 } else { 100 },
                     batch: if large { 32 } else { 64 },
                     subnets: 2,
                     learning_rate: if large { 0.008 } else { 0.02 },
                     label_smoothing: 0.1,
                     distillation: 1.0,
                     sandwich: true,
-                    explore: 0.3,
+                    any_resolution: 0.3,
                     ..paper.adapt
                 },
                 evaluate: Evaluation {

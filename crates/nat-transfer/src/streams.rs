@@ -32,7 +32,7 @@ pub enum Purpose {
     Directions = 11,
     /// Input side of one training batch.
     Resolution = 12,
-    /// Whether one training step draws from the archive's marginals or from the whole space.
+    /// Whether one training step draws its resolution from the archive's marginal or uniformly.
     Exploration = 13,
 }
 
