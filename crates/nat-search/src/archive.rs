@@ -84,9 +84,12 @@ pub fn front(members: &[Member], aims: &Aims) -> Vec<Member> {
     front
 }
 
-/// The hypervolume of a set as a share of the box below `reference`.
+/// The hypervolume of a set as a share of the box below `reference`; 0 where the box is flat.
 pub fn hypervolume_share(values: &[Vec<f64>], reference: &[f64]) -> f64 {
-    nat_moo::hypervolume(values, reference) / reference.iter().product::<f64>()
+    match reference.iter().product::<f64>() {
+        0.0 => 0.0,
+        whole => nat_moo::hypervolume(values, reference) / whole,
+    }
 }
 
 /// 1.01 times the largest value of each objective: the fixed corner of all hypervolumes of a run.
@@ -195,6 +198,7 @@ mod tests {
     fn hypervolume_is_a_share_of_the_box() {
         let values = vec![vec![0.5, 0.5]];
         assert!((hypervolume_share(&values, &[1.0, 1.0]) - 0.25).abs() < 1e-12);
+        assert_eq!(hypervolume_share(&[vec![0.5, 0.0]], &[1.0, 0.0]), 0.0);
         assert_eq!(
             reference_point(&[vec![1.0, 4.0], vec![2.0, 3.0]]),
             vec![2.02, 4.04]

@@ -4,15 +4,22 @@ use std::path::PathBuf;
 
 use thiserror::Error;
 
+use crate::Objective;
+
 /// Failures of the search. Each message is one line that says where and what to do.
 #[derive(Debug, Error)]
 pub enum SearchError {
     /// An objective, a limit or a setting that cannot be used.
     #[error("{0}")]
     Config(String),
-    /// The accuracy predictor.
-    #[error("the accuracy predictor: {0}")]
-    Predictor(#[from] nat_predictor::FitError),
+    /// The predictor of a measured objective.
+    #[error("the predictor of {objective}: {source}")]
+    Predictor {
+        /// What was to be predicted.
+        objective: Objective,
+        /// Why it could not be fitted.
+        source: nat_predictor::FitError,
+    },
     /// The evolutionary search.
     #[error("the inner search: {0}")]
     Inner(#[from] nat_moo::SearchError),

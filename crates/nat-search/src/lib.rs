@@ -8,6 +8,7 @@
 pub mod archive;
 mod error;
 mod limits;
+mod measure;
 mod member;
 mod objective;
 mod predictor;
@@ -18,6 +19,7 @@ pub mod testbed;
 
 pub use error::SearchError;
 pub use limits::{Limits, pick};
+pub use measure::{Measure, Subject};
 pub use member::{Aims, Costs, Member};
 pub use objective::{Name, Objective};
 pub use predictor::{PredictorKind, Training};

@@ -96,9 +96,9 @@ impl Limits {
         Ok(())
     }
 
-    /// Those limits that do not depend on trained weights: all but the ones on the error.
+    /// Those limits that nothing has to be measured for.
     pub fn on_costs(&self) -> Limits {
-        let on_costs = |limit: &&Limit| limit.objective != Objective::Error;
+        let on_costs = |limit: &&Limit| !limit.objective.is_measured();
         Limits(self.0.iter().filter(on_costs).cloned().collect())
     }
 }
@@ -218,10 +218,11 @@ pub fn pick<'a>(
 
 fn span(objective: Objective, low: f64, high: f64) -> String {
     match objective {
-        Objective::Error => format!("{low:.1} to {high:.1} %"),
+        Objective::Error | Objective::ErrorOn(_) => format!("{low:.1} to {high:.1} %"),
         Objective::Madds | Objective::Params => format!("{:.2}M to {:.2}M", low / 1e6, high / 1e6),
         Objective::Memory => format!("{:.0}K to {:.0}K", low / 1e3, high / 1e3),
         Objective::Latency(_) => format!("{low:.2} to {high:.2} ms"),
+        Objective::Command(_) => format!("{low} to {high}"),
     }
 }
 

@@ -9,7 +9,7 @@ use crate::{Limits, Name, Objective, SearchError};
 pub struct Member {
     /// Its genotype.
     pub genes: Genotype,
-    /// Top-1 error in percent, measured or predicted.
+    /// Top-1 error in percent, measured or predicted; the mean over the data sets where there are several.
     pub error: f64,
     /// Multiply-adds.
     pub madds: u64,
@@ -17,7 +17,7 @@ pub struct Member {
     pub params: u64,
     /// Bytes of the largest set of activations alive at once, for one image in single precision.
     pub memory: u64,
-    /// Further costs of the run by objective: latencies in milliseconds.
+    /// What else is known, by objective: latencies in milliseconds, the errors on several data sets, what commands say.
     pub measures: Vec<(Objective, f64)>,
 }
 
@@ -32,7 +32,7 @@ impl Member {
             Objective::Madds => self.madds as f64,
             Objective::Params => self.params as f64,
             Objective::Memory => self.memory as f64,
-            Objective::Latency(_) => {
+            Objective::Latency(_) | Objective::ErrorOn(_) | Objective::Command(_) => {
                 let known = self.measures.iter().find(|(known, _)| *known == objective);
                 known.expect("the costs of a run hold its objectives").1
             }
@@ -65,22 +65,36 @@ pub struct Aims {
     pub limits: Limits,
 }
 
-/// What networks of a space cost, in closed form or by tables.
+/// What networks of a space cost, in closed form or by tables, and what has to be measured of them.
 #[derive(Clone, Debug)]
 pub struct Costs {
     space: Space,
     classes: usize,
     tables: Vec<(Name, LatencyTable)>,
+    sets: Vec<Name>,
+    commands: Vec<Name>,
 }
 
 impl Costs {
-    /// Costs without latencies, for classifiers of so many outputs.
+    /// Costs without latencies, for classifiers of so many outputs; the error on the only data set is measured.
     pub fn new(space: Space, classes: usize) -> Costs {
         Costs {
             space,
             classes,
             tables: Vec::new(),
+            sets: Vec::new(),
+            commands: Vec::new(),
         }
+    }
+
+    /// Measures the errors on data sets of these names, where the search is for several sets at once.
+    pub fn with_sets(self, sets: Vec<Name>) -> Costs {
+        Costs { sets, ..self }
+    }
+
+    /// Measures what commands of these names say as well.
+    pub fn with_commands(self, commands: Vec<Name>) -> Costs {
+        Costs { commands, ..self }
     }
 
     /// Adds the latency on a device.
@@ -101,26 +115,39 @@ impl Costs {
     /// Whether these costs hold everything that a search aims at.
     ///
     /// # Errors
-    /// The first latency that there is no table for.
+    /// The first latency that there is no table for, error on a set that there is not, or command that is not declared.
     pub fn check(&self, aims: &Aims) -> Result<(), SearchError> {
+        let tables: Vec<Name> = self.tables.iter().map(|(name, _)| *name).collect();
         let wanted = aims.objectives.iter().copied();
         for objective in wanted.chain(aims.limits.objectives()) {
-            if let Objective::Latency(name) = objective
-                && !self.tables.iter().any(|(known, _)| *known == name)
-            {
-                let known: Vec<String> = (self.tables.iter())
-                    .map(|(name, _)| Objective::Latency(*name).to_string())
-                    .collect();
+            let (what, name, known, form): (_, _, _, fn(Name) -> Objective) = match objective {
+                Objective::Latency(name) => ("latency table", name, &tables, Objective::Latency),
+                Objective::ErrorOn(name) => ("data set", name, &self.sets, Objective::ErrorOn),
+                Objective::Command(name) => ("command", name, &self.commands, Objective::Command),
+                _ => continue,
+            };
+            if !known.contains(&name) {
+                let known: Vec<String> = known.iter().map(|&name| form(name).to_string()).collect();
                 return Err(SearchError::Config(match known[..] {
-                    [] => format!("there is no latency table for '{objective}'"),
+                    [] => format!("there is no {what} for '{objective}'"),
                     _ => format!(
-                        "there is no latency table for '{objective}'; there are {}",
+                        "there is no {what} for '{objective}'; there are {}",
                         known.join(", ")
                     ),
                 }));
             }
         }
         Ok(())
+    }
+
+    /// What has to be measured of a network, in the order of [`Costs::assessed`].
+    pub fn measured(&self) -> Vec<Objective> {
+        let mut measured: Vec<Objective> = match self.sets[..] {
+            [] => vec![Objective::Error],
+            _ => self.sets.iter().copied().map(Objective::ErrorOn).collect(),
+        };
+        measured.extend(self.commands.iter().copied().map(Objective::Command));
+        measured
     }
 
     /// The space.
@@ -138,7 +165,7 @@ impl Costs {
         &self.tables
     }
 
-    /// A network with its exact costs and an error from elsewhere.
+    /// A network with its exact costs and an error from elsewhere; what else has to be measured of it is left out.
     pub fn member(&self, genes: Genotype, error: f64) -> Member {
         let network = self
             .space
@@ -156,6 +183,25 @@ impl Costs {
             measures: self.tables.iter().map(latency).collect(),
             genes,
         }
+    }
+
+    /// A network with its exact costs and all that has to be measured of it, in the order of [`Costs::measured`].
+    ///
+    /// # Panics
+    /// There are more or fewer values than have to be measured.
+    pub fn assessed(&self, genes: Genotype, values: &[f64]) -> Member {
+        let measured = self.measured();
+        assert_eq!(
+            values.len(),
+            measured.len(),
+            "one value a measured objective"
+        );
+        let errors = &values[..self.sets.len().max(1)];
+        let mean = errors.iter().sum::<f64>() / errors.len() as f64;
+        let mut member = self.member(genes, mean);
+        let known = measured.into_iter().zip(values.iter().copied());
+        (member.measures).extend(known.filter(|(objective, _)| *objective != Objective::Error));
+        member
     }
 }
 
@@ -190,5 +236,42 @@ mod tests {
         let larger = space.with_resolutions(64, 128, 64).unwrap();
         let error = Costs::new(larger, 10).with_table(name, table).unwrap_err();
         assert!(error.to_string().contains("'phone'"), "{error}");
+    }
+
+    #[test]
+    fn several_sets_and_commands_are_measured_beside_each_other() {
+        let space = Space::builtin("tiny").unwrap();
+        let genes = space.largest();
+        let names = |text: &str| text.split(',').map(Name::new).collect::<Vec<_>>();
+        let costs = Costs::new(space, 10);
+        assert_eq!(costs.measured(), [Objective::Error]);
+        assert_eq!(
+            costs.assessed(genes.clone(), &[20.0]),
+            costs.member(genes.clone(), 20.0)
+        );
+        let costs = costs
+            .with_sets(names("trash,tiles"))
+            .with_commands(names("energy"));
+        let member = costs.assessed(genes, &[20.0, 30.0, 1.5]);
+        let values = Objective::parse_list("error,error:trash,error:tiles,command:energy").unwrap();
+        assert_eq!(member.values(&values), [25.0, 20.0, 30.0, 1.5]);
+        let check = |objectives: &str| {
+            costs.check(&Aims {
+                objectives: Objective::parse_list(objectives).unwrap(),
+                limits: Limits::default(),
+            })
+        };
+        check("error:tiles,command:energy").unwrap();
+        for (wrong, part) in [
+            ("error:tile", "there are error:trash, error:tiles"),
+            (
+                "command:noise",
+                "no command for 'command:noise'; there are command:energy",
+            ),
+            ("latency:phone", "no latency table"),
+        ] {
+            let error = check(wrong).unwrap_err().to_string();
+            assert!(error.contains(part), "{wrong}: {error}");
+        }
     }
 }

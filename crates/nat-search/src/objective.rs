@@ -40,8 +40,11 @@ impl Name {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub enum Objective {
-    /// Top-1 error on the search split in percent, after BN recalibration.
+    /// Top-1 error on the search split in percent, after BN recalibration; the mean over the data sets where there are
+    /// several.
     Error,
+    /// The same on one of several data sets.
+    ErrorOn(Name),
     /// Multiply-adds of convolutions and linear layers for one image.
     Madds,
     /// Weights, biases and batch-norm scales and shifts.
@@ -50,6 +53,8 @@ pub enum Objective {
     Memory,
     /// Milliseconds for one image on the device of a latency table.
     Latency(Name),
+    /// What an external command or a linked [`Measure`](crate::Measure) of this name says.
+    Command(Name),
 }
 
 impl Objective {
@@ -78,6 +83,19 @@ impl Objective {
         }
         Ok(list)
     }
+
+    /// Whether networks must be measured to know it, so that the search predicts it.
+    pub fn is_measured(self) -> bool {
+        matches!(
+            self,
+            Objective::Error | Objective::ErrorOn(_) | Objective::Command(_)
+        )
+    }
+
+    /// Whether it is an error in percent.
+    pub fn is_error(self) -> bool {
+        matches!(self, Objective::Error | Objective::ErrorOn(_))
+    }
 }
 
 impl FromStr for Objective {
@@ -90,8 +108,13 @@ impl FromStr for Objective {
             ("params", "") => Ok(Objective::Params),
             ("memory", "") => Ok(Objective::Memory),
             ("latency", device) => Ok(Objective::Latency(Name::new(device))),
+            ("error", set) => Ok(Objective::ErrorOn(Name::new(set))),
+            ("command", command) if !command.is_empty() => {
+                Ok(Objective::Command(Name::new(command)))
+            }
             _ => Err(SearchError::Config(format!(
-                "there is no objective '{name}'; the objectives are error, madds, params, memory and latency:TABLE"
+                "there is no objective '{name}'; the objectives are error, madds, params, memory, latency:TABLE, \
+                 error:SET and command:NAME"
             ))),
         }
     }
@@ -120,6 +143,8 @@ impl fmt::Display for Objective {
             Objective::Memory => f.write_str("memory"),
             Objective::Latency(Name("")) => f.write_str("latency"),
             Objective::Latency(name) => write!(f, "latency:{}", name.as_str()),
+            Objective::ErrorOn(set) => write!(f, "error:{}", set.as_str()),
+            Objective::Command(name) => write!(f, "command:{}", name.as_str()),
         }
     }
 }
@@ -137,6 +162,8 @@ mod tests {
             "memory",
             "latency",
             "latency:phone",
+            "error:trash",
+            "command:energy",
         ] {
             let objective: Objective = text.parse().unwrap();
             assert_eq!(objective.to_string(), text);
@@ -145,7 +172,9 @@ mod tests {
         }
         let phone: Objective = "latency:phone".parse().unwrap();
         assert_eq!(phone, Objective::Latency(Name::new("phone")));
-        assert!("madds:1".parse::<Objective>().is_err());
+        for wrong in ["madds:1", "command", "command:", "energy"] {
+            assert!(wrong.parse::<Objective>().is_err(), "{wrong}");
+        }
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! The accuracy predictor of a search.
+//! The predictor of what has to be measured.
 
 use nat_predictor::{
     EnsembleSettings, Fit, FitError, ForestSettings, GaussianProcess, Predictor, RandomForest, Rbf,
@@ -7,7 +7,7 @@ use nat_predictor::{
 use nat_space::{Genotype, Space};
 use serde::{Deserialize, Serialize};
 
-/// The model that predicts errors.
+/// The model that predicts errors and whatever else is measured.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum PredictorKind {
@@ -38,8 +38,8 @@ pub struct Training<'a> {
     pub space: &'a Space,
     /// Genotypes, a row each.
     pub genes: &'a [Vec<u16>],
-    /// Errors in percent.
-    pub errors: &'a [f64],
+    /// Their measured values.
+    pub values: &'a [f64],
     /// Members of the ensemble.
     pub ensemble: usize,
     /// Seed of its random choices.
@@ -78,7 +78,7 @@ impl PredictorKind {
         if self == PredictorKind::Switching {
             return switch(training);
         }
-        let model = self.fit_rows(training, training.genes, training.errors)?;
+        let model = self.fit_rows(training, training.genes, training.values)?;
         Ok((self, model))
     }
 
@@ -135,7 +135,7 @@ fn switch(training: &Training<'_>) -> Result<(PredictorKind, Box<dyn Predictor>)
     let chosen = nat_predictor::switch(
         &candidates,
         training.genes,
-        training.errors,
+        training.values,
         folds,
         training.seed,
         training.threads,
@@ -164,7 +164,7 @@ mod tests {
         let training = Training {
             space: &space,
             genes: &genes[..100],
-            errors: &errors[..100],
+            values: &errors[..100],
             ensemble: 100,
             seed: 3,
             threads: 1,

@@ -26,7 +26,7 @@ pub struct Problem<'a> {
 pub struct Seeds {
     /// Breaks ties in the choice of the predictor's training rows.
     pub rows: ChaCha8Rng,
-    /// The predictor.
+    /// The predictors; that of the i-th measured objective has this number plus i.
     pub predictor: u64,
     /// The inner search.
     pub search: u64,
@@ -83,20 +83,20 @@ pub fn directions(objectives: usize, settings: &Settings, seed: u64) -> Vec<Vec<
 
 /// Networks for the next iteration, and what it took to find them.
 pub struct Proposal {
-    /// Archive members with measured errors and newcomers with predicted ones.
+    /// Archive members with measured values and newcomers with predicted ones.
     pub members: Vec<Member>,
-    /// The model that predicted.
-    pub predictor: PredictorKind,
-    /// Seconds of fitting the predictor.
+    /// The models that predicted, in the order of [`Costs::measured`].
+    pub predictors: Vec<PredictorKind>,
+    /// Seconds of fitting the predictors.
     pub fit_seconds: f64,
     /// Seconds of search and survival.
     pub search_seconds: f64,
 }
 
-/// Fits the predictor on the archive, searches, and lets archive and final population compete for the archive's places.
+/// Fits the predictors on the archive, searches, and lets archive and final population compete for the archive's places.
 ///
 /// # Errors
-/// The predictor cannot be fitted.
+/// A predictor cannot be fitted.
 pub fn propose(
     problem: &Problem<'_>,
     measured: &[Member],
@@ -126,7 +126,7 @@ pub fn propose(
     let kept = archive::survive(&all, aims, settings.archive, directions, seeds.survival);
     Ok(Proposal {
         members: kept.into_iter().map(|i| all[i].clone()).collect(),
-        predictor: found.predictor,
+        predictors: found.predictors,
         fit_seconds: found.fit_seconds,
         search_seconds: found.search_seconds + begun.elapsed().as_secs_f64(),
     })
@@ -134,13 +134,14 @@ pub fn propose(
 
 /// How an inner search came to its population.
 pub(crate) struct Found {
-    /// The model that predicted.
-    predictor: PredictorKind,
+    /// The models that predicted.
+    predictors: Vec<PredictorKind>,
     fit_seconds: f64,
     search_seconds: f64,
 }
 
-/// The final population of an inner search that starts from `start`, with errors predicted by a model fitted on `rows`.
+/// The final population of an inner search that starts from `start`, with what has to be measured predicted by models
+/// fitted on `rows`, one for each objective.
 pub(crate) fn search_with(
     problem: &Problem<'_>,
     rows: &[&Member],
@@ -150,27 +151,42 @@ pub(crate) fn search_with(
     threads: usize,
 ) -> Result<(Vec<Member>, Found), SearchError> {
     let begun = Instant::now();
-    let errors: Vec<f64> = rows.iter().map(|member| member.error).collect();
-    let (predictor, model) = problem.settings.predictor.fit(&Training {
-        space: problem.costs.space(),
-        genes: &predictor::rows(rows.iter().map(|member| &member.genes)),
-        errors: &errors,
-        ensemble: problem.settings.ensemble,
-        seed: seeds.predictor,
-        threads,
-    })?;
+    let genes = predictor::rows(rows.iter().map(|member| &member.genes));
+    let (mut predictors, mut models) = (Vec::new(), Vec::new());
+    for (place, objective) in problem.costs.measured().into_iter().enumerate() {
+        let values: Vec<f64> = rows.iter().map(|member| member.value(objective)).collect();
+        let training = Training {
+            space: problem.costs.space(),
+            genes: &genes,
+            values: &values,
+            ensemble: problem.settings.ensemble,
+            seed: seeds.predictor.wrapping_add(place as u64),
+            threads,
+        };
+        let fitted = problem.settings.predictor.fit(&training);
+        let (kind, model) =
+            fitted.map_err(|source| SearchError::Predictor { objective, source })?;
+        predictors.push(kind);
+        models.push(model);
+    }
     let fit_seconds = begun.elapsed().as_secs_f64();
     let begun = Instant::now();
     let assess = |genotypes: Vec<Genotype>| -> Vec<Member> {
-        let predicted = model.predict(&predictor::rows(&genotypes), threads);
-        (genotypes.into_iter().zip(predicted))
-            .map(|(genes, error)| problem.costs.member(genes, error))
+        let rows = predictor::rows(&genotypes);
+        let columns: Vec<Vec<f64>> = (models.iter())
+            .map(|model| model.predict(&rows, threads))
+            .collect();
+        (genotypes.into_iter().enumerate())
+            .map(|(row, genes)| {
+                let values: Vec<f64> = columns.iter().map(|column| column[row]).collect();
+                problem.costs.assessed(genes, &values)
+            })
             .collect()
     };
     let population = evolve(problem, directions, assess(start), seeds.search, &assess)?;
     let search_seconds = begun.elapsed().as_secs_f64();
     let found = Found {
-        predictor,
+        predictors,
         fit_seconds,
         search_seconds,
     };
@@ -225,7 +241,7 @@ mod tests {
     use rand::SeedableRng;
 
     use super::*;
-    use crate::{Limits, Objective};
+    use crate::{Limits, Name, Objective};
 
     fn rng(seed: u64) -> ChaCha8Rng {
         ChaCha8Rng::seed_from_u64(seed)
@@ -361,5 +377,52 @@ mod tests {
         let newcomers: Vec<&Member> = proposal.members.iter().filter(fresh).collect();
         assert!(newcomers.len() > 10, "{}", newcomers.len());
         assert!(newcomers.iter().all(|member| aims.limits.admit(member)));
+    }
+
+    #[test]
+    fn every_measured_objective_is_predicted_by_a_model_of_its_own() {
+        let names = |text: &str| text.split(',').map(Name::new).collect::<Vec<_>>();
+        let costs = costs()
+            .with_sets(names("even,odd"))
+            .with_commands(names("energy,constant"));
+        let settings = settings();
+        let text = "error:even,error:odd,command:energy,command:constant";
+        let aims = aims(&Objective::parse_list(text).unwrap(), "");
+        let problem = Problem {
+            costs: &costs,
+            aims: &aims,
+            settings: &settings,
+        };
+        // The genes that help one set are not those that help the other, and energy grows with all of them.
+        let measure = |genes: Genotype| {
+            let sum = |from: usize| {
+                let genes = genes.as_slice().iter().skip(from).step_by(2);
+                genes.map(|&gene| f64::from(gene)).sum::<f64>()
+            };
+            let (even, odd) = (sum(2), sum(3));
+            let values = [80.0 - even, 70.0 - odd, 5.0 + 0.1 * (even + odd), 4.0];
+            costs.assessed(genes, &values)
+        };
+        let designs = initial_designs(&problem, &mut rng(5)).into_iter();
+        let archive: Vec<Member> = designs.map(measure).collect();
+        let directions = directions(4, &settings, 6);
+        let proposal = propose(&problem, &archive, &directions, seeds(), 1).unwrap();
+        assert_eq!(proposal.predictors.len(), 4);
+        let known: BTreeSet<&Genotype> = archive.iter().map(|member| &member.genes).collect();
+        let fresh = |member: &&Member| !known.contains(&member.genes);
+        let newcomers: Vec<&Member> = proposal.members.iter().filter(fresh).collect();
+        assert!(newcomers.len() > 10, "{}", newcomers.len());
+        for &objective in &aims.objectives[..3] {
+            let (predicted, truth): (Vec<f64>, Vec<f64>) = (newcomers.iter())
+                .map(|member| {
+                    let truth = measure(member.genes.clone());
+                    (member.value(objective), truth.value(objective))
+                })
+                .unzip();
+            let tau = nat_predictor::metrics::kendall_tau(&predicted, &truth).unwrap();
+            assert!(tau > 0.7, "{objective}: {tau}");
+        }
+        let constant = aims.objectives[3];
+        assert!((newcomers.iter()).all(|member| (member.value(constant) - 4.0).abs() < 1e-6));
     }
 }

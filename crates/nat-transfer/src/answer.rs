@@ -1,10 +1,6 @@
 //! What a run has found so far: its front, its weights, and the one look at the test split.
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use std::{collections::BTreeMap, fs, path::PathBuf, sync::Arc};
 
 use nat_data::{ImageSet, Split};
 use nat_space::Genotype;
@@ -12,8 +8,8 @@ use nat_supernet::{Subnet, SupernetFile};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Evaluator, Member, RunDirectory, RunRecord, TransferError, archive, checkpoint,
-    write_atomically,
+    DataRecord, Evaluator, Member, RunConfig, RunDirectory, RunRecord, TransferError, archive,
+    checkpoint, learner::Learner, streams, write_atomically,
 };
 
 /// The last finished iteration of a run.
@@ -27,14 +23,19 @@ pub struct Answer {
     pub finished: bool,
     /// Every measured member.
     pub archive: Vec<Member>,
-    supernets: PathBuf,
+    folder: PathBuf,
 }
 
-/// A line of `test.jsonl`: a network of the front on the test split.
+/// A network of the front on the test split: a line of `test.jsonl`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-struct TestLine {
-    genes: String,
-    test_error: f64,
+pub struct Tested {
+    /// Genotype, comma-separated.
+    pub genes: String,
+    /// Error in percent; the mean over the data sets where there are several.
+    pub test_error: f64,
+    /// The errors on several data sets, by `test_error:NAME`.
+    #[serde(flatten)]
+    pub sets: BTreeMap<String, f64>,
 }
 
 impl Answer {
@@ -44,7 +45,7 @@ impl Answer {
     /// It holds no run, or no iteration is finished yet.
     pub fn open(directory: RunDirectory) -> Result<Answer, TransferError> {
         let record = directory.record()?;
-        let (state, supernets) = checkpoint::load_finished(&directory)?;
+        let (state, folder) = checkpoint::load_finished(&directory)?;
         let archive = state
             .archive
             .iter()
@@ -56,7 +57,7 @@ impl Answer {
             directory,
             record,
             archive,
-            supernets,
+            folder,
         })
     }
 
@@ -65,25 +66,30 @@ impl Answer {
         archive::front(&self.archive, &self.record.config.aims())
     }
 
-    /// The supernets as the last finished iteration left them.
+    /// The supernets of the data set at a place, as the last finished iteration left them.
     ///
     /// # Errors
     /// They cannot be read.
-    pub fn supernets(&self) -> Result<SupernetFile, TransferError> {
-        Ok(SupernetFile::load(&self.supernets)?)
+    pub fn supernets(&self, place: usize) -> Result<SupernetFile, TransferError> {
+        Ok(SupernetFile::load(&self.supernet_path(place))?)
     }
 
     /// The file they are read from.
-    pub fn supernet_path(&self) -> &Path {
-        &self.supernets
+    pub fn supernet_path(&self, place: usize) -> PathBuf {
+        checkpoint::supernet_path(&self.folder, self.record.sets()[place])
     }
 
-    /// The run's way of measuring.
-    pub fn evaluator(&self, set: Arc<ImageSet>) -> Evaluator {
+    /// The run's way of measuring on the data set at a place.
+    pub fn evaluator(&self, place: usize, set: Arc<ImageSet>) -> Evaluator {
+        let config = RunConfig {
+            seed: streams::seed_of_set(self.record.config.seed, place),
+            ..self.record.config.clone()
+        };
+        let normalisation = self.record.data[place].normalisation();
         Evaluator::new(
             set,
-            &self.record.config,
-            self.record.data.normalisation(),
+            &config,
+            normalisation,
             self.record.space.resolutions.to,
         )
     }
@@ -104,17 +110,17 @@ impl Answer {
         evaluator.calibrated(&supernets.supernets[architecture.width], &architecture)
     }
 
-    /// The test errors of the given front in percent. The test split is read once: what was measured is kept in
-    /// `test.jsonl` and given again. `measured` is told how many networks are done.
+    /// The test errors of the given front. The test splits are read once: what was measured is kept in `test.jsonl` and
+    /// given again. `open` opens the data set of a record; `measured` is told how many measurements are done.
     ///
     /// # Errors
-    /// The run is not finished, the set is another one, or an image cannot be read.
+    /// The run is not finished, a set is another one, or an image cannot be read.
     pub fn test<E: From<TransferError>>(
         &self,
         front: &[Member],
-        open_set: impl FnOnce() -> Result<Arc<ImageSet>, E>,
+        open: impl Fn(&DataRecord) -> Result<Arc<ImageSet>, E>,
         measured: &mut dyn FnMut(usize),
-    ) -> Result<Vec<f64>, E> {
+    ) -> Result<Vec<Tested>, E> {
         if !self.finished {
             return Err(TransferError::Config(format!(
                 "the run stands at iteration {} of {}: the test split is read once, when it is finished",
@@ -128,29 +134,45 @@ impl Answer {
             .map(|member| member.genes.to_string())
             .collect();
         if let Ok(text) = fs::read_to_string(&path) {
-            let lines: Vec<TestLine> = text
+            let lines: Vec<Tested> = text
                 .lines()
                 .filter_map(|line| serde_json::from_str(line).ok())
                 .collect();
             if lines.iter().map(|line| &line.genes).eq(&genes) {
-                return Ok(lines.into_iter().map(|line| line.test_error).collect());
+                return Ok(lines);
             }
         }
-        let set = open_set()?;
-        let (supernets, evaluator) = (self.supernets()?, self.evaluator(set));
-        let mut errors = Vec::with_capacity(front.len());
+        let mut errors = vec![Vec::new(); front.len()];
+        let mut done = 0;
+        for (place, record) in self.record.data.iter().enumerate() {
+            let set = open(record)?;
+            Learner::check(&self.record, place, &set)?;
+            let (supernets, evaluator) = (self.supernets(place)?, self.evaluator(place, set));
+            for (member, errors) in front.iter().zip(&mut errors) {
+                let subnet = self.subnet(&supernets, &evaluator, &member.genes, None)?;
+                errors.push(evaluator.error(&subnet, Split::Test)?);
+                done += 1;
+                measured(done);
+            }
+        }
+        let names = self.record.sets();
+        let tested: Vec<Tested> = (genes.into_iter().zip(errors))
+            .map(|(genes, errors)| Tested {
+                genes,
+                test_error: errors.iter().sum::<f64>() / errors.len() as f64,
+                sets: (names.iter().zip(errors))
+                    .filter_map(|(name, error)| {
+                        Some((format!("test_error:{}", name.as_ref()?.as_str()), error))
+                    })
+                    .collect(),
+            })
+            .collect();
         let mut text = String::new();
-        for (member, genes) in front.iter().zip(genes) {
-            let subnet = self.subnet(&supernets, &evaluator, &member.genes, None)?;
-            let test_error = evaluator.error(&subnet, Split::Test)?;
-            text.push_str(
-                &serde_json::to_string(&TestLine { genes, test_error }).expect("plain values"),
-            );
+        for line in &tested {
+            text.push_str(&serde_json::to_string(line).expect("plain values"));
             text.push('\n');
-            errors.push(test_error);
-            measured(errors.len());
         }
         write_atomically(&path, text.as_bytes())?;
-        Ok(errors)
+        Ok(tested)
     }
 }

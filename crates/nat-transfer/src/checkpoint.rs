@@ -9,6 +9,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use nat_search::{Member, Name, Objective};
 use nat_space::Genotype;
 use nat_supernet::{Supernet, SupernetFile};
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
@@ -34,34 +35,54 @@ pub struct State {
     pub archive: Vec<ArchiveLine>,
     /// The corner of all hypervolumes, fixed by the first archive.
     pub reference: Vec<f64>,
+    /// What has been seen of the candidates on those data sets that come before the one of the position.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub measured: Vec<Vec<Measurement>>,
 }
 
-/// A place inside an iteration.
+/// A place inside an iteration. Data sets are worked on one after the other in every phase; `set` is the place of the
+/// one under way, 0 where a run has only one.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "phase", rename_all = "lowercase")]
 pub enum Position {
-    /// Training from nothing; steps done.
+    /// Training from nothing.
     Pretrain {
+        /// Data set.
+        #[serde(default, skip_serializing_if = "is_first")]
+        set: usize,
         /// Steps done.
         step: usize,
     },
-    /// Warming up; steps done.
+    /// Warming up.
     WarmUp {
+        /// Data set.
+        #[serde(default, skip_serializing_if = "is_first")]
+        set: usize,
         /// Steps done.
         step: usize,
     },
-    /// Adapting; steps done over all widths.
+    /// Adapting.
     Adapt {
-        /// Steps done.
+        /// Data set.
+        #[serde(default, skip_serializing_if = "is_first")]
+        set: usize,
+        /// Steps done over all widths.
         step: usize,
     },
-    /// Measuring; one entry a candidate, empty where it is still to come.
+    /// Measuring; after the last error come the commands.
     Evaluate {
-        /// In candidate order.
+        /// Data set.
+        #[serde(default, skip_serializing_if = "is_first")]
+        set: usize,
+        /// One entry a candidate, in their order, empty where it is still to come.
         errors: Vec<Option<Measurement>>,
     },
     /// The iteration is finished.
     Complete,
+}
+
+fn is_first(set: &usize) -> bool {
+    *set == 0
 }
 
 /// A network that an iteration trains and measures.
@@ -69,21 +90,45 @@ pub enum Position {
 pub struct Candidate {
     /// Genotype, comma-separated.
     pub genes: String,
-    /// The predictor's error where the network is new.
+    /// The predicted error where the network is new.
     pub predicted: Option<f64>,
+    /// The same of whatever is measured besides the error, by objective.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub further: BTreeMap<String, f64>,
 }
 
 impl Candidate {
-    /// A candidate, with its predicted error if it is new.
-    pub fn new(genes: &Genotype, predicted: Option<f64>) -> Candidate {
+    /// A network whose values are known from an earlier iteration, or not at all.
+    pub fn unforeseen(genes: &Genotype) -> Candidate {
         Candidate {
             genes: genes.to_string(),
-            predicted,
+            predicted: None,
+            further: BTreeMap::new(),
+        }
+    }
+
+    /// A new network with the predicted values of a member.
+    pub fn foreseen(member: &Member, measured: &[Objective]) -> Candidate {
+        let further = measured.iter().filter(|&&o| o != Objective::Error);
+        Candidate {
+            genes: member.genes.to_string(),
+            predicted: Some(member.error),
+            further: further.map(|&o| (o.to_string(), member.value(o))).collect(),
         }
     }
 }
 
-/// What a saved state consists of besides [`State`].
+/// What a state holds of one data set, to be saved.
+pub(crate) struct Part<'a> {
+    /// Its name, where the run has given it one.
+    pub name: Option<Name>,
+    /// One supernet a width.
+    pub supernets: &'a SupernetFile,
+    /// One optimizer a width.
+    pub optimizers: &'a [Sgd],
+}
+
+/// What a saved state consists of besides [`State`], for one data set.
 pub struct Weights {
     /// One supernet a width.
     pub supernets: SupernetFile,
@@ -92,18 +137,25 @@ pub struct Weights {
 }
 
 const STATE: &str = "state.json";
-const SUPERNET: &str = "supernet.safetensors";
-const MOMENTUM: &str = "momentum.safetensors";
+const SUPERNET: &str = "supernet";
+const MOMENTUM: &str = "momentum";
+
+/// `supernet.safetensors`, or `supernet-trash.safetensors` of the data set `trash`.
+fn file(folder: &Path, kind: &str, set: Option<Name>) -> PathBuf {
+    folder.join(match set {
+        Some(name) => format!("{kind}-{}.safetensors", name.as_str()),
+        None => format!("{kind}.safetensors"),
+    })
+}
 
 /// Saves a state and removes those that it makes superfluous.
 ///
 /// # Errors
 /// Writing fails; earlier states are then untouched.
-pub fn save(
+pub(crate) fn save(
     directory: &RunDirectory,
     state: &State,
-    supernets: &SupernetFile,
-    optimizers: &[Sgd],
+    parts: &[Part<'_>],
 ) -> Result<(), TransferError> {
     let saved = list(directory)?;
     let name = match state.position {
@@ -123,7 +175,7 @@ pub fn save(
     );
     remove(&beside)?;
     fs::create_dir_all(&beside).map_err(TransferError::io(&beside))?;
-    let written = write_files(&beside, state, supernets, optimizers).and_then(|()| {
+    let written = write_files(&beside, state, parts).and_then(|()| {
         sync_folder(&beside)?;
         remove(&place)?;
         fs::rename(&beside, &place).map_err(TransferError::io(&place))?;
@@ -144,11 +196,14 @@ pub fn save(
     Ok(())
 }
 
-/// The latest saved state.
+/// The latest saved state, with the weights of the data sets of these names.
 ///
 /// # Errors
 /// There is none, or it cannot be read.
-pub fn load(directory: &RunDirectory) -> Result<(State, Weights), TransferError> {
+pub fn load(
+    directory: &RunDirectory,
+    sets: &[Option<Name>],
+) -> Result<(State, Vec<Weights>), TransferError> {
     let latest = list(directory)?
         .pop()
         .ok_or_else(|| TransferError::Directory {
@@ -156,18 +211,19 @@ pub fn load(directory: &RunDirectory) -> Result<(State, Weights), TransferError>
             reason: "the run has no saved state yet: start it again in a new folder".into(),
         })?;
     let state = read_state(&latest.path)?;
-    let supernets = SupernetFile::load(&latest.path.join(SUPERNET))?;
-    let velocities = read_velocities(&latest.path.join(MOMENTUM), &supernets.supernets)?;
-    Ok((
-        state,
-        Weights {
+    let weights = sets.iter().map(|&set| {
+        let supernets = SupernetFile::load(&file(&latest.path, SUPERNET, set))?;
+        let momentum = file(&latest.path, MOMENTUM, set);
+        let velocities = read_velocities(&momentum, &supernets.supernets)?;
+        Ok(Weights {
             supernets,
             velocities,
-        },
-    ))
+        })
+    });
+    Ok((state, weights.collect::<Result<_, TransferError>>()?))
 }
 
-/// The state of the last finished iteration, and the file of its supernets.
+/// The state of the last finished iteration, and its folder.
 ///
 /// # Errors
 /// No iteration is finished, or the state cannot be read.
@@ -184,7 +240,12 @@ pub fn load_finished(directory: &RunDirectory) -> Result<(State, PathBuf), Trans
                 directory.root().display()
             ),
         })?;
-    Ok((read_state(&entry.path)?, entry.path.join(SUPERNET)))
+    Ok((read_state(&entry.path)?, entry.path.clone()))
+}
+
+/// The file of the supernets of a data set in the folder of a saved state.
+pub fn supernet_path(folder: &Path, set: Option<Name>) -> PathBuf {
+    file(folder, SUPERNET, set)
 }
 
 fn read_state(folder: &Path) -> Result<State, TransferError> {
@@ -230,16 +291,15 @@ fn list(directory: &RunDirectory) -> Result<Vec<Entry>, TransferError> {
     Ok(found)
 }
 
-fn write_files(
-    folder: &Path,
-    state: &State,
-    supernets: &SupernetFile,
-    optimizers: &[Sgd],
-) -> Result<(), TransferError> {
+fn write_files(folder: &Path, state: &State, parts: &[Part<'_>]) -> Result<(), TransferError> {
     let text = serde_json::to_string(state).expect("a state is plain values");
     write_atomically(&folder.join(STATE), text.as_bytes())?;
-    supernets.save(&folder.join(SUPERNET))?;
-    write_velocities(&folder.join(MOMENTUM), &supernets.supernets, optimizers)
+    for part in parts {
+        part.supernets.save(&file(folder, SUPERNET, part.name))?;
+        let momentum = file(folder, MOMENTUM, part.name);
+        write_velocities(&momentum, &part.supernets.supernets, part.optimizers)?;
+    }
+    Ok(())
 }
 
 fn velocity_name(width: usize, parameter: &str) -> String {

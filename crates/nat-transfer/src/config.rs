@@ -1,11 +1,13 @@
 //! The configuration of a run: presets, files and single overrides resolved into one checked structure.
 
+use std::collections::BTreeMap;
+
 use nat_search::{Aims, Limits, Objective, Settings as Search};
 use nat_space::Space;
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
-use crate::{Preset, TransferError};
+use crate::{CommandSettings, Preset, TransferError};
 
 /// Everything that decides the result of a run besides the data, the weights and the seed of the machine.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -35,6 +37,9 @@ pub struct RunConfig {
     pub augment: Augmentation,
     /// Matters that do not change any result.
     pub upkeep: Upkeep,
+    /// Own objectives `command:NAME`, by name. What is declared is measured, whether or not it is an objective.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub commands: BTreeMap<String, CommandSettings>,
 }
 
 /// An arithmetic progression of input sides in pixels.
@@ -218,6 +223,9 @@ impl RunConfig {
             );
         }
         self.search.check()?;
+        for (name, command) in &self.commands {
+            command.check(name)?;
+        }
         for (field, value, least) in [
             ("pretrain.batch", self.pretrain.batch, 2),
             ("warm_up.batch", self.warm_up.batch, 2),
@@ -285,7 +293,7 @@ impl RunConfig {
     }
 }
 
-/// Lays `layer` over `base`. Only keys that `base` has may be set, save for the optional `resolutions`.
+/// Lays `layer` over `base`. Only keys that `base` has may be set, save for the optional `resolutions` and `commands`.
 fn merge(base: &mut Table, layer: Table, path: &str) -> Result<(), String> {
     for (key, value) in layer {
         let full = if path.is_empty() {
@@ -311,7 +319,11 @@ fn merge(base: &mut Table, layer: Table, path: &str) -> Result<(), String> {
                 }
                 *slot = value;
             }
-            (None, value) if full == "resolutions" || path == "resolutions" => {
+            (None, value)
+                if ["resolutions", "commands"].contains(&full.as_str())
+                    || path == "resolutions"
+                    || path.starts_with("commands") =>
+            {
                 base.insert(key, value);
             }
             (None, _) => {
@@ -394,6 +406,8 @@ mod tests {
                 "resolutions.from=32",
                 "resolutions.to=48",
                 "resolutions.step=8",
+                "commands.energy.run=meter {genes}",
+                "commands.energy.timeout_seconds=5",
             ],
         )
         .unwrap();
@@ -402,6 +416,13 @@ mod tests {
         assert_eq!(config.search.algorithm, Algorithm::Nsga2);
         assert_eq!(config.search.predictor, PredictorKind::Gp);
         assert_eq!(config.limits, Limits::parse("madds<=2M").unwrap());
+        let energy = &config.commands["energy"];
+        assert_eq!(
+            (&energy.run[..], energy.timeout_seconds, energy.parallel),
+            ("meter {genes}", 5, 1)
+        );
+        let text = toml::to_string(&config).unwrap();
+        assert_eq!(toml::from_str::<RunConfig>(&text).unwrap(), config);
         assert_eq!(
             config.resolutions,
             Some(Resolutions {
@@ -435,6 +456,15 @@ mod tests {
             (vec!["limits=[\"madds\"]"], "no comparison"),
             (vec!["nothing"], "key=value"),
             (vec!["resolutions.from=32"], "missing field"),
+            (vec!["commands.energy.parallel=2"], "missing field `run`"),
+            (
+                vec!["commands.energy.run=x", "commands.energy.wait=2"],
+                "`wait`",
+            ),
+            (
+                vec!["commands.energy.run='x"],
+                "commands.energy.run: a quote",
+            ),
         ] {
             let error = resolve(None, &overrides).unwrap_err().to_string();
             assert!(error.contains(part), "{overrides:?}: {error}");

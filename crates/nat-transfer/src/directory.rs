@@ -27,8 +27,8 @@ pub struct RunRecord {
     pub preset: String,
     /// Where the supernet came from: a file, or `scratch`.
     pub supernet: String,
-    /// The data set.
-    pub data: DataRecord,
+    /// The data set, or several with names.
+    pub data: Vec<DataRecord>,
     /// The resolved configuration.
     pub config: RunConfig,
     /// The search space, with the resolutions of the run.
@@ -40,6 +40,9 @@ pub struct RunRecord {
 /// What a run remembers of its data set.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct DataRecord {
+    /// Its name, where the run has given it one: always where there are several.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
     /// Folder, archive, or the name of a built-in set.
     pub path: String,
     /// Hash over splits, classes, names and contents.
@@ -77,16 +80,53 @@ struct Header {
 }
 
 impl RunRecord {
-    /// What networks of the run cost.
+    /// What networks of the run cost, and what is measured of them: the errors, and what commands or linked measures of
+    /// these names say. Costs are those with the classifier for the most classes of any set.
     ///
     /// # Errors
-    /// A table does not cover the space, or one is missing for an objective or a limit.
-    pub fn costs(&self) -> Result<Costs, TransferError> {
-        let costs = Costs::new(self.space.clone(), self.data.classes.len());
+    /// A table does not cover the space, or one is missing for an objective or a limit; so for sets and commands.
+    pub fn costs(&self, commands: Vec<Name>) -> Result<Costs, TransferError> {
+        let classes = self.data.iter().map(|data| data.classes.len()).max();
+        let costs = Costs::new(self.space.clone(), classes.unwrap_or(0))
+            .with_sets(self.sets().into_iter().flatten().collect())
+            .with_commands(commands);
         let costs = (self.tables.iter().cloned())
             .try_fold(costs, |costs, (name, table)| costs.with_table(name, table))?;
         costs.check(&self.config.aims())?;
         Ok(costs)
+    }
+
+    /// The names of the data sets, none for the only one of a run without names.
+    pub fn sets(&self) -> Vec<Option<Name>> {
+        let name = |data: &DataRecord| data.name.as_deref().map(Name::new);
+        self.data.iter().map(name).collect()
+    }
+
+    /// The place of the data set of a name; of the only one where no name is given.
+    ///
+    /// # Errors
+    /// There is none of the name, or several and no name.
+    pub fn set(&self, name: Option<&str>) -> Result<usize, TransferError> {
+        let known: Vec<&str> = (self.data.iter())
+            .filter_map(|data| data.name.as_deref())
+            .collect();
+        let place = |name: &str| known.iter().position(|known| *known == name);
+        let reason = match (name, &known[..]) {
+            (None, [] | [_]) => return Ok(0),
+            (None, _) => format!(
+                "the run is for several data sets: say which one, {}",
+                known.join(" or ")
+            ),
+            (Some(name), []) => format!("the run has one data set without a name, no '{name}'"),
+            (Some(name), _) => match place(name) {
+                Some(place) => return Ok(place),
+                None => format!(
+                    "the run has no data set '{name}'; there are {}",
+                    known.join(", ")
+                ),
+            },
+        };
+        Err(TransferError::Config(reason))
     }
 
     /// The names of the tables that objectives and limits need, each once.
@@ -117,7 +157,12 @@ impl RunRecord {
             supernet: self.supernet.clone(),
         }));
         all.extend(table(Table::try_from(&self.config)));
-        all.insert("data".into(), table(Table::try_from(&self.data)).into());
+        let data = |data: &DataRecord| toml::Value::from(table(Table::try_from(data)));
+        let data = match &self.data[..] {
+            [only] if only.name.is_none() => data(only),
+            several => toml::Value::Array(several.iter().map(data).collect()),
+        };
+        all.insert("data".into(), data);
         all.insert("space".into(), table(Table::try_from(&self.space)).into());
         toml::to_string(&all).expect("tables of plain values can be written")
     }
@@ -140,16 +185,19 @@ impl RunRecord {
                 env!("CARGO_PKG_VERSION")
             )));
         }
-        let mut part = |key: &str| -> Result<Table, TransferError> {
-            match all.remove(key) {
-                Some(toml::Value::Table(table)) => Ok(table),
-                _ => Err(refuse(format!("the section [{key}] is missing"))),
-            }
+        let missing = |key: &str| refuse(format!("the section [{key}] is missing"));
+        let data: Vec<DataRecord> = match all.remove("data") {
+            Some(toml::Value::Table(only)) => vec![only.try_into().map_err(bad)?],
+            Some(toml::Value::Array(several)) if !several.is_empty() => (several.into_iter())
+                .map(|data| data.try_into().map_err(bad))
+                .collect::<Result<_, _>>()?,
+            _ => return Err(missing("data")),
         };
-        let data: DataRecord = part("data")?.try_into().map_err(bad)?;
-        let space =
-            Space::from_toml(&toml::to_string(&part("space")?).expect("a table can be written"))
-                .map_err(|error| refuse(format!("[space]: {error}")))?;
+        let Some(toml::Value::Table(space)) = all.remove("space") else {
+            return Err(missing("space"));
+        };
+        let space = Space::from_toml(&toml::to_string(&space).expect("a table can be written"))
+            .map_err(|error| refuse(format!("[space]: {error}")))?;
         let mut header = Table::new();
         for key in ["format", "version", "preset", "supernet"] {
             if let Some(value) = all.remove(key) {
@@ -178,7 +226,8 @@ pub struct ArchiveLine {
     pub generation: usize,
     /// Genotype, comma-separated.
     pub genes: String,
-    /// Top-1 error on the search split in percent, counted or (`evaluate.regress`) estimated.
+    /// Top-1 error on the search split in percent, counted or (`evaluate.regress`) estimated; the mean over the data
+    /// sets where there are several.
     pub error: f64,
     /// Multiply-adds.
     pub madds: u64,
@@ -187,7 +236,7 @@ pub struct ArchiveLine {
     /// Bytes of the largest set of activations alive at once.
     #[serde(default)]
     pub memory: u64,
-    /// Further costs by the name of their objective.
+    /// What else is known by the name of its objective: latencies, errors on several data sets, what commands say.
     #[serde(flatten)]
     pub measures: BTreeMap<String, f64>,
 }
@@ -492,7 +541,8 @@ mod tests {
             version: "0.1.0".into(),
             preset: "quick".into(),
             supernet: "scratch".into(),
-            data: DataRecord {
+            data: vec![DataRecord {
+                name: None,
                 path: "photos".into(),
                 hash: "abc".into(),
                 classes: vec!["a".into(), "b".into()],
@@ -501,7 +551,7 @@ mod tests {
                 split_seed: 3,
                 mean: [0.485, 0.456, 0.406],
                 std: [0.229, 0.224, 0.225],
-            },
+            }],
             config: Preset::Quick.config(&space),
             space,
             tables: Vec::new(),
@@ -529,6 +579,35 @@ mod tests {
         let error = directory.create(&record()).unwrap_err().to_string();
         assert!(
             error.contains("with seed 1") && error.contains("nat resume"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn several_data_sets_go_by_their_names() {
+        let folder = tempfile::tempdir().unwrap();
+        let directory = RunDirectory::at(folder.path().join("run"));
+        let mut record = record();
+        assert_eq!(record.set(None).unwrap(), 0);
+        assert!(record.set(Some("trash")).is_err());
+        record.data.push(record.data[0].clone());
+        record.data[0].name = Some("trash".into());
+        record.data[1].name = Some("tiles".into());
+        record.data[1].classes.push("c".into());
+        record.config.objectives = Objective::parse_list("error:tiles,madds").unwrap();
+        directory.create(&record).unwrap();
+        let read = directory.record().unwrap();
+        assert_eq!(read, record);
+        assert_eq!(read.costs(Vec::new()).unwrap().classes(), 3);
+        assert_eq!(read.set(Some("tiles")).unwrap(), 1);
+        for (name, part) in [(None, "trash or tiles"), (Some("x"), "no data set 'x'")] {
+            let error = read.set(name).unwrap_err().to_string();
+            assert!(error.contains(part), "{error}");
+        }
+        record.config.objectives = Objective::parse_list("error:tile").unwrap();
+        let error = record.costs(Vec::new()).unwrap_err().to_string();
+        assert!(
+            error.contains("there are error:trash, error:tiles"),
             "{error}"
         );
     }

@@ -42,6 +42,19 @@ pub enum TransferError {
         /// Section of the configuration that holds the learning rate.
         key: &'static str,
     },
+    /// A command or a linked measure gave no value for a network.
+    #[error("the command '{name}' failed for the network {genes}: {reason}")]
+    Measure {
+        /// Name of the objective behind `command:`.
+        name: String,
+        /// The network.
+        genes: String,
+        /// What went wrong, and what the command said.
+        reason: String,
+    },
+    /// A network could not be written for a command.
+    #[error(transparent)]
+    Export(#[from] nat_export::ExportError),
     /// Reading or writing a file failed.
     #[error("{}: {source}", path.display())]
     Io {

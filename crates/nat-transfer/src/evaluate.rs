@@ -190,10 +190,7 @@ impl Evaluator {
             }
             work();
         });
-        self.held
-            .lock()
-            .expect("no worker panics while it holds the lock")
-            .clear();
+        self.release();
         let mut results = results
             .into_inner()
             .expect("no worker panics while it holds the lock");
@@ -202,6 +199,14 @@ impl Evaluator {
             measured[index] = Some(measurement?);
         }
         Ok(())
+    }
+
+    /// Forgets the prepared images.
+    pub(crate) fn release(&self) {
+        self.held
+            .lock()
+            .expect("no worker panics while it holds the lock")
+            .clear();
     }
 
     fn count(&self, what: usize, since: Instant) {

@@ -1,5 +1,7 @@
 //! What a run tells while it goes: lines of `events.jsonl`, and finer progress for people who watch.
 
+use nat_predictor::metrics;
+use nat_search::{Name, Objective};
 use serde::{Deserialize, Serialize};
 
 /// One line of `events.jsonl`.
@@ -28,6 +30,9 @@ pub enum Event {
         generation: usize,
         /// What is being trained for.
         phase: Phase,
+        /// The data set, where the run has several.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        set: Option<String>,
         /// Passes done in this phase, counted from 1.
         epoch: usize,
         /// Mean loss of the pass; of the largest subnet before the first archive.
@@ -57,6 +62,9 @@ pub enum Event {
         rmse: Option<f64>,
         /// Predicted and measured errors of the newly measured.
         predicted: Vec<(f64, f64)>,
+        /// The same of whatever is measured besides the error: the errors on several data sets, what commands say.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        further: Vec<Agreement>,
         /// Where the time went since the iteration was begun or taken up again.
         seconds: Seconds,
     },
@@ -69,6 +77,39 @@ pub enum Event {
     },
 }
 
+/// How well one measured objective of the newly measured was predicted.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Agreement {
+    /// The objective.
+    pub objective: Objective,
+    /// Kendall's tau-b.
+    pub tau: Option<f64>,
+    /// Spearman's rho.
+    pub rho: Option<f64>,
+    /// Root of the mean squared difference.
+    pub rmse: Option<f64>,
+    /// Predicted and measured values.
+    pub predicted: Vec<(f64, f64)>,
+}
+
+impl Agreement {
+    /// Judges pairs of predicted and measured values; fewer than three say nothing.
+    pub(crate) fn new(objective: Objective, predicted: Vec<(f64, f64)>) -> Agreement {
+        let (foreseen, measured): (Vec<f64>, Vec<f64>) = predicted.iter().copied().unzip();
+        let judged = predicted.len() >= 3;
+        let metric = |of: fn(&[f64], &[f64]) -> Option<f64>| {
+            judged.then(|| of(&foreseen, &measured)).flatten()
+        };
+        Agreement {
+            objective,
+            tau: metric(metrics::kendall_tau),
+            rho: metric(metrics::spearman),
+            rmse: metric(metrics::rmse),
+            predicted,
+        }
+    }
+}
+
 /// Wall-clock seconds of the parts of an iteration.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Seconds {
@@ -78,6 +119,9 @@ pub struct Seconds {
     pub adapt: f64,
     /// Measuring the archive.
     pub evaluate: f64,
+    /// Measuring what commands say.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub commands: f64,
     /// Fitting the predictor.
     pub fit: f64,
     /// The inner search and the survival.
@@ -85,6 +129,10 @@ pub struct Seconds {
     /// What training, measuring and saving were made of.
     #[serde(default)]
     pub within: Within,
+}
+
+fn is_zero(seconds: &f64) -> bool {
+    *seconds == 0.0
 }
 
 /// What the parts of an iteration were made of, in seconds.
@@ -120,6 +168,8 @@ pub enum Phase {
     Adapt,
     /// Measuring.
     Evaluate,
+    /// Measuring what commands say.
+    Commands,
 }
 
 impl Phase {
@@ -132,6 +182,7 @@ impl Phase {
             Phase::Search => "search",
             Phase::Adapt => "adapt",
             Phase::Evaluate => "evaluate",
+            Phase::Commands => "commands",
         }
     }
 }
@@ -141,6 +192,8 @@ impl Phase {
 pub struct Progress {
     /// The phase.
     pub phase: Phase,
+    /// The data set, where the run has several.
+    pub set: Option<Name>,
     /// Iteration it belongs to.
     pub generation: usize,
     /// The last iteration of the run.

@@ -1,5 +1,7 @@
 //! Named sets of defaults.
 
+use std::collections::BTreeMap;
+
 use nat_search::{Limits, Objective, Settings as Search};
 use nat_space::Space;
 
@@ -118,6 +120,7 @@ impl Preset {
                 loader_threads: 0,
                 evaluators: 0,
             },
+            commands: BTreeMap::new(),
         };
         // A space of full size is searched at sides that two cores can train.
         let large = space.resolutions.to > 96;

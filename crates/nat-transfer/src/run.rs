@@ -9,27 +9,30 @@ use std::{
         Arc, Mutex,
         atomic::{AtomicBool, Ordering},
     },
-    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+    time::{Instant, SystemTime, UNIX_EPOCH},
 };
 
-use nat_data::{ImageSet, Split};
-use nat_predictor::metrics;
-use nat_search::{Aims, Costs, Member, Problem, archive};
+use nat_data::ImageSet;
+use nat_search::{Aims, Costs, Measure, Member, Name, Objective, Problem, archive};
 use nat_space::Genotype;
 use nat_supernet::SupernetFile;
 
 use crate::{
-    Evaluator, Event, Observer, Phase, Progress, RunDirectory, RunRecord, Seconds, TransferError,
+    Agreement, Event, Observer, Phase, Progress, RunDirectory, RunRecord, Seconds, TransferError,
     adapt,
-    checkpoint::{self, Candidate, Position, State, Weights},
-    config::Pretraining,
+    checkpoint::{self, Candidate, Part, Position, State},
     directory::{ArchiveLine, RunLock},
     estimate::{self, Measurement},
     events::Within,
+    keeper::Keeper,
+    learner::Learner,
+    measures::{self, Measures, Networks},
     pretrain, propose,
-    sgd::Sgd,
-    training::{Moment, Pass, Task},
+    training::{Moment, Task},
 };
+
+/// A data set with the supernets that are to learn it.
+pub type Student = (Arc<ImageSet>, SupernetFile);
 
 /// How a call of [`Run::go`] ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,55 +47,73 @@ pub enum Outcome {
 pub struct Run {
     directory: RunDirectory,
     record: RunRecord,
-    set: Arc<ImageSet>,
-    supernets: SupernetFile,
-    optimizers: Vec<Sgd>,
+    /// One a data set, in the order of the record.
+    learners: Vec<Learner>,
+    measures: Measures,
     state: State,
     aims: Aims,
     costs: Costs,
     directions: Vec<Vec<f64>>,
-    evaluator: Evaluator,
     seconds: Seconds,
     begun: Instant,
     saved: Instant,
     _lock: RunLock,
 }
 
+/// What a run consists of besides its learners.
+struct Parts {
+    directory: RunDirectory,
+    record: RunRecord,
+    costs: Costs,
+    measures: Measures,
+    lock: RunLock,
+}
+
 impl Run {
-    /// Starts a run in a new directory. `pretrained` says whether the supernets know anything yet.
+    /// Starts a run in a new directory, with one student for each data set of the record. `pretrained` says whether the
+    /// supernets know anything yet; `linked` are own objectives besides the commands of the configuration.
     ///
     /// # Errors
-    /// The directory is taken or cannot be written.
+    /// An objective that nothing is known of; the directory is taken or cannot be written.
+    ///
+    /// # Panics
+    /// There are more or fewer students than data sets.
     pub fn create(
         directory: RunDirectory,
         record: RunRecord,
-        set: Arc<ImageSet>,
-        supernets: SupernetFile,
+        students: Vec<Student>,
         pretrained: bool,
+        linked: Vec<Box<dyn Measure>>,
     ) -> Result<Run, TransferError> {
+        let measures = measures::assemble(&directory, &record.config, linked)?;
+        let costs = record.costs(measures::names(&measures))?;
         let problem = Problem {
-            costs: &record.costs()?,
+            costs: &costs,
             aims: &record.config.aims(),
             settings: &record.config.search,
         };
         let designs = propose::initial_designs(&problem, record.config.seed);
         directory.create(&record)?;
-        let lock = directory.lock()?;
         let state = State {
             generation: 0,
             position: if pretrained {
-                Position::WarmUp { step: 0 }
+                Position::WarmUp { set: 0, step: 0 }
             } else {
-                Position::Pretrain { step: 0 }
+                Position::Pretrain { set: 0, step: 0 }
             },
-            candidates: designs
-                .iter()
-                .map(|genes| Candidate::new(genes, None))
-                .collect(),
+            candidates: designs.iter().map(Candidate::unforeseen).collect(),
             archive: Vec::new(),
             reference: Vec::new(),
+            measured: Vec::new(),
         };
-        let mut run = Run::assemble(directory, record, set, supernets, state, lock)?;
+        let parts = Parts {
+            measures: Measures::open(&directory, measures)?,
+            lock: directory.lock()?,
+            directory,
+            record,
+            costs,
+        };
+        let mut run = Run::assemble(parts, students, state);
         run.save()?;
         let seed = run.record.config.seed;
         let version = env!("CARGO_PKG_VERSION").into();
@@ -104,11 +125,18 @@ impl Run {
         Ok(run)
     }
 
-    /// Takes up a run where it was saved last.
+    /// Takes up a run where it was saved last, with its data sets and linked objectives as they were.
     ///
     /// # Errors
-    /// Another process has the run, the data set has changed, or a file cannot be read.
-    pub fn resume(directory: RunDirectory, set: Arc<ImageSet>) -> Result<Run, TransferError> {
+    /// Another process has the run, a data set has changed, or a file cannot be read.
+    ///
+    /// # Panics
+    /// There are more or fewer sets than the run has.
+    pub fn resume(
+        directory: RunDirectory,
+        sets: Vec<Arc<ImageSet>>,
+        linked: Vec<Box<dyn Measure>>,
+    ) -> Result<Run, TransferError> {
         let record = directory.record()?;
         let lock = directory.lock()?;
         let version = env!("CARGO_PKG_VERSION");
@@ -122,69 +150,57 @@ impl Run {
                 ),
             });
         }
-        if set.hash() != record.data.hash {
-            return Err(TransferError::Directory {
-                path: record.data.path.clone().into(),
-                reason: format!(
-                    "the data set has changed since the run began (its hash is {}, was {}): restore it, or start anew",
-                    set.hash(),
-                    record.data.hash
-                ),
-            });
+        for (place, set) in sets.iter().enumerate() {
+            Learner::check(&record, place, set)?;
         }
-        let (
-            state,
-            Weights {
-                supernets,
-                velocities,
-            },
-        ) = checkpoint::load(&directory)?;
-        let mut run = Run::assemble(directory, record, set, supernets, state, lock)?;
-        for (optimizer, velocities) in run.optimizers.iter_mut().zip(velocities) {
-            optimizer.restore(velocities);
+        let measures = measures::assemble(&directory, &record.config, linked)?;
+        let costs = record.costs(measures::names(&measures))?;
+        let (state, weights) = checkpoint::load(&directory, &record.sets())?;
+        let (supernets, velocities): (Vec<_>, Vec<_>) = (weights.into_iter())
+            .map(|weights| (weights.supernets, weights.velocities))
+            .unzip();
+        let parts = Parts {
+            measures: Measures::open(&directory, measures)?,
+            directory,
+            record,
+            costs,
+            lock,
+        };
+        let students = sets.into_iter().zip(supernets).collect();
+        let mut run = Run::assemble(parts, students, state);
+        for (learner, velocities) in run.learners.iter_mut().zip(velocities) {
+            learner.restore(velocities);
         }
         run.rewind()?;
         Ok(run)
     }
 
-    fn assemble(
-        directory: RunDirectory,
-        record: RunRecord,
-        set: Arc<ImageSet>,
-        supernets: SupernetFile,
-        state: State,
-        lock: RunLock,
-    ) -> Result<Run, TransferError> {
-        let optimizers = match state.position {
-            Position::Pretrain { .. } => {
-                pretrain::optimizers(&record.config, Phase::Pretrain, &supernets)
-            }
-            Position::WarmUp { .. } => {
-                pretrain::optimizers(&record.config, Phase::WarmUp, &supernets)
-            }
-            _ => adapt::optimizers(&record.config, &supernets),
-        };
-        Ok(Run {
-            aims: record.config.aims(),
-            costs: record.costs()?,
-            directions: propose::directions(&record.config),
-            evaluator: Evaluator::new(
-                Arc::clone(&set),
-                &record.config,
-                record.data.normalisation(),
-                record.space.resolutions.to,
-            ),
+    fn assemble(parts: Parts, students: Vec<Student>, state: State) -> Run {
+        let Parts {
             directory,
             record,
-            set,
-            supernets,
-            optimizers,
+            costs,
+            measures,
+            lock,
+        } = parts;
+        assert_eq!(students.len(), record.data.len(), "a student for each set");
+        let students = students.into_iter().enumerate();
+        Run {
+            learners: students
+                .map(|(place, student)| Learner::new(&record, place, student, &state.position))
+                .collect(),
+            aims: record.config.aims(),
+            directions: propose::directions(&record.config),
+            directory,
+            record,
+            measures,
+            costs,
             state,
             seconds: Seconds::default(),
             begun: Instant::now(),
             saved: Instant::now(),
             _lock: lock,
-        })
+        }
     }
 
     /// Brings the text files back to the saved state: what came after it will be measured and logged again.
@@ -198,37 +214,48 @@ impl Run {
             self.directory
                 .write_front(&archive::front(&archive, &self.aims))?;
         }
-        let images = self.set.len(Split::Train);
-        let config = &self.record.config;
-        // Passes over the images that the saved state contains, by phase; `usize::MAX` stands for all.
-        let passes = |settings: &Pretraining, step| {
-            step / Pass::new(images, settings.batch, settings.epochs, 0).steps_per_epoch
+        let place = |set: &Option<String>| {
+            let name = set.as_deref().map(Name::new);
+            self.learners
+                .iter()
+                .position(|learner| learner.name == name)
         };
-        let (pretrained, adapted) = match self.state.position {
-            Position::Pretrain { step } => (passes(&config.pretrain, step), 0),
-            Position::WarmUp { step } => (passes(&config.warm_up, step), 0),
-            Position::Adapt { step } => {
-                let settings = &config.adapt;
-                (
-                    usize::MAX,
-                    step / Pass::new(images, settings.batch, settings.epochs, 0).steps_per_epoch,
-                )
-            }
-            Position::Evaluate { .. } | Position::Complete => (usize::MAX, usize::MAX),
+        // Whether the saved state contains a pass of a phase that stands at a set and a step.
+        let contains = |phase, (at, step): (usize, usize), set: &Option<String>, epoch| {
+            place(set).is_some_and(|set| {
+                let passes = || step / self.learners[set].pass(phase).steps_per_epoch;
+                set < at || set == at && epoch <= passes()
+            })
         };
         self.directory.rewind_events(|event| match event {
             Event::Start { .. } | Event::Resume { .. } => true,
             Event::Finish { .. } => false,
             Event::Epoch {
-                phase: Phase::Pretrain | Phase::WarmUp,
+                phase: phase @ (Phase::Pretrain | Phase::WarmUp),
                 epoch,
+                set,
                 ..
-            } => *epoch <= pretrained,
+            } => match self.state.position {
+                Position::Pretrain { set: at, step } | Position::WarmUp { set: at, step } => {
+                    contains(*phase, (at, step), set, *epoch)
+                }
+                _ => true,
+            },
             Event::Epoch {
                 generation: g,
                 epoch,
+                set,
                 ..
-            } => *g < generation || (*g == generation && *epoch <= adapted),
+            } => {
+                let in_this = match self.state.position {
+                    Position::Pretrain { .. } | Position::WarmUp { .. } => false,
+                    Position::Adapt { set: at, step } => {
+                        contains(Phase::Adapt, (at, step), set, *epoch)
+                    }
+                    Position::Evaluate { .. } | Position::Complete => true,
+                };
+                *g < generation || (*g == generation && in_this)
+            }
             Event::Generation { generation: g, .. } => {
                 *g < generation || (complete && *g == generation)
             }
@@ -268,19 +295,23 @@ impl Run {
     ) -> Result<Outcome, TransferError> {
         while !self.is_finished() {
             match self.state.position.clone() {
-                Position::Pretrain { step } => {
-                    self.train_first(Phase::Pretrain, step, observer, stop)?
+                Position::Pretrain { set, step } => {
+                    self.train_first(Phase::Pretrain, (set, step), observer, stop)?
                 }
-                Position::WarmUp { step } => {
-                    self.train_first(Phase::WarmUp, step, observer, stop)?
+                Position::WarmUp { set, step } => {
+                    self.train_first(Phase::WarmUp, (set, step), observer, stop)?
                 }
-                Position::Adapt { step } => {
-                    if self.train(Phase::Adapt, step, observer, stop)? {
-                        let errors = vec![None; self.state.candidates.len()];
-                        self.state.position = Position::Evaluate { errors };
+                Position::Adapt { set, step } => {
+                    if self.train(Phase::Adapt, (set, step), observer, stop)? {
+                        self.state.position = match set + 1 {
+                            next if next < self.learners.len() => {
+                                Position::Adapt { set: next, step: 0 }
+                            }
+                            _ => self.measuring(0),
+                        };
                     }
                 }
-                Position::Evaluate { errors } => self.evaluate(errors, observer, stop)?,
+                Position::Evaluate { set, errors } => self.evaluate(set, errors, observer, stop)?,
                 Position::Complete => self.propose(observer)?,
             }
             if stop.load(Ordering::Relaxed) && !self.is_finished() {
@@ -303,55 +334,59 @@ impl Run {
     fn train_first(
         &mut self,
         phase: Phase,
-        step: usize,
+        (set, step): (usize, usize),
         observer: &mut (dyn Observer + Send),
         stop: &AtomicBool,
     ) -> Result<(), TransferError> {
-        if self.train(phase, step, observer, stop)? {
-            self.optimizers = adapt::optimizers(&self.record.config, &self.supernets);
-            self.state.position = Position::Adapt { step: 0 };
+        if self.train(phase, (set, step), observer, stop)? {
+            self.learners[set].begin_search();
+            let next = set + 1;
+            self.state.position = match phase {
+                _ if next == self.learners.len() => Position::Adapt { set: 0, step: 0 },
+                Phase::Pretrain => Position::Pretrain { set: next, step: 0 },
+                _ => Position::WarmUp { set: next, step: 0 },
+            };
             self.save()?;
         }
         Ok(())
     }
 
-    /// Trains on from a step; returns whether the phase is done. The state follows every step.
+    /// Trains on from a step; returns whether the phase is done on this set. The state follows every step.
     fn train(
         &mut self,
         phase: Phase,
-        start: usize,
+        (place, start): (usize, usize),
         observer: &mut (dyn Observer + Send),
         stop: &AtomicBool,
     ) -> Result<bool, TransferError> {
         let begun = Instant::now();
         let candidates = self.candidates()?;
-        let Run {
-            record,
-            set,
-            supernets,
-            optimizers,
-            directory,
-            state,
-            saved,
-            ..
-        } = self;
-        let generation = state.generation;
+        let several = self.learners.len() > 1;
+        let steps = |learners: &[Learner]| learners.iter().map(|l| l.steps(phase)).sum::<usize>();
+        let steps = several.then(|| (steps(&self.learners[..place]), steps(&self.learners)));
+        let (before, rest) = self.learners.split_at_mut(place);
+        let (learner, after) = rest.split_first_mut().expect("the place is one of a set");
         let task = Task {
-            set,
-            space: &record.space,
-            config: &record.config,
-            normalisation: record.data.normalisation(),
+            set: &learner.set,
+            space: &self.record.space,
+            config: &learner.config,
+            normalisation: learner.normalisation,
         };
+        let generation = self.state.generation;
         let mut keeper = Keeper {
-            directory,
-            state,
-            saved,
+            directory: &self.directory,
+            state: &mut self.state,
+            saved: &mut self.saved,
             observer,
             stop,
-            save_seconds: record.config.upkeep.save_seconds,
+            save_seconds: self.record.config.upkeep.save_seconds,
             within: Within::default(),
+            others: [before, after],
+            name: learner.name,
+            steps,
         };
         let mut watch = |moment: Moment<'_>| keeper.keep(moment, phase);
+        let (supernets, optimizers) = (&mut learner.supernets, &mut learner.optimizers);
         let done = if phase == Phase::Adapt {
             let archive = (&candidates[..], generation);
             adapt::adapt(&task, archive, supernets, optimizers, start, &mut watch)?
@@ -371,31 +406,53 @@ impl Run {
         Ok(done)
     }
 
+    /// The beginning of the measurements on a set.
+    fn measuring(&self, set: usize) -> Position {
+        let errors = vec![None; self.state.candidates.len()];
+        Position::Evaluate { set, errors }
+    }
+
+    /// What people who watch are told of a phase without losses.
+    fn progress(&self, phase: Phase, done: usize, total: usize) -> Progress {
+        Progress {
+            phase,
+            set: None,
+            generation: self.state.generation,
+            iterations: self.record.config.search.iterations,
+            done,
+            total,
+            images_per_s: 0.0,
+            loss: None,
+        }
+    }
+
+    /// Measures the errors on a set; after the last set what commands say, and ends the iteration.
     fn evaluate(
         &mut self,
+        set: usize,
         mut errors: Vec<Option<Measurement>>,
         observer: &mut (dyn Observer + Send),
         stop: &AtomicBool,
     ) -> Result<(), TransferError> {
         let begun = Instant::now();
         let candidates = self.candidates()?;
-        let (generation, iterations) =
-            (self.state.generation, self.record.config.search.iterations);
+        let learner = &self.learners[set];
+        let before = set * candidates.len();
+        let told = Progress {
+            set: learner.name,
+            ..self.progress(Phase::Evaluate, 0, self.learners.len() * candidates.len())
+        };
         let watcher = Mutex::new(&mut *observer);
-        self.evaluator.measure(
-            &self.supernets.supernets,
+        learner.evaluator.measure(
+            &learner.supernets.supernets,
             &self.record.space,
             &candidates,
             &mut errors,
             &|done, images| {
                 let progress = Progress {
-                    phase: Phase::Evaluate,
-                    generation,
-                    iterations,
-                    done,
-                    total: candidates.len(),
+                    done: before + done,
                     images_per_s: images as f64 / begun.elapsed().as_secs_f64(),
-                    loss: None,
+                    ..told
                 };
                 watcher
                     .lock()
@@ -405,56 +462,127 @@ impl Run {
             stop,
         )?;
         self.seconds.evaluate += begun.elapsed().as_secs_f64();
-        let [calibration, classification] = self.evaluator.take_spent();
+        let [calibration, classification] = learner.evaluator.take_spent();
         self.seconds.within.calibration += calibration;
         self.seconds.within.classification += classification;
-        match errors.iter().copied().collect::<Option<Vec<Measurement>>>() {
-            Some(measured) => {
-                let errors = if self.record.config.evaluate.regress {
-                    estimate::regressed(&measured)
-                } else {
-                    measured
-                        .iter()
-                        .map(|measurement| measurement.error)
-                        .collect()
-                };
-                self.finish_iteration(&candidates, &errors, observer)
+        let Some(measured) = errors.iter().copied().collect::<Option<Vec<_>>>() else {
+            self.state.position = Position::Evaluate { set, errors };
+            return Ok(());
+        };
+        if set + 1 < self.learners.len() {
+            self.state.measured.push(measured);
+            self.state.position = self.measuring(set + 1);
+            return Ok(());
+        }
+        self.state.position = Position::Evaluate { set, errors };
+        match self.ask_commands(&candidates, observer, stop) {
+            Ok(true) => {
+                let mut all = std::mem::take(&mut self.state.measured);
+                all.push(measured);
+                self.finish_iteration(&candidates, &all, observer)
             }
-            None => {
-                self.state.position = Position::Evaluate { errors };
-                Ok(())
+            Ok(false) => Ok(()),
+            Err(error) => {
+                self.save()?;
+                Err(error)
             }
         }
+    }
+
+    /// Measures what commands say of the candidates; returns whether all of it is known.
+    fn ask_commands(
+        &mut self,
+        candidates: &[Genotype],
+        observer: &mut (dyn Observer + Send),
+        stop: &AtomicBool,
+    ) -> Result<bool, TransferError> {
+        let begun = Instant::now();
+        let told = self.progress(Phase::Commands, 0, 0);
+        let watcher = Mutex::new(observer);
+        let networks = Networks {
+            learner: &self.learners[0],
+            costs: &self.costs,
+            genotypes: candidates,
+        };
+        let report = |done, total| {
+            let progress = Progress {
+                done,
+                total,
+                ..told
+            };
+            watcher
+                .lock()
+                .expect("no worker panics while it holds the lock")
+                .progress(&progress);
+        };
+        let known = self.measures.measure(&networks, &report, stop);
+        if !self.record.config.commands.is_empty() {
+            self.seconds.commands += begun.elapsed().as_secs_f64();
+        }
+        known
+    }
+
+    /// All that is measured of each candidate, in the order of [`Costs::measured`].
+    fn values(&self, candidates: &[Genotype], measured: &[Vec<Measurement>]) -> Vec<Vec<f64>> {
+        let errors: Vec<Vec<f64>> = (measured.iter())
+            .map(|measured| {
+                if self.record.config.evaluate.regress {
+                    estimate::regressed(measured)
+                } else {
+                    measured.iter().map(|m| m.error).collect()
+                }
+            })
+            .collect();
+        (candidates.iter().enumerate())
+            .map(|(row, genes)| {
+                let mut values: Vec<f64> = errors.iter().map(|errors| errors[row]).collect();
+                let commands = self.measures.values(genes);
+                values.extend(commands.expect("every command was asked"));
+                values
+            })
+            .collect()
+    }
+
+    /// How well the new ones of the measured candidates were predicted, by objective; the error first.
+    fn agreement(&self, members: &[Member]) -> Vec<Agreement> {
+        let measured = self.costs.measured().into_iter();
+        let further = measured.filter(|&objective| objective != Objective::Error);
+        [Objective::Error]
+            .into_iter()
+            .chain(further)
+            .map(|objective| {
+                let foreseen = |candidate: &Candidate| match objective {
+                    Objective::Error => candidate.predicted,
+                    _ => candidate.further.get(&objective.to_string()).copied(),
+                };
+                let pairs = (self.state.candidates.iter().zip(members)).filter_map(
+                    |(candidate, member)| Some((foreseen(candidate)?, member.value(objective))),
+                );
+                Agreement::new(objective, pairs.collect())
+            })
+            .collect()
     }
 
     /// Turns measured candidates into the archive, writes everything and commits the iteration.
     fn finish_iteration(
         &mut self,
         candidates: &[Genotype],
-        errors: &[f64],
+        measured: &[Vec<Measurement>],
         observer: &mut (dyn Observer + Send),
     ) -> Result<(), TransferError> {
         let objectives = &self.aims.objectives;
-        let members: Vec<Member> = candidates
-            .iter()
-            .zip(errors)
-            .map(|(genes, &error)| self.costs.member(genes.clone(), error))
+        let members: Vec<Member> = (candidates.iter())
+            .zip(self.values(candidates, measured))
+            .map(|(genes, values)| self.costs.assessed(genes.clone(), &values))
             .collect();
         let values = archive::rows(&members, objectives);
         if self.state.reference.is_empty() {
             self.state.reference = archive::reference_point(&values);
         }
         let front = archive::front(&members, &self.aims);
-        let newcomers: Vec<(f64, f64)> = self
-            .state
-            .candidates
-            .iter()
-            .zip(errors)
-            .filter_map(|(candidate, &measured)| Some((candidate.predicted?, measured)))
-            .collect();
-        let (predicted, measured): (Vec<f64>, Vec<f64>) = newcomers.iter().copied().unzip();
-        let judged = newcomers.len() >= 3;
         let generation = self.state.generation;
+        let mut further = self.agreement(&members);
+        let error = further.remove(0);
         let event = Event::Generation {
             generation,
             archive: members.len(),
@@ -467,16 +595,11 @@ impl Run {
                 .iter()
                 .map(|member| member.error)
                 .fold(f64::INFINITY, f64::min),
-            tau: judged
-                .then(|| metrics::kendall_tau(&predicted, &measured))
-                .flatten(),
-            rho: judged
-                .then(|| metrics::spearman(&predicted, &measured))
-                .flatten(),
-            rmse: judged
-                .then(|| metrics::rmse(&predicted, &measured))
-                .flatten(),
-            predicted: newcomers,
+            tau: error.tau,
+            rho: error.rho,
+            rmse: error.rmse,
+            predicted: error.predicted,
+            further,
             seconds: std::mem::take(&mut self.seconds),
         };
         self.state.archive = members
@@ -496,13 +619,8 @@ impl Run {
     fn propose(&mut self, observer: &mut (dyn Observer + Send)) -> Result<(), TransferError> {
         let generation = self.state.generation + 1;
         observer.progress(&Progress {
-            phase: Phase::Search,
             generation,
-            iterations: self.record.config.search.iterations,
-            done: 0,
-            total: 1,
-            images_per_s: 0.0,
-            loss: None,
+            ..self.progress(Phase::Search, 0, 1)
         });
         let archive = self.archive()?;
         let proposal = propose::propose(
@@ -520,18 +638,14 @@ impl Run {
         self.seconds.search += proposal.search_seconds;
         let known: std::collections::BTreeSet<&Genotype> =
             archive.iter().map(|member| &member.genes).collect();
-        self.state.candidates = proposal
-            .members
-            .iter()
-            .map(|member| {
-                Candidate::new(
-                    &member.genes,
-                    (!known.contains(&member.genes)).then_some(member.error),
-                )
-            })
-            .collect();
+        let measured = self.costs.measured();
+        let candidate = |member: &Member| match known.contains(&member.genes) {
+            true => Candidate::unforeseen(&member.genes),
+            false => Candidate::foreseen(member, &measured),
+        };
+        self.state.candidates = proposal.members.iter().map(candidate).collect();
         self.state.generation = generation;
-        self.state.position = Position::Adapt { step: 0 };
+        self.state.position = Position::Adapt { set: 0, step: 0 };
         Ok(())
     }
 
@@ -546,60 +660,11 @@ impl Run {
 
     fn save(&mut self) -> Result<(), TransferError> {
         self.saved = Instant::now();
-        checkpoint::save(
-            &self.directory,
-            &self.state,
-            &self.supernets,
-            &self.optimizers,
-        )?;
+        let parts: Vec<Part<'_>> = self.learners.iter().map(Learner::part).collect();
+        checkpoint::save(&self.directory, &self.state, &parts)?;
         // The state after an iteration is written behind its event, so this counts for the next one.
         self.seconds.within.saving += self.saved.elapsed().as_secs_f64();
         Ok(())
-    }
-}
-
-/// What happens between two training steps: logging, saving, and the question whether to stop.
-struct Keeper<'a> {
-    directory: &'a RunDirectory,
-    state: &'a mut State,
-    saved: &'a mut Instant,
-    observer: &'a mut (dyn Observer + Send),
-    stop: &'a AtomicBool,
-    save_seconds: u64,
-    within: Within,
-}
-
-impl Keeper<'_> {
-    fn keep(&mut self, moment: Moment<'_>, phase: Phase) -> Result<bool, TransferError> {
-        let step = moment.done;
-        self.state.position = match phase {
-            Phase::Pretrain => Position::Pretrain { step },
-            Phase::WarmUp => Position::WarmUp { step },
-            _ => Position::Adapt { step },
-        };
-        self.within.waiting += moment.spent.waiting;
-        self.within.gradients += moment.spent.gradients;
-        self.within.updates += moment.spent.updates;
-        self.observer.progress(&moment.progress);
-        if let Some(event) = &moment.epoch {
-            self.directory.append_event(event)?;
-            self.observer.event(event);
-        }
-        if self.stop.load(Ordering::Relaxed) {
-            return Ok(false);
-        }
-        if self.saved.elapsed() >= Duration::from_secs(self.save_seconds) {
-            let begun = Instant::now();
-            checkpoint::save(
-                self.directory,
-                self.state,
-                moment.supernets,
-                moment.optimizers,
-            )?;
-            self.within.saving += begun.elapsed().as_secs_f64();
-            *self.saved = Instant::now();
-        }
-        Ok(true)
     }
 }
 

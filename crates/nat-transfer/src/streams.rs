@@ -34,6 +34,8 @@ pub enum Purpose {
     Resolution = 12,
     /// Whether one training step draws its resolution from the archive's marginal or uniformly.
     Exploration = 13,
+    /// The seed of one of several data sets; generation = its place.
+    DataSet = 14,
 }
 
 /// The key of a stream.
@@ -49,6 +51,14 @@ pub fn stream(key: StreamKey) -> ChaCha8Rng {
 /// A 64-bit seed for a part of the program that keys its own streams.
 pub fn seed_of(key: StreamKey) -> u64 {
     stream(key).next_u64()
+}
+
+/// The seed of the streams of a run's data set, by its place among the sets. The first has that of the run.
+pub fn seed_of_set(seed: u64, place: usize) -> u64 {
+    match place {
+        0 => seed,
+        _ => seed_of(key(seed, Purpose::DataSet, place, 0)),
+    }
 }
 
 #[cfg(test)]

@@ -226,6 +226,7 @@ impl Training<'_> {
                 Event::Epoch {
                     generation: self.generation,
                     phase: self.phase,
+                    set: None,
                     epoch: done.div_ceil(self.pass.steps_per_epoch),
                     loss,
                     images_per_s: (steps * self.pass.batch) as f64 / seconds,
@@ -234,6 +235,7 @@ impl Training<'_> {
             });
             let progress = Progress {
                 phase: self.phase,
+                set: None,
                 generation: self.generation,
                 iterations: self.iterations,
                 done,

@@ -252,9 +252,10 @@ pub struct Demo {
 
 #[derive(Group)]
 pub struct Search {
-    /// Folder or tar of class folders, with or without train/ val/ test/
-    #[arg(long, value_name = "PATH")]
-    pub data: String,
+    /// Folder or tar of class folders, with or without train/ val/ test/; may be repeated with a name each
+    /// (--data trash=PATH --data tiles=PATH): one architecture, and a supernet for each set
+    #[arg(long, required = true, value_name = "[NAME=]PATH")]
+    pub data: Vec<String>,
     /// A supernet file, `lite0` for the built-in ImageNet weights, mobilenet-v2:FILE for torchvision's, or `scratch` to train
     /// one of --space first
     #[arg(long, value_name = "FILE|lite0|mobilenet-v2:FILE|scratch")]
@@ -262,9 +263,17 @@ pub struct Search {
     /// Search space: a built-in name or a TOML file; by default the supernet's own, and `tiny` from scratch
     #[arg(long, value_name = "NAME|FILE")]
     pub space: Option<String>,
-    /// What networks are judged by: error, madds, params, memory, latency:FILE (a latency table) in any combination
-    #[arg(long, default_value = "error,madds", value_name = "LIST")]
-    pub objectives: String,
+    /// What networks are judged by: error (of several data sets their mean), error:NAME (of one of them), madds, params,
+    /// memory, latency:FILE (a latency table), command:NAME (see --command), in any combination [default: error,madds; of
+    /// several data sets the error of each, and madds]
+    #[arg(long, value_name = "LIST")]
+    pub objectives: Option<String>,
+    /// An own objective command:NAME: a program that is run once for each network, without a shell, and prints its
+    /// value (0 or more, less is better) on its last line, such as energy='./meter.sh {model} {genes}'. {model} is the
+    /// network as an ONNX file; {genes}, {resolution} and {madds} are filled in too. Killed after
+    /// commands.NAME.timeout_seconds (60), commands.NAME.parallel (1) at a time (--set); may be repeated
+    #[arg(long, value_name = "NAME=PROGRAM…")]
+    pub command: Vec<String>,
     /// What every network must keep to, such as "madds<=200M" or "params<=5M,latency:phone.json<=15ms"; may be repeated
     #[arg(long, value_name = "LIMITS")]
     pub limit: Vec<String>,
@@ -278,7 +287,7 @@ pub struct Search {
     pub settings: Settings,
 }
 
-#[derive(Group)]
+#[derive(Clone, Group)]
 pub struct Settings {
     /// Defaults to start from: quick (minutes on the space tiny), standard (larger), paper
     #[arg(long, default_value = "quick")]
@@ -524,6 +533,9 @@ pub struct Export {
     /// Data set for BN recalibration; a run knows its own
     #[arg(long, value_name = "PATH")]
     pub data: Option<String>,
+    /// For which of the data sets of a run, where it has several
+    #[arg(long, value_name = "NAME")]
+    pub data_set: Option<String>,
     /// File to write; its ending says the form
     #[arg(long, value_name = "MODEL.onnx|MODEL.safetensors")]
     pub to: PathBuf,
@@ -546,6 +558,9 @@ pub struct Eval {
     /// Folder or tar of class folders
     #[arg(long, value_name = "PATH")]
     pub data: String,
+    /// As a network for which of the data sets of a run, where it has several
+    #[arg(long, value_name = "NAME")]
+    pub data_set: Option<String>,
     /// Which images
     #[arg(long, value_enum, default_value = "test")]
     pub split: SplitName,

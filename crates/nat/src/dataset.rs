@@ -4,7 +4,9 @@ use std::{path::Path, sync::Arc};
 
 use anyhow::Result;
 use nat_data::{ImageSet, OpenOptions};
-use nat_transfer::DataRecord;
+use nat_transfer::{DataRecord, is_name};
+
+use crate::failure::wrong_argument;
 
 /// Name of the built-in set: satellite tiles labelled by climate group.
 pub const CLIMATE_TILES: &str = "builtin:climate-tiles";
@@ -21,6 +23,47 @@ const SHOWN_WARNINGS: usize = 10;
 
 /// With fewer training images than this a class is hardly learned, and its error hardly measured.
 const FEW_IMAGES: usize = 10;
+
+/// A data set of a search as it is given: `PATH`, or `NAME=PATH`.
+pub struct Given {
+    /// Its name.
+    pub name: Option<String>,
+    /// Where it lies.
+    pub path: String,
+}
+
+/// Reads the data sets of a search. A path with `=` in it is a path where it exists.
+///
+/// # Errors
+/// There are several and one has no name, or two have the same.
+pub fn given(texts: &[String]) -> Result<Vec<Given>> {
+    let mut sets: Vec<Given> = Vec::new();
+    for text in texts {
+        let set = match text.split_once('=') {
+            Some((name, path)) if is_name(name) && !Path::new(text).exists() => Given {
+                name: Some(name.into()),
+                path: path.into(),
+            },
+            _ => Given {
+                name: None,
+                path: text.clone(),
+            },
+        };
+        if set.name.is_none() && texts.len() > 1 {
+            return Err(wrong_argument(format!(
+                "--data {text}: each of several data sets needs a name of letters, digits, - and _: --data NAME=PATH"
+            )));
+        }
+        if sets.iter().any(|known| known.name == set.name) {
+            let name = set.name.unwrap_or_default();
+            return Err(wrong_argument(format!(
+                "--data {text}: two data sets are called '{name}'"
+            )));
+        }
+        sets.push(set);
+    }
+    Ok(sets)
+}
 
 /// How sets are opened everywhere.
 pub fn options(seed: u64) -> OpenOptions {
@@ -108,6 +151,7 @@ pub fn record(
         std::fs::canonicalize(path).ok()
     };
     DataRecord {
+        name: None,
         path: absolute.map_or_else(|| path.to_owned(), |path| path.display().to_string()),
         hash: set.hash().to_owned(),
         classes: set.classes().to_vec(),

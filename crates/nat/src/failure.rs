@@ -56,7 +56,10 @@ pub fn exit_code(error: &anyhow::Error) -> u8 {
                 TransferError::Supernet(error) => return supernet_code(error),
                 TransferError::Search(error) => return search_code(error),
                 TransferError::Latency(_) => return 3,
-                TransferError::Diverged { .. } | TransferError::Io { .. } => return 1,
+                TransferError::Diverged { .. }
+                | TransferError::Io { .. }
+                | TransferError::Export(_)
+                | TransferError::Measure { .. } => return 1,
             }
         }
         if let Some(error) = cause.downcast_ref::<SearchError>() {
@@ -89,7 +92,7 @@ fn search_code(error: &SearchError) -> u8 {
     match error {
         SearchError::Config(_) => 2,
         SearchError::Latency { .. } | SearchError::File { .. } => 3,
-        SearchError::Predictor(_) | SearchError::Inner(_) => 1,
+        SearchError::Predictor { .. } | SearchError::Inner(_) => 1,
     }
 }
 

@@ -58,14 +58,18 @@ impl Observer for Progress {
             Event::Epoch {
                 generation,
                 phase,
+                set,
                 epoch,
                 loss,
                 images_per_s,
                 ..
             } => {
                 if !std::io::stderr().is_terminal() {
+                    let set = set
+                        .as_ref()
+                        .map_or_else(String::new, |set| format!("  {set}"));
                     self.line(&format!(
-                        "iteration {generation}  {:<8}  epoch {epoch}  loss {loss:.3}  {images_per_s:.0} images/s",
+                        "iteration {generation}  {:<8}{set}  epoch {epoch}  loss {loss:.3}  {images_per_s:.0} images/s",
                         phase.name()
                     ));
                 }
@@ -77,20 +81,33 @@ impl Observer for Progress {
                 hypervolume,
                 best_error,
                 tau,
+                further,
                 seconds,
                 ..
             } => {
-                let tau = tau.map_or_else(|| "-".to_owned(), |tau| format!("{tau:.2}"));
+                let all = further.iter().filter_map(|agreement| agreement.tau);
+                let worst = all.chain(*tau).reduce(f64::min);
+                let mut tau = tau.map_or_else(|| "-".to_owned(), |tau| format!("{tau:.2}"));
+                for agreement in further {
+                    if let Some(value) = agreement.tau {
+                        tau.push_str(&format!(", {} {value:.2}", agreement.objective));
+                    }
+                }
                 self.last = format!("HV {hypervolume:.4}  tau {tau}");
                 self.line(&format!(
                     "iteration {generation:>2}  archive {archive:>3}  front {front:>3}  HV {hypervolume:.4}  \
                      best error {best_error:.2} %  tau {tau}  ({:.0} s)",
-                    seconds.pretrain + seconds.adapt + seconds.evaluate + seconds.fit + seconds.search
+                    seconds.pretrain
+                        + seconds.adapt
+                        + seconds.evaluate
+                        + seconds.commands
+                        + seconds.fit
+                        + seconds.search
                 ));
                 if self.profile {
                     self.line(&profile(seconds));
                 }
-                let poor = tau.parse::<f64>().is_ok_and(|tau| tau < POOR_TAU);
+                let poor = worst.is_some_and(|tau| tau < POOR_TAU);
                 if poor && !std::mem::replace(&mut self.warned, true) {
                     self.line(&format!(
                         "nat: warning: the predictor ranks new networks poorly (Kendall's tau below \
@@ -126,8 +143,11 @@ impl Observer for Progress {
         } else {
             String::new()
         };
+        let set = step
+            .set
+            .map_or_else(String::new, |set| format!(" {}", set.as_str()));
         self.bar.set_message(format!(
-            "iteration {} of {}  {}{rate}{loss}{left}  {}",
+            "iteration {} of {}  {}{set}{rate}{loss}{left}  {}",
             step.generation,
             step.iterations,
             step.phase.name(),
@@ -143,6 +163,7 @@ fn profile(seconds: &Seconds) -> String {
         ("before the first archive", seconds.pretrain),
         ("adapt", seconds.adapt),
         ("evaluate", seconds.evaluate),
+        ("commands", seconds.commands),
         ("fit the predictor", seconds.fit),
         ("search", seconds.search),
     ];
@@ -217,7 +238,8 @@ impl TimeLeft {
         match step.phase {
             Phase::Adapt => self.adapt = rate,
             Phase::Evaluate => self.evaluate = rate,
-            Phase::Pretrain | Phase::WarmUp | Phase::Finetune | Phase::Search => {}
+            Phase::Pretrain | Phase::WarmUp | Phase::Finetune | Phase::Search | Phase::Commands => {
+            }
         }
     }
 
@@ -235,7 +257,8 @@ impl TimeLeft {
         let whole = |rate: Rate| rate.seconds_each * rate.total as f64;
         let open = (step.total - step.done) as f64;
         let here = match step.phase {
-            Phase::Pretrain | Phase::WarmUp | Phase::Finetune => return None,
+            // How long a command takes is known once it is over.
+            Phase::Pretrain | Phase::WarmUp | Phase::Finetune | Phase::Commands => return None,
             Phase::Search => self.between + whole(adapt) + whole(evaluate),
             Phase::Adapt => open * adapt.seconds_each + whole(evaluate),
             Phase::Evaluate => open * evaluate.seconds_each,
@@ -261,6 +284,7 @@ mod tests {
     fn step(phase: Phase, generation: usize, done: usize, total: usize) -> Step {
         Step {
             phase,
+            set: None,
             generation,
             iterations: 3,
             done,

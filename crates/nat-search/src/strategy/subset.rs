@@ -77,7 +77,7 @@ fn choose(
     }
     let cheap = objectives
         .iter()
-        .filter(|&&objective| objective != Objective::Error);
+        .filter(|objective| !objective.is_measured());
     let columns: Vec<Column> = cheap
         .map(|&objective| Column::new(front, candidates, objective))
         .collect();

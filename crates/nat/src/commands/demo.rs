@@ -48,12 +48,9 @@ pub fn run(args: &args::Demo) -> Result<ExitCode> {
         "nat: satellite tiles in 7 climate groups and EfficientNet-Lite0's ImageNet weights, both built in: the network is \
          adapted to the tiles and searched"
     );
-    search::start(
-        dataset::CLIMATE_TILES,
-        source,
-        Preset::Quick,
-        config,
-        &args.out,
-        false,
-    )
+    let tiles = dataset::Given {
+        name: None,
+        path: dataset::CLIMATE_TILES.into(),
+    };
+    search::start(vec![tiles], source, Preset::Quick, config, &args.out, false)
 }

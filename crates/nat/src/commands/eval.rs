@@ -1,6 +1,6 @@
 //! `nat eval`: the error of a network on a data set.
 
-use std::{path::Path, sync::Arc};
+use std::sync::Arc;
 
 use anyhow::Result;
 use nat_data::{
@@ -40,6 +40,11 @@ pub fn run(args: &args::Eval) -> Result<()> {
                 "--genes goes with a supernet or a run; this file is a single network",
             ));
         }
+        if args.data_set.is_some() {
+            return Err(wrong_argument(
+                "--data-set goes with a run; this file is a single network",
+            ));
+        }
         let set = dataset::open(&args.data, &dataset::options(1))?;
         let score = score(&Model::open(&args.model)?, &set, &args.data, split)?;
         (
@@ -47,7 +52,7 @@ pub fn run(args: &args::Eval) -> Result<()> {
             score.images,
         )
     } else {
-        let quarry = quarry(&args.model, &args.data)?;
+        let quarry = quarry(args)?;
         let text = args
             .genes
             .as_deref()
@@ -69,9 +74,16 @@ pub fn run(args: &args::Eval) -> Result<()> {
     Ok(())
 }
 
-fn quarry(model: &Path, data: &str) -> Result<Quarry> {
+fn quarry(args: &args::Eval) -> Result<Quarry> {
+    let (model, data) = (args.model.as_path(), &args.data[..]);
     if model.is_dir() {
-        Quarry::of_run(&Answer::open(RunDirectory::at(model))?, Some(data))
+        let answer = Answer::open(RunDirectory::at(model))?;
+        let place = answer.record.set(args.data_set.as_deref())?;
+        Quarry::of_run(&answer, place, Some(data))
+    } else if args.data_set.is_some() {
+        Err(wrong_argument(
+            "--data-set goes with a run; this is a supernet",
+        ))
     } else if model.extension().is_some_and(|ending| ending == "onnx") {
         // Not one of ours: say what is wrong with it.
         Err(nat_export::read_info(model)

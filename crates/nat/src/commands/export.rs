@@ -3,10 +3,10 @@
 use std::{path::Path, sync::Arc};
 
 use anyhow::{Context, Result};
-use nat_export::{ModelInfo, PRODUCER};
+use nat_export::ModelInfo;
 use nat_space::{Genotype, Space};
 use nat_supernet::{FoldedNet, Subnet, SupernetFile};
-use nat_transfer::{Answer, Evaluator, Preset, RunConfig, RunDirectory};
+use nat_transfer::{Answer, Evaluator, Objective, Preset, RunConfig, RunDirectory};
 
 use crate::{
     args,
@@ -29,23 +29,24 @@ pub struct Quarry {
 }
 
 impl Quarry {
-    /// The last finished iteration of a run, with its data set or another one.
-    pub fn of_run(answer: &Answer, data: Option<&str>) -> Result<Quarry> {
+    /// The last finished iteration of a run for the data set at a place, with its images or others.
+    pub fn of_run(answer: &Answer, place: usize, data: Option<&str>) -> Result<Quarry> {
         let record = &answer.record;
+        let own = &record.data[place];
         let set = match data {
-            Some(path) => dataset::open(path, &dataset::options(record.data.split_seed))?,
-            None => dataset::open_recorded(&record.data).context("the data set of the run")?,
+            Some(path) => dataset::open(path, &dataset::options(own.split_seed))?,
+            None => dataset::open_recorded(own).context("the data set of the run")?,
         };
-        if set.classes() != record.data.classes {
+        if set.classes() != own.classes {
             return Err(bad_input(format!(
                 "{}: has other classes than the run was made for",
-                data.unwrap_or(&record.data.path)
+                data.unwrap_or(&own.path)
             )));
         }
         Ok(Quarry {
             space: record.space.clone(),
-            supernets: answer.supernets()?,
-            evaluator: answer.evaluator(Arc::clone(&set)),
+            supernets: answer.supernets(place)?,
+            evaluator: answer.evaluator(place, Arc::clone(&set)),
             crop_ratio: record.config.evaluate.crop_ratio,
         })
     }
@@ -129,6 +130,7 @@ fn rewrite(args: &args::Export, form: Form, info: &ModelInfo) -> Result<()> {
         ("--where", args.choice.r#where.is_some()),
         ("--resolution", args.resolution.is_some()),
         ("--data", args.data.is_some()),
+        ("--data-set", args.data_set.is_some()),
     ];
     if let Some((argument, _)) = asked.iter().find(|(_, asked)| *asked) {
         return Err(wrong_argument(format!(
@@ -176,10 +178,20 @@ pub fn run(args: &args::Export) -> Result<()> {
             Some(text) => front::find(&answer, &space::genotype(&answer.record.space, text)?)?,
             None => front::choose(&front, &args.choice)?,
         };
-        let error = args.resolution.is_none().then_some(member.error);
-        let quarry = Quarry::of_run(&answer, args.data.as_deref())?;
+        let place = answer.record.set(args.data_set.as_deref())?;
+        let error = match answer.record.sets()[place] {
+            Some(set) => member.value(Objective::ErrorOn(set)),
+            None => member.error,
+        };
+        let error = args.resolution.is_none().then_some(error);
+        let quarry = Quarry::of_run(&answer, place, args.data.as_deref())?;
         (quarry, member.genes.clone(), error)
     } else {
+        if args.data_set.is_some() {
+            return Err(wrong_argument(
+                "--data-set goes with a run; this is a supernet",
+            ));
+        }
         let data = args.data.as_deref().ok_or_else(|| {
             wrong_argument("a supernet file needs --data for the recalibration of batch norm")
         })?;
@@ -191,21 +203,16 @@ pub fn run(args: &args::Export) -> Result<()> {
         (quarry, genes, None)
     };
     let subnet = quarry.cut(&genes, args.resolution)?;
-    let network = subnet.network();
     let provenance = &quarry.supernets.provenance;
     let info = ModelInfo {
-        classes: provenance.class_names.clone(),
-        mean: provenance.mean,
-        std: provenance.std,
-        resolution: network.resolution,
-        crop_ratio: quarry.crop_ratio,
-        filter: "bicubic".into(),
-        genes: genes.to_string(),
-        space: quarry.space.name.clone(),
-        madds: network.madds(),
-        params: network.params(),
         error,
-        producer: PRODUCER.into(),
+        ..nat_transfer::model_info(
+            &quarry.space,
+            provenance,
+            quarry.crop_ratio,
+            &genes,
+            &subnet,
+        )
     };
     let folded = subnet.fold();
     form.write(&args.to, &folded, &info)?;

@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, io::IsTerminal, path::Path};
 
 use anyhow::Result;
-use nat_transfer::{Answer, Limits, Member, Objective, RunDirectory, archive};
+use nat_transfer::{Answer, Limits, Member, Objective, RunDirectory, Tested, archive};
 use serde_json::{Map, Value};
 
 use crate::{args, dataset, failure::wrong_argument, table};
@@ -18,39 +18,40 @@ pub fn front(args: &args::Front) -> Result<()> {
         .test
         .then(|| test_errors(&answer, &front))
         .transpose()?;
+    let test = |index: usize| tests.as_ref().map(|tests| &tests[index]);
     if args.json {
         for (index, member) in front.iter().enumerate() {
-            println!(
-                "{}",
-                json_line(&answer, member, tests.as_ref().map(|tests| tests[index]))
-            );
+            println!("{}", json_line(&answer, member, test(index)));
         }
     } else if args.csv {
-        let columns: Vec<String> = front.first().map_or_else(Vec::new, |member| {
-            let known = member.known();
-            known
-                .map(|(objective, _)| format!(",{objective}"))
-                .collect()
-        });
-        println!(
-            "genes{}{}",
-            columns.concat(),
-            if tests.is_some() { ",test_error" } else { "" }
-        );
+        let mut header = String::from("genes");
+        for (objective, _) in front.iter().take(1).flat_map(Member::known) {
+            header.push_str(&format!(",{objective}"));
+        }
+        for (name, _) in tests.iter().flatten().take(1).flat_map(tested) {
+            header.push_str(&format!(",{name}"));
+        }
+        println!("{header}");
         for (index, member) in front.iter().enumerate() {
-            let test = tests
-                .as_ref()
-                .map_or(String::new(), |tests| format!(",{}", tests[index]));
-            let known: String = member
-                .known()
-                .map(|(_, value)| format!(",{value}"))
+            let known = member.known().map(|(_, value)| value);
+            let tested = test(index).into_iter().flat_map(tested);
+            let values: String = known
+                .chain(tested.map(|(_, error)| error))
+                .map(|value| format!(",{value}"))
                 .collect();
-            println!("\"{}\"{known}{test}", member.genes);
+            println!("\"{}\"{values}", member.genes);
         }
     } else {
         print!("{}", front_table(&answer, &front, tests.as_deref()));
     }
     Ok(())
+}
+
+/// The test errors of a network by the names of their columns.
+fn tested(tested: &Tested) -> impl Iterator<Item = (String, f64)> {
+    let mean = ("test_error".to_owned(), tested.test_error);
+    let sets = tested.sets.iter();
+    std::iter::once(mean).chain(sets.map(|(name, error)| (name.clone(), *error)))
 }
 
 pub fn pick(args: &args::Pick) -> Result<()> {
@@ -117,24 +118,17 @@ pub fn print_answer(run: &Path) -> Result<()> {
     Ok(())
 }
 
-fn test_errors(answer: &Answer, front: &[Member]) -> Result<Vec<f64>> {
-    let tests = answer.test(
-        front,
-        || dataset::open_recorded(&answer.record.data),
-        &mut |done| {
-            if std::io::stderr().is_terminal() {
-                let end = if done == front.len() { '\n' } else { '\r' };
-                eprint!(
-                    "nat: {done} of {} networks on the test split{end}",
-                    front.len()
-                );
-            }
-        },
-    )?;
-    Ok(tests)
+fn test_errors(answer: &Answer, front: &[Member]) -> Result<Vec<Tested>> {
+    let all = front.len() * answer.record.data.len();
+    answer.test(front, dataset::open_recorded, &mut |done| {
+        if std::io::stderr().is_terminal() {
+            let end = if done == all { '\n' } else { '\r' };
+            eprint!("nat: {done} of {all} measurements on the test split{end}");
+        }
+    })
 }
 
-fn json_line(answer: &Answer, member: &Member, test_error: Option<f64>) -> Value {
+fn json_line(answer: &Answer, member: &Member, test: Option<&Tested>) -> Value {
     let mut line = Map::new();
     line.insert("genes".into(), member.genes.to_string().into());
     let architecture = answer.record.space.architecture(&member.genes);
@@ -146,8 +140,8 @@ fn json_line(answer: &Answer, member: &Member, test_error: Option<f64>) -> Value
     for (objective, value) in &member.measures {
         line.insert(objective.to_string(), (*value).into());
     }
-    if let Some(test_error) = test_error {
-        line.insert("test_error".into(), test_error.into());
+    for (name, error) in test.into_iter().flat_map(tested) {
+        line.insert(name, error.into());
     }
     Value::Object(line)
 }
@@ -161,38 +155,52 @@ pub fn high_tradeoff(answer: &Answer, front: &[Member], count: usize) -> Vec<usi
     nat_moo::high_tradeoff(&archive::rows(front, objectives), count)
 }
 
-fn front_table(answer: &Answer, front: &[Member], tests: Option<&[f64]>) -> String {
+fn front_table(answer: &Answer, front: &[Member], tests: Option<&[Tested]>) -> String {
     let marked: BTreeSet<usize> = if front.len() > MARKED {
         high_tradeoff(answer, front, MARKED).into_iter().collect()
     } else {
         BTreeSet::new()
     };
-    let mut header = vec!["genes", "error %"];
-    if tests.is_some() {
-        header.push("test error %");
+    let mut header: Vec<String> = vec!["genes".into(), "error %".into()];
+    for (name, _) in tests
+        .and_then(|tests| tests.first())
+        .into_iter()
+        .flat_map(tested)
+    {
+        header.push(format!("{} %", name.replace('_', " ")));
     }
-    header.extend(["MAdds", "params"]);
+    header.extend(["MAdds".into(), "params".into()]);
     let further: Vec<Objective> = (answer.record.config.objectives.iter().copied())
-        .filter(|objective| matches!(objective, Objective::Memory | Objective::Latency(_)))
+        .filter(|objective| {
+            !matches!(
+                objective,
+                Objective::Error | Objective::Madds | Objective::Params
+            )
+        })
         .collect();
-    let titles: Vec<String> = further.iter().map(ToString::to_string).collect();
-    header.extend(titles.iter().map(String::as_str));
-    header.extend(["pixels", ""]);
+    header.extend(further.iter().map(|objective| match objective {
+        Objective::ErrorOn(_) => format!("{objective} %"),
+        _ => objective.to_string(),
+    }));
+    header.extend(["pixels".into(), String::new()]);
+    let header: Vec<&str> = header.iter().map(String::as_str).collect();
     let rows: Vec<Vec<String>> = front
         .iter()
         .enumerate()
         .map(|(index, member)| {
             let mut row = vec![member.genes.to_string(), format!("{:.2}", member.error)];
-            if let Some(tests) = tests {
-                row.push(format!("{:.2}", tests[index]));
-            }
+            let test = tests.map(|tests| &tests[index]);
+            let errors = test.into_iter().flat_map(tested);
+            row.extend(errors.map(|(_, error)| format!("{error:.2}")));
             row.extend([
                 table::millions(member.madds),
                 table::millions(member.params),
             ]);
             row.extend(further.iter().map(|&objective| match objective {
                 Objective::Memory => format!("{:.0}K", member.memory as f64 / 1e3),
-                _ => format!("{:.2} ms", member.value(objective)),
+                Objective::Latency(_) => format!("{:.2} ms", member.value(objective)),
+                Objective::Command(_) => format!("{}", member.value(objective)),
+                _ => format!("{:.2}", member.value(objective)),
             }));
             row.extend([
                 answer

@@ -14,8 +14,9 @@ use nat_data::ImageSet;
 use nat_space::Space;
 use nat_supernet::{Provenance, Supernet, SupernetFile};
 use nat_transfer::{
-    Limits, Objective, Outcome, Preset, Run, RunConfig, RunDirectory, RunRecord, TransferError,
-    streams::{Purpose, key, seed_of},
+    DataRecord, Limits, Name, Objective, Outcome, Preset, Run, RunConfig, RunDirectory, RunRecord,
+    TransferError, is_name,
+    streams::{Purpose, key, seed_of, seed_of_set},
 };
 
 use crate::{
@@ -37,15 +38,43 @@ pub const IMAGENET_MEAN: [f32; 3] = [0.485, 0.456, 0.406];
 pub const IMAGENET_STD: [f32; 3] = [0.229, 0.224, 0.225];
 
 pub fn run(args: &args::Search) -> Result<ExitCode> {
-    let objectives = Objective::parse_list(&args.objectives)?;
+    let objectives = args.objectives.as_deref().map(Objective::parse_list);
+    let objectives = objectives.transpose()?;
+    let data = dataset::given(&args.data)?;
     let preset = Preset::named(&args.settings.preset)?;
     let source = Source::open(&args.supernet, args.space.as_deref())?;
-    let mut config = settings(&args.settings, preset, source.space())?;
-    config.objectives = objectives;
+    let mut request = args.settings.clone();
+    request.set = own_objectives(&args.command)?;
+    request.set.extend(args.settings.set.iter().cloned());
+    let mut config = settings(&request, preset, source.space())?;
+    let names: Vec<Name> = (data.iter())
+        .filter_map(|set| set.name.as_deref().map(Name::new))
+        .collect();
+    let unchosen = config.objectives == preset.config(source.space()).objectives;
+    if let Some(objectives) = objectives {
+        config.objectives = objectives;
+    } else if unchosen && !names.is_empty() {
+        config.objectives = names.into_iter().map(Objective::ErrorOn).collect();
+        config.objectives.push(Objective::Madds);
+    }
     if !args.limit.is_empty() {
         config.limits = Limits::try_from(args.limit.clone())?;
     }
-    start(&args.data, source, preset, config, &args.out, args.profile)
+    start(data, source, preset, config, &args.out, args.profile)
+}
+
+/// `--command NAME=PROGRAM…` as settings.
+fn own_objectives(commands: &[String]) -> Result<Vec<String>> {
+    let setting = |text: &String| match text.split_once('=') {
+        Some((name, run)) if is_name(name) => {
+            let run = toml::Value::String(run.to_owned());
+            Ok(format!("commands.{name}.run={run}"))
+        }
+        _ => Err(wrong_argument(format!(
+            "--command takes NAME=PROGRAM…, where a name consists of letters, digits, - and _; got '{text}'"
+        ))),
+    };
+    commands.iter().map(setting).collect()
 }
 
 /// Resolves preset, file, overrides and seed.
@@ -121,7 +150,7 @@ impl Source {
 
 /// Starts a run and sees it through.
 pub fn start(
-    data: &str,
+    data: Vec<dataset::Given>,
     source: Source,
     preset: Preset,
     mut config: RunConfig,
@@ -131,27 +160,45 @@ pub fn start(
     let directory = RunDirectory::at(out);
     directory.check_vacant()?;
     let tables = devices::open(&mut config.objectives, &mut config.limits)?;
+    for command in config.commands.values_mut() {
+        // Absolute, so that a resume from elsewhere runs the same.
+        let folder = std::env::current_dir().context("the folder of this process")?;
+        command.directory = folder.join(&command.directory).display().to_string();
+    }
     let mut space = source.space().clone();
     if let Some(sides) = config.resolutions {
         space = space.with_resolutions(sides.from, sides.to, sides.step)?;
     }
     let options = dataset::options(config.seed);
-    let set = dataset::open(data, &options)?;
-    let (origin, supernets, pretrained) = match source {
-        Source::Scratch(_) => (SCRATCH.to_owned(), fresh(&space, &set, config.seed), false),
-        Source::File { path, file } => (path, adopt(*file, &set, config.seed), true),
+    let (mut records, mut students) = (Vec::new(), Vec::new());
+    for (place, given) in data.into_iter().enumerate() {
+        let set = dataset::open(&given.path, &options)?;
+        let seed = seed_of_set(config.seed, place);
+        let supernets = match &source {
+            Source::Scratch(_) => fresh(&space, &set, seed),
+            Source::File { file, .. } => adopt((**file).clone(), &set, seed),
+        };
+        let Provenance { mean, std, .. } = supernets.provenance;
+        records.push(DataRecord {
+            name: given.name,
+            ..dataset::record(&given.path, &set, &options, mean, std)
+        });
+        students.push((set, supernets));
+    }
+    let (origin, pretrained) = match source {
+        Source::Scratch(_) => (SCRATCH.to_owned(), false),
+        Source::File { path, .. } => (path, true),
     };
-    let provenance = &supernets.provenance;
     let record = RunRecord {
         version: env!("CARGO_PKG_VERSION").into(),
         preset: preset.name().into(),
         supernet: origin,
-        data: dataset::record(data, &set, &options, provenance.mean, provenance.std),
+        data: records,
         config,
         space,
         tables,
     };
-    let run = Run::create(directory, record, set, supernets, pretrained)?;
+    let run = Run::create(directory, record, students, pretrained, Vec::new())?;
     drive(run, out, profile)
 }
 
@@ -199,9 +246,10 @@ pub fn resume(args: &args::Resume) -> Result<ExitCode> {
     let out = &args.run;
     let directory = RunDirectory::at(out);
     let record = directory.record()?;
-    let set = dataset::open_recorded(&record.data)
-        .with_context(|| format!("the data set of {}", out.display()))?;
-    let run = Run::resume(directory, set)?;
+    let sets = record.data.iter().map(|data| {
+        dataset::open_recorded(data).with_context(|| format!("the data set of {}", out.display()))
+    });
+    let run = Run::resume(directory, sets.collect::<Result<_>>()?, Vec::new())?;
     if run.is_finished() {
         eprintln!("nat: {} is finished", out.display());
         front::print_answer(out)?;
@@ -226,7 +274,10 @@ fn drive(mut run: Run, out: &Path, profile: bool) -> Result<ExitCode> {
     let outcome = run.go(&mut progress, &stop);
     progress.close();
     let outcome = outcome.map_err(|error| match error {
-        TransferError::Io { .. } | TransferError::Supernet(_) => anyhow::Error::from(error).context(format!(
+        TransferError::Io { .. }
+        | TransferError::Supernet(_)
+        | TransferError::Export(_)
+        | TransferError::Measure { .. } => anyhow::Error::from(error).context(format!(
             "the run stopped; its last saved state is intact and `nat resume {}` goes on with it",
             out.display()
         )),

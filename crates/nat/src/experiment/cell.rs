@@ -292,7 +292,7 @@ fn at(root: &Path, data: &str, seed: u64) -> PathBuf {
 /// The supernet file of a run's last iteration.
 fn supernet_of(run: &Path) -> Result<String> {
     let answer = Answer::open(RunDirectory::at(run))?;
-    Ok(answer.supernet_path().display().to_string())
+    Ok(answer.supernet_path(0).display().to_string())
 }
 
 /// Up to `n` of the networks, evenly spread, both ends included.

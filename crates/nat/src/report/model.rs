@@ -37,6 +37,8 @@ impl Shown for Objective {
             Objective::Params => "parameters".into(),
             Objective::Memory => "activation memory".into(),
             Objective::Latency(device) => format!("latency on {}", device.as_str()),
+            Objective::ErrorOn(set) => format!("error on {}", set.as_str()),
+            Objective::Command(name) => name.as_str().into(),
         }
     }
 
@@ -47,6 +49,8 @@ impl Shown for Objective {
             Objective::Params => "Parameters (M)".into(),
             Objective::Memory => "Activation memory (KiB)".into(),
             Objective::Latency(device) => format!("Latency on {} (ms)", device.as_str()),
+            Objective::ErrorOn(set) => format!("Error on {} (%)", set.as_str()),
+            Objective::Command(name) => name.as_str().into(),
         }
     }
 
@@ -56,7 +60,9 @@ impl Shown for Objective {
             Objective::Madds => member.madds as f64 / 1e6,
             Objective::Params => member.params as f64 / 1e6,
             Objective::Memory => member.memory as f64 / 1024.0,
-            Objective::Latency(_) => *(member.measures.get(&self.to_string())).unwrap_or(&f64::NAN),
+            Objective::Latency(_) | Objective::ErrorOn(_) | Objective::Command(_) => {
+                *(member.measures.get(&self.to_string())).unwrap_or(&f64::NAN)
+            }
         }
     }
 }
@@ -65,7 +71,7 @@ impl Shown for Objective {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Member {
     pub genes: Genotype,
-    /// Top-1 error on the search split in percent.
+    /// Top-1 error on the search split in percent; the mean over several data sets.
     pub error: f64,
     pub madds: u64,
     pub params: u64,
@@ -125,6 +131,7 @@ pub struct Seconds {
     pub pretrain: f64,
     pub adapt: f64,
     pub evaluate: f64,
+    pub commands: f64,
     pub fit: f64,
     pub search: f64,
 }
@@ -137,7 +144,7 @@ impl Seconds {
         [
             self.pretrain,
             self.adapt,
-            self.evaluate,
+            self.evaluate + self.commands,
             self.fit,
             self.search,
         ]
@@ -182,8 +189,9 @@ pub struct Run {
     pub predictor: PredictorKind,
     /// The iteration after which the run is complete.
     pub last_generation: Option<usize>,
-    /// Path or name of the data set.
+    /// Path or name of the data set; of several, each behind its name.
     pub data: String,
+    /// Of several data sets those of the one with the most: costs are those of its classifier.
     pub classes: Vec<String>,
     pub space: Space,
     /// Seconds from the Unix epoch to the first start.
@@ -210,15 +218,42 @@ struct Record {
     objectives: Vec<Objective>,
     #[serde(default)]
     limits: Limits,
-    data: Data,
+    data: Sets,
     space: Space,
     search: Option<Search>,
 }
 
 #[derive(Deserialize)]
+#[serde(untagged)]
+enum Sets {
+    One(Data),
+    Several(Vec<Data>),
+}
+
+#[derive(Deserialize)]
 struct Data {
+    name: Option<String>,
     path: String,
     classes: Vec<String>,
+}
+
+impl Sets {
+    /// Paths behind their names, and the classes of the set with the most, of equals the first.
+    fn summary(self) -> (String, Vec<String>) {
+        let sets = match self {
+            Sets::One(data) => vec![data],
+            Sets::Several(sets) => sets,
+        };
+        let paths: Vec<String> = (sets.iter())
+            .map(|set| match &set.name {
+                Some(name) => format!("{name}={}", set.path),
+                None => set.path.clone(),
+            })
+            .collect();
+        let classes = sets.into_iter().map(|set| set.classes);
+        let most = classes.reduce(|most, next| if next.len() > most.len() { next } else { most });
+        (paths.join(", "), most.unwrap_or_default())
+    }
 }
 
 #[derive(Deserialize)]
@@ -296,6 +331,7 @@ impl Run {
                 member.test_error = Some(line.test_error);
             }
         }
+        let (data, classes) = record.data.summary();
         let mut run = Run {
             path: directory.display().to_string(),
             version: record.version,
@@ -307,8 +343,8 @@ impl Run {
             limits: record.limits.into(),
             predictor: (record.search.as_ref()).map_or_else(Default::default, |s| s.predictor),
             last_generation: record.search.and_then(|search| search.iterations),
-            data: record.data.path,
-            classes: record.data.classes,
+            data,
+            classes,
             space,
             started: None,
             archives,
@@ -356,7 +392,7 @@ impl Run {
         let error = self
             .objectives
             .iter()
-            .find(|&&objective| objective == Objective::Error);
+            .find(|objective| objective.is_error());
         *error
             .or(self.objectives.first())
             .unwrap_or(&Objective::Error)

@@ -108,8 +108,9 @@ fn draw(answer: &Answer, wanted: usize, args: &BenchPredictors) -> Result<Vec<Ge
 
 /// Errors on the search split, as the run measured them.
 fn measure(answer: &Answer, genotypes: &[Genotype]) -> Result<Vec<f64>> {
-    let set = dataset::open_recorded(&answer.record.data)?;
-    let (supernets, evaluator) = (answer.supernets()?, answer.evaluator(set));
+    let place = answer.record.set(None)?;
+    let set = dataset::open_recorded(&answer.record.data[place])?;
+    let (supernets, evaluator) = (answer.supernets(place)?, answer.evaluator(place, set));
     let mut measured: Vec<Option<Measurement>> = vec![None; genotypes.len()];
     evaluator.measure(
         &supernets.supernets,

@@ -1,0 +1,129 @@
+//! What a run trains and measures on one data set. A run for several sets has one for each; the architectures are shared.
+
+use std::sync::Arc;
+
+use nat_data::{ImageSet, Split};
+use nat_search::Name;
+use nat_supernet::SupernetFile;
+
+use crate::{
+    Evaluator, Phase, RunConfig, RunRecord, TransferError, adapt,
+    checkpoint::{Part, Position},
+    config::Pretraining,
+    pretrain,
+    sgd::Sgd,
+    streams,
+    training::Pass,
+};
+
+/// A data set with the supernets that learn it.
+pub(crate) struct Learner {
+    /// The name of the set, where the run has given it one.
+    pub name: Option<Name>,
+    pub set: Arc<ImageSet>,
+    /// That of the run, under a seed of the set's own.
+    pub config: RunConfig,
+    pub normalisation: nat_data::Normalisation,
+    pub supernets: SupernetFile,
+    /// One a supernet.
+    pub optimizers: Vec<Sgd>,
+    pub evaluator: Evaluator,
+}
+
+impl Learner {
+    /// The learner of the `index`-th set of a run that stands at `position`.
+    pub fn new(
+        record: &RunRecord,
+        index: usize,
+        (set, supernets): (Arc<ImageSet>, SupernetFile),
+        position: &Position,
+    ) -> Learner {
+        let data = &record.data[index];
+        let config = RunConfig {
+            seed: streams::seed_of_set(record.config.seed, index),
+            ..record.config.clone()
+        };
+        let normalisation = data.normalisation();
+        let largest = record.space.resolutions.to;
+        Learner {
+            name: data.name.as_deref().map(Name::new),
+            optimizers: match position {
+                Position::Pretrain { set, .. } if *set <= index => {
+                    pretrain::optimizers(&config, Phase::Pretrain, &supernets)
+                }
+                Position::WarmUp { set, .. } if *set <= index => {
+                    pretrain::optimizers(&config, Phase::WarmUp, &supernets)
+                }
+                _ => adapt::optimizers(&config, &supernets),
+            },
+            evaluator: Evaluator::new(Arc::clone(&set), &config, normalisation, largest),
+            set,
+            config,
+            normalisation,
+            supernets,
+        }
+    }
+
+    /// Takes up the velocities of a saved state.
+    pub fn restore(&mut self, velocities: Vec<Vec<Option<Vec<f32>>>>) {
+        for (optimizer, velocities) in self.optimizers.iter_mut().zip(velocities) {
+            optimizer.restore(velocities);
+        }
+    }
+
+    /// Begins the search: the optimizers of the adaptation, without velocities.
+    pub fn begin_search(&mut self) {
+        self.optimizers = adapt::optimizers(&self.config, &self.supernets);
+    }
+
+    /// The size of a phase of training.
+    pub fn pass(&self, phase: Phase) -> Pass {
+        let images = self.set.len(Split::Train);
+        let first = |s: &Pretraining| Pass::new(images, s.batch, s.epochs, s.max_steps);
+        match phase {
+            Phase::Pretrain => first(&self.config.pretrain),
+            Phase::WarmUp => first(&self.config.warm_up),
+            _ => {
+                let s = &self.config.adapt;
+                Pass::new(images, s.batch, s.epochs, s.max_steps)
+            }
+        }
+    }
+
+    /// Steps of a phase of training over all widths, at most.
+    pub fn steps(&self, phase: Phase) -> usize {
+        let widths = match phase {
+            Phase::Adapt => 1,
+            _ => self.supernets.supernets.len(),
+        };
+        widths * self.pass(phase).steps
+    }
+
+    /// What a saved state holds of it.
+    pub fn part(&self) -> Part<'_> {
+        Part {
+            name: self.name,
+            supernets: &self.supernets,
+            optimizers: &self.optimizers,
+        }
+    }
+
+    /// The set as the record has it.
+    ///
+    /// # Errors
+    /// It is another one.
+    pub fn check(record: &RunRecord, index: usize, set: &ImageSet) -> Result<(), TransferError> {
+        let data = &record.data[index];
+        if set.hash() == data.hash {
+            return Ok(());
+        }
+        Err(TransferError::Directory {
+            path: data.path.clone().into(),
+            reason: format!(
+                "the data set has changed since the run began (its hash is {}, was {}): restore it, or start anew",
+                set.hash(),
+                data.hash
+            ),
+        })
+    }
+}
