@@ -111,6 +111,39 @@ fn arguments_of_a_search() {
         &["latency:FILE"],
     );
     check(
+        &[
+            "--supernet",
+            "scratch",
+            "--objectives",
+            "error,command:energy",
+        ],
+        2,
+        &["no command for 'command:energy'"],
+    );
+    for (command, part) in [
+        ("./meter.sh", "NAME=PROGRAM"),
+        ("a b=./meter.sh", "letters"),
+        ("energy=./no-such-meter.sh {genes}", "'./no-such-meter.sh'"),
+        ("energy=echo 'open", "quote"),
+    ] {
+        check(&["--supernet", "scratch", "--command", command], 2, &[part]);
+    }
+    check(
+        &[
+            "--supernet",
+            "scratch",
+            "--data",
+            "tiles=builtin:climate-tiles",
+        ],
+        2,
+        &["--data builtin:climate-tiles", "needs a name"],
+    );
+    check(
+        &["--supernet", "scratch", "--objectives", "error:trash,madds"],
+        2,
+        &["no data set for 'error:trash'"],
+    );
+    check(
         &["--supernet", "scratch", "--limit", "madds"],
         2,
         &["'madds'", "no comparison"],
@@ -150,6 +183,27 @@ fn arguments_of_a_search() {
         &["--supernet", &folder.text("cut.safetensors")],
         3,
         &["cut.safetensors"],
+    );
+}
+
+#[test]
+fn several_data_sets_of_a_search() {
+    let folder = Folder::new();
+    let out = folder.text("run");
+    let tiles = |name: &str| format!("{name}=builtin:climate-tiles");
+    let (a, b) = (tiles("a"), tiles("b"));
+    let search = |sets: [&str; 2], objectives: &str, parts: &[&str]| {
+        let mut args = vec!["search", "--supernet", "scratch", "--out", &out];
+        args.extend(["--data", sets[0], "--data", sets[1]]);
+        args.extend(["--objectives", objectives]);
+        refused(&args, 2, parts);
+        assert!(!folder.path("run").exists());
+    };
+    search([&a, &a], "error,madds", &["two data sets are called 'a'"]);
+    search(
+        [&a, &b],
+        "error:c,madds",
+        &["'error:c'", "error:a, error:b"],
     );
 }
 

@@ -44,7 +44,7 @@ pub fn run(args: &BenchPredictors) -> Result<()> {
             let (winner, model) = kind.fit(&Training {
                 space: &answer.record.space,
                 genes: &genes[..samples],
-                errors: &errors[..samples],
+                values: &errors[..samples],
                 ensemble: answer.record.config.search.ensemble,
                 seed: seed_of(key(args.seed, Purpose::Predictor, 0, samples)),
                 threads,

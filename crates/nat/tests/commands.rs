@@ -1,0 +1,229 @@
+//! Own objectives by external commands: their answers, their faults, and what is left after both.
+#![cfg(unix)]
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+    process::{Child, Command, Output, Stdio},
+    thread::sleep,
+    time::{Duration, Instant},
+};
+
+const SETTINGS: [&str; 12] = [
+    "pretrain.max_steps=2",
+    "pretrain.batch=16",
+    "search.initial=8",
+    "search.iterations=2",
+    "search.archive=10",
+    "search.ensemble=20",
+    "search.population=12",
+    "search.generations=5",
+    "adapt.max_steps=2",
+    "adapt.batch=16",
+    "evaluate.images=40",
+    "evaluate.calibration_images=32",
+];
+
+/// A meter whose value is the sum of the genes. It takes note of every call, wants the model to be there, and obeys files in
+/// its folder: `broken` makes it fail, `stuck` makes it hang.
+const METER: &str = r#"#!/bin/sh
+echo "$2" >> calls
+test -s "$1" || { echo "no model" >&2; exit 9; }
+test -e broken && test "$(wc -l < calls)" -gt 5 && { echo "the meter is off" >&2; exit 7; }
+test -e stuck && test "$(wc -l < calls)" -gt 5 && { touch hangs; sleep 600; }
+echo "measuring"
+echo "$2" | tr ',' '\n' | awk '{ sum += $1 } END { print sum + 1 }'
+"#;
+
+struct Bench(tempfile::TempDir);
+
+impl Bench {
+    fn new() -> Bench {
+        let bench = Bench(tempfile::tempdir().unwrap());
+        fs::write(bench.path("meter.sh"), METER).unwrap();
+        let made = Command::new("chmod").arg("+x").arg(bench.path("meter.sh"));
+        assert!(made.status().unwrap().success());
+        bench
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    fn search(&self, more: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_nat"));
+        command
+            .args([
+                "search",
+                "--data",
+                "builtin:climate-tiles",
+                "--supernet",
+                "scratch",
+            ])
+            .args(["--space", "tiny", "--seed", "3", "--out", "run"])
+            .args(["--objectives", "error,madds,command:energy"])
+            .args(["--limit", "command:energy<=24"])
+            .args(["--command", "energy=./meter.sh {model} {genes}"])
+            .current_dir(self.0.path())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped());
+        for setting in SETTINGS.iter().chain(more) {
+            command.args(["--set", setting]);
+        }
+        command
+    }
+
+    /// Resumes from another folder than the run was started in.
+    fn resume(&self) -> Output {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_nat"));
+        command
+            .arg("resume")
+            .arg(self.path("run"))
+            .output()
+            .unwrap()
+    }
+
+    fn calls(&self) -> BTreeMap<String, usize> {
+        let mut calls = BTreeMap::new();
+        for line in fs::read_to_string(self.path("calls")).unwrap().lines() {
+            *calls.entry(line.to_owned()).or_default() += 1;
+        }
+        calls
+    }
+
+    /// Archive, front and last state.
+    fn result(&self) -> Vec<Vec<u8>> {
+        ["archive.jsonl", "front.csv", "generation-002/state.json"]
+            .map(|name| fs::read(self.path("run").join(name)).unwrap())
+            .into()
+    }
+}
+
+fn last_line(output: &Output) -> String {
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    stderr.lines().last().unwrap_or_default().to_owned()
+}
+
+fn wait_for(file: &Path, child: &mut Child) {
+    let begun = Instant::now();
+    while !file.exists() {
+        assert!(child.try_wait().unwrap().is_none(), "the run is over");
+        assert!(
+            begun.elapsed() < Duration::from_secs(200),
+            "nothing happens"
+        );
+        sleep(Duration::from_millis(5));
+    }
+}
+
+#[test]
+fn a_network_is_measured_once_whatever_happens_to_the_meter() {
+    let reference = Bench::new();
+    let output = reference.search(&[]).output().unwrap();
+    assert!(output.status.success(), "{}", last_line(&output));
+    let front = fs::read_to_string(reference.path("run/front.csv")).unwrap();
+    assert!(front.starts_with("genes,error,madds,params,memory,command:energy\n"));
+    for line in front.lines().skip(1) {
+        let genes = line.split('"').nth(1).unwrap().split(',');
+        let sum: f64 = genes.map(|gene| gene.parse::<f64>().unwrap()).sum();
+        let energy: f64 = line.rsplit(',').next().unwrap().parse().unwrap();
+        assert_eq!(energy, sum + 1.0);
+        assert!(energy <= 24.0);
+    }
+    assert!(reference.calls().values().all(|&calls| calls == 1));
+    let pick = Command::new(env!("CARGO_BIN_EXE_nat"))
+        .args(["pick", "run", "--where", "command:energy<=20", "--json"])
+        .current_dir(reference.0.path())
+        .output()
+        .unwrap();
+    let picked: serde_json::Value = serde_json::from_slice(&pick.stdout).unwrap();
+    assert!(picked["command:energy"].as_f64().unwrap() <= 20.0);
+    let left = fs::read_dir(reference.path("run/commands")).unwrap();
+    assert_eq!(left.count(), 0, "neither models nor logs are left");
+
+    // The meter fails: the run stops with what it said, and goes on when it is mended.
+    let broken = Bench::new();
+    fs::write(broken.path("broken"), "").unwrap();
+    let output = broken
+        .search(&["commands.energy.parallel=2"])
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let line = last_line(&output);
+    for part in [
+        "'energy'",
+        "the network 0,0,",
+        "exit status: 7",
+        "'the meter is off'",
+        "nat resume",
+    ] {
+        assert!(line.contains(part), "{part}: {line}");
+    }
+    let log = fs::read_to_string(broken.path("run/commands/energy.log")).unwrap();
+    assert!(log.contains("the meter is off"), "{log}");
+    fs::remove_file(broken.path("broken")).unwrap();
+    let known = fs::read_to_string(broken.path("run/measured.jsonl")).unwrap();
+    fs::write(broken.path("calls"), "").unwrap();
+    let output = broken.resume();
+    assert!(output.status.success(), "{}", last_line(&output));
+    assert_eq!(broken.result(), reference.result());
+    let calls = broken.calls();
+    assert!(calls.values().all(|&calls| calls == 1));
+    assert!(known.lines().count() > 0);
+    for genes in calls.keys() {
+        assert!(
+            !known.contains(&format!("\"{genes}\"")),
+            "{genes} was known"
+        );
+    }
+
+    // It hangs: Ctrl-C saves the run and ends the meter.
+    let stuck = Bench::new();
+    fs::write(stuck.path("stuck"), "").unwrap();
+    let mut child = stuck.search(&["upkeep.save_seconds=3600"]).spawn().unwrap();
+    wait_for(&stuck.path("hangs"), &mut child);
+    let begun = Instant::now();
+    let pid = child.id().to_string();
+    assert!(
+        Command::new("kill")
+            .args(["-INT", &pid])
+            .status()
+            .unwrap()
+            .success()
+    );
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+    assert!(begun.elapsed() < Duration::from_secs(60));
+    fs::remove_file(stuck.path("stuck")).unwrap();
+    let output = stuck.resume();
+    assert!(output.status.success(), "{}", last_line(&output));
+    assert_eq!(stuck.result(), reference.result());
+
+    // It is slow, and slower than allowed.
+    let slow = Bench::new();
+    fs::write(slow.path("stuck"), "").unwrap();
+    let output = slow
+        .search(&["commands.energy.timeout_seconds=1"])
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let line = last_line(&output);
+    assert!(
+        line.contains("killed after 1 s (commands.energy.timeout_seconds)"),
+        "{line}"
+    );
+
+    // The run itself is killed while the meter works.
+    let killed = Bench::new();
+    fs::write(killed.path("stuck"), "").unwrap();
+    let mut child = killed.search(&["upkeep.save_seconds=0"]).spawn().unwrap();
+    wait_for(&killed.path("hangs"), &mut child);
+    child.kill().unwrap();
+    child.wait().unwrap();
+    fs::remove_file(killed.path("stuck")).unwrap();
+    let output = killed.resume();
+    assert!(output.status.success(), "{}", last_line(&output));
+    assert_eq!(killed.result(), reference.result());
+    let again = killed.calls().values().filter(|&&calls| calls > 1).count();
+    assert!(again <= 1, "only what hung is asked again");
+}
