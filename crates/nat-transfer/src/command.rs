@@ -194,7 +194,10 @@ impl Command {
         if fault.is_some() && !stdout.is_empty() {
             let _ = write!(text, "-- stdout\n{stdout}");
         }
-        if !text.is_empty() && !text.ends_with('\n') {
+        if text.is_empty() {
+            return;
+        }
+        if !text.ends_with('\n') {
             text.push('\n');
         }
         let file = OpenOptions::new().create(true).append(true).open(&self.log);

@@ -4,7 +4,7 @@
 use std::{
     collections::BTreeMap,
     fs,
-    path::{Path, PathBuf},
+    path::PathBuf,
     process::{Child, Command, Output, Stdio},
     thread::sleep,
     time::{Duration, Instant},
@@ -31,7 +31,7 @@ const METER: &str = r#"#!/bin/sh
 echo "$2" >> calls
 test -s "$1" || { echo "no model" >&2; exit 9; }
 test -e broken && test "$(wc -l < calls)" -gt 5 && { echo "the meter is off" >&2; exit 7; }
-test -e stuck && test "$(wc -l < calls)" -gt 5 && { touch hangs; sleep 600; }
+test -e stuck && test "$(wc -l < calls)" -gt 5 && { echo $$ > hangs; sleep 100; }
 echo "measuring"
 echo "$2" | tr ',' '\n' | awk '{ sum += $1 } END { print sum + 1 }'
 "#;
@@ -105,9 +105,11 @@ fn last_line(output: &Output) -> String {
     stderr.lines().last().unwrap_or_default().to_owned()
 }
 
-fn wait_for(file: &Path, child: &mut Child) {
+/// Waits until the meter hangs; returns its process group.
+fn wait_for_hanging(bench: &Bench, child: &mut Child) -> String {
     let begun = Instant::now();
-    while !file.exists() {
+    let group = || fs::read_to_string(bench.path("hangs")).unwrap_or_default();
+    while !group().ends_with('\n') {
         assert!(child.try_wait().unwrap().is_none(), "the run is over");
         assert!(
             begun.elapsed() < Duration::from_secs(200),
@@ -115,6 +117,20 @@ fn wait_for(file: &Path, child: &mut Child) {
         );
         sleep(Duration::from_millis(5));
     }
+    group().trim().to_owned()
+}
+
+/// Sends a signal to a process group; returns whether there is one.
+fn signal(signal: &str, group: &str) -> bool {
+    let mut kill = Command::new("kill");
+    let kill = kill
+        .args([signal, "--", &format!("-{group}")])
+        .stderr(Stdio::null());
+    kill.status().unwrap().success()
+}
+
+fn is_alive(group: &str) -> bool {
+    signal("-0", group)
 }
 
 #[test]
@@ -153,7 +169,7 @@ fn a_network_is_measured_once_whatever_happens_to_the_meter() {
     let line = last_line(&output);
     for part in [
         "'energy'",
-        "the network 0,0,",
+        "the network ",
         "exit status: 7",
         "'the meter is off'",
         "nat resume",
@@ -182,7 +198,7 @@ fn a_network_is_measured_once_whatever_happens_to_the_meter() {
     let stuck = Bench::new();
     fs::write(stuck.path("stuck"), "").unwrap();
     let mut child = stuck.search(&["upkeep.save_seconds=3600"]).spawn().unwrap();
-    wait_for(&stuck.path("hangs"), &mut child);
+    let meter = wait_for_hanging(&stuck, &mut child);
     let begun = Instant::now();
     let pid = child.id().to_string();
     assert!(
@@ -194,6 +210,7 @@ fn a_network_is_measured_once_whatever_happens_to_the_meter() {
     );
     assert_eq!(child.wait().unwrap().code(), Some(130));
     assert!(begun.elapsed() < Duration::from_secs(60));
+    assert!(!is_alive(&meter));
     fs::remove_file(stuck.path("stuck")).unwrap();
     let output = stuck.resume();
     assert!(output.status.success(), "{}", last_line(&output));
@@ -217,9 +234,11 @@ fn a_network_is_measured_once_whatever_happens_to_the_meter() {
     let killed = Bench::new();
     fs::write(killed.path("stuck"), "").unwrap();
     let mut child = killed.search(&["upkeep.save_seconds=0"]).spawn().unwrap();
-    wait_for(&killed.path("hangs"), &mut child);
+    let meter = wait_for_hanging(&killed, &mut child);
     child.kill().unwrap();
     child.wait().unwrap();
+    assert!(is_alive(&meter), "nobody was left to end it");
+    assert!(signal("-KILL", &meter));
     fs::remove_file(killed.path("stuck")).unwrap();
     let output = killed.resume();
     assert!(output.status.success(), "{}", last_line(&output));

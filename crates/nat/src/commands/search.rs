@@ -163,7 +163,11 @@ pub fn start(
     for command in config.commands.values_mut() {
         // Absolute, so that a resume from elsewhere runs the same.
         let folder = std::env::current_dir().context("the folder of this process")?;
-        command.directory = folder.join(&command.directory).display().to_string();
+        let folder = match &command.directory[..] {
+            "" => folder,
+            given => folder.join(given),
+        };
+        command.directory = folder.display().to_string();
     }
     let mut space = source.space().clone();
     if let Some(sides) = config.resolutions {
