@@ -42,8 +42,9 @@ impl Bench {
     fn new() -> Bench {
         let bench = Bench(tempfile::tempdir().unwrap());
         fs::write(bench.path("meter.sh"), METER).unwrap();
-        let made = Command::new("chmod").arg("+x").arg(bench.path("meter.sh"));
-        assert!(made.status().unwrap().success());
+        let mut executable = Command::new("chmod");
+        executable.arg("+x").arg(bench.path("meter.sh"));
+        assert!(executable.status().unwrap().success());
         bench
     }
 

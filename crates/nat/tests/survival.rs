@@ -247,8 +247,9 @@ fn search_both(folder: &Path, out: &Path, more: &[&str]) -> Command {
             .join("../../assets/climate-tiles/climate-tiles-64.tar.gz");
         let all = folder.join("all");
         fs::create_dir(&all).unwrap();
-        let unpacked = Command::new("tar").arg("-xzf").arg(tar).arg("-C").arg(&all);
-        assert!(unpacked.status().unwrap().success());
+        let mut unpack = Command::new("tar");
+        unpack.arg("-xzf").arg(tar).arg("-C").arg(&all);
+        assert!(unpack.status().unwrap().success());
         let classes = fs::read_dir(all.join("train")).unwrap();
         let mut classes: Vec<_> = classes.map(|entry| entry.unwrap().file_name()).collect();
         classes.sort();
