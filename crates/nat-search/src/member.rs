@@ -47,12 +47,14 @@ impl Member {
             .collect()
     }
 
-    /// Everything that is known of it, error first.
+    /// Everything that is known of it: what every run knows, error first, then the rest by name.
     pub fn known(&self) -> impl Iterator<Item = (Objective, f64)> {
+        let mut further = self.measures.clone();
+        further.sort_by_cached_key(|(objective, _)| objective.to_string());
         Objective::CLOSED
             .map(|objective| (objective, self.value(objective)))
             .into_iter()
-            .chain(self.measures.iter().copied())
+            .chain(further)
     }
 }
 

@@ -121,17 +121,16 @@ fn wait_for_hanging(bench: &Bench, child: &mut Child) -> String {
     group().trim().to_owned()
 }
 
-/// Sends a signal to a process group; returns whether there is one.
-fn signal(signal: &str, group: &str) -> bool {
+/// Sends a signal to a process, or to a group behind a minus sign; returns whether there is one.
+fn signal(signal: &str, to: &str) -> bool {
     let mut kill = Command::new("kill");
-    let kill = kill
-        .args([signal, "--", &format!("-{group}")])
-        .stderr(Stdio::null());
+    let kill = kill.args([signal, "--", to]).stderr(Stdio::null());
     kill.status().unwrap().success()
 }
 
-fn is_alive(group: &str) -> bool {
-    signal("-0", group)
+/// Whether the leader of the meter's group is there.
+fn is_alive(meter: &str) -> bool {
+    signal("-0", meter)
 }
 
 #[test]
@@ -239,7 +238,7 @@ fn a_network_is_measured_once_whatever_happens_to_the_meter() {
     child.kill().unwrap();
     child.wait().unwrap();
     assert!(is_alive(&meter), "nobody was left to end it");
-    assert!(signal("-KILL", &meter));
+    assert!(signal("-KILL", &format!("-{meter}")));
     fs::remove_file(killed.path("stuck")).unwrap();
     let output = killed.resume();
     assert!(output.status.success(), "{}", last_line(&output));
