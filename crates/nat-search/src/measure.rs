@@ -32,7 +32,7 @@ use nat_space::{Architecture, Genotype, Network};
 ///     }
 /// }
 ///
-/// let space = Space::builtin("tiny")?;
+/// let space = Space::builtin("tiny").expect("a built-in space");
 /// let stop = AtomicBool::new(false);
 /// let calls = |genes| {
 ///     let architecture = space.architecture(genes);

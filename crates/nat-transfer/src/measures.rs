@@ -158,8 +158,8 @@ impl Measures {
 
     /// What all measures say of a network, in their order, where all have been asked.
     pub fn values(&self, genes: &Genotype) -> Option<Vec<f64>> {
-        let value = |measure: &Box<dyn Measure>| self.known.get(measure.name(), genes);
-        self.all.iter().map(value).collect()
+        let names = self.all.iter().map(|measure| measure.name());
+        names.map(|name| self.known.get(name, genes)).collect()
     }
 
     /// Asks every measure about every network that it does not know; returns whether all are known now, which they are
