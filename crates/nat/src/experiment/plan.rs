@@ -103,7 +103,11 @@ impl Plan {
         if self.seeds.is_empty() || self.data.is_empty() || self.arms.is_empty() {
             return Err("needs at least one seed, data set and arm".into());
         }
-        if let Some(limit) = self.limits.iter().find(|limit| !(**limit > 0.0)) {
+        if let Some(limit) = self
+            .limits
+            .iter()
+            .find(|limit| limit.is_nan() || **limit <= 0.0)
+        {
             return Err(format!("limits must be above 0, got {limit}"));
         }
         for (index, arm) in self.arms.iter().enumerate() {
