@@ -4,29 +4,29 @@
 //! pretrain (from nothing) or warm-up (from weights) ─▶ adapt ─▶ evaluate ─▶ complete ─▶ propose ─▶ adapt ─▶ …
 //! ```
 
+mod measuring;
+
 use std::{
     sync::{
-        Arc, Mutex,
+        Arc,
         atomic::{AtomicBool, Ordering},
     },
     time::{Instant, SystemTime, UNIX_EPOCH},
 };
 
 use nat_data::ImageSet;
-use nat_search::{Aims, Costs, Measure, Member, Name, Objective, Problem, archive};
+use nat_search::{Aims, Costs, Measure, Member, Name, Problem, archive};
 use nat_space::Genotype;
 use nat_supernet::SupernetFile;
 
 use crate::{
-    Agreement, Event, Observer, Phase, Progress, RunDirectory, RunRecord, Seconds, TransferError,
-    adapt,
+    Event, Observer, Phase, Progress, RunDirectory, RunRecord, Seconds, TransferError, adapt,
     checkpoint::{self, Candidate, Part, Position, State},
-    directory::{ArchiveLine, RunLock},
-    estimate::{self, Measurement},
+    directory::RunLock,
     events::Within,
     keeper::Keeper,
     learner::Learner,
-    measures::{self, Measures, Networks},
+    measures::{self, Measures},
     pretrain, propose,
     training::{Moment, Task},
 };
@@ -406,12 +406,6 @@ impl Run {
         Ok(done)
     }
 
-    /// The beginning of the measurements on a set.
-    fn measuring(&self, set: usize) -> Position {
-        let errors = vec![None; self.state.candidates.len()];
-        Position::Evaluate { set, errors }
-    }
-
     /// What people who watch are told of a phase without losses.
     fn progress(&self, phase: Phase, done: usize, total: usize) -> Progress {
         Progress {
@@ -424,196 +418,6 @@ impl Run {
             images_per_s: 0.0,
             loss: None,
         }
-    }
-
-    /// Measures the errors on a set; after the last set what commands say, and ends the iteration.
-    fn evaluate(
-        &mut self,
-        set: usize,
-        mut errors: Vec<Option<Measurement>>,
-        observer: &mut (dyn Observer + Send),
-        stop: &AtomicBool,
-    ) -> Result<(), TransferError> {
-        let begun = Instant::now();
-        let candidates = self.candidates()?;
-        let learner = &self.learners[set];
-        let before = set * candidates.len();
-        let told = Progress {
-            set: learner.name,
-            ..self.progress(Phase::Evaluate, 0, self.learners.len() * candidates.len())
-        };
-        let watcher = Mutex::new(&mut *observer);
-        learner.evaluator.measure(
-            &learner.supernets.supernets,
-            &self.record.space,
-            &candidates,
-            &mut errors,
-            &|done, images| {
-                let progress = Progress {
-                    done: before + done,
-                    images_per_s: images as f64 / begun.elapsed().as_secs_f64(),
-                    ..told
-                };
-                watcher
-                    .lock()
-                    .expect("no worker panics while it holds the lock")
-                    .progress(&progress);
-            },
-            stop,
-        )?;
-        self.seconds.evaluate += begun.elapsed().as_secs_f64();
-        let [calibration, classification] = learner.evaluator.take_spent();
-        self.seconds.within.calibration += calibration;
-        self.seconds.within.classification += classification;
-        let Some(measured) = errors.iter().copied().collect::<Option<Vec<_>>>() else {
-            self.state.position = Position::Evaluate { set, errors };
-            return Ok(());
-        };
-        if set + 1 < self.learners.len() {
-            self.state.measured.push(measured);
-            self.state.position = self.measuring(set + 1);
-            return Ok(());
-        }
-        self.state.position = Position::Evaluate { set, errors };
-        match self.ask_commands(&candidates, observer, stop) {
-            Ok(true) => {
-                let mut all = std::mem::take(&mut self.state.measured);
-                all.push(measured);
-                self.finish_iteration(&candidates, &all, observer)
-            }
-            Ok(false) => Ok(()),
-            Err(error) => {
-                self.save()?;
-                Err(error)
-            }
-        }
-    }
-
-    /// Measures what commands say of the candidates; returns whether all of it is known.
-    fn ask_commands(
-        &mut self,
-        candidates: &[Genotype],
-        observer: &mut (dyn Observer + Send),
-        stop: &AtomicBool,
-    ) -> Result<bool, TransferError> {
-        let begun = Instant::now();
-        let told = self.progress(Phase::Commands, 0, 0);
-        let watcher = Mutex::new(observer);
-        let networks = Networks {
-            learner: &self.learners[0],
-            costs: &self.costs,
-            genotypes: candidates,
-        };
-        let report = |done, total| {
-            let progress = Progress {
-                done,
-                total,
-                ..told
-            };
-            watcher
-                .lock()
-                .expect("no worker panics while it holds the lock")
-                .progress(&progress);
-        };
-        let known = self.measures.measure(&networks, &report, stop);
-        if !self.record.config.commands.is_empty() {
-            self.seconds.commands += begun.elapsed().as_secs_f64();
-        }
-        known
-    }
-
-    /// All that is measured of each candidate, in the order of [`Costs::measured`].
-    fn values(&self, candidates: &[Genotype], measured: &[Vec<Measurement>]) -> Vec<Vec<f64>> {
-        let errors: Vec<Vec<f64>> = (measured.iter())
-            .map(|measured| {
-                if self.record.config.evaluate.regress {
-                    estimate::regressed(measured)
-                } else {
-                    measured.iter().map(|m| m.error).collect()
-                }
-            })
-            .collect();
-        (candidates.iter().enumerate())
-            .map(|(row, genes)| {
-                let mut values: Vec<f64> = errors.iter().map(|errors| errors[row]).collect();
-                let commands = self.measures.values(genes);
-                values.extend(commands.expect("every command was asked"));
-                values
-            })
-            .collect()
-    }
-
-    /// How well the new ones of the measured candidates were predicted, by objective; the error first.
-    fn agreement(&self, members: &[Member]) -> Vec<Agreement> {
-        let measured = self.costs.measured().into_iter();
-        let further = measured.filter(|&objective| objective != Objective::Error);
-        [Objective::Error]
-            .into_iter()
-            .chain(further)
-            .map(|objective| {
-                let foreseen = |candidate: &Candidate| match objective {
-                    Objective::Error => candidate.predicted,
-                    _ => candidate.further.get(&objective.to_string()).copied(),
-                };
-                let pairs = (self.state.candidates.iter().zip(members)).filter_map(
-                    |(candidate, member)| Some((foreseen(candidate)?, member.value(objective))),
-                );
-                Agreement::new(objective, pairs.collect())
-            })
-            .collect()
-    }
-
-    /// Turns measured candidates into the archive, writes everything and commits the iteration.
-    fn finish_iteration(
-        &mut self,
-        candidates: &[Genotype],
-        measured: &[Vec<Measurement>],
-        observer: &mut (dyn Observer + Send),
-    ) -> Result<(), TransferError> {
-        let objectives = &self.aims.objectives;
-        let members: Vec<Member> = (candidates.iter())
-            .zip(self.values(candidates, measured))
-            .map(|(genes, values)| self.costs.assessed(genes.clone(), &values))
-            .collect();
-        let values = archive::rows(&members, objectives);
-        if self.state.reference.is_empty() {
-            self.state.reference = archive::reference_point(&values);
-        }
-        let front = archive::front(&members, &self.aims);
-        let generation = self.state.generation;
-        let mut further = self.agreement(&members);
-        let error = further.remove(0);
-        let event = Event::Generation {
-            generation,
-            archive: members.len(),
-            front: front.len(),
-            hypervolume: archive::hypervolume_share(
-                &archive::rows(&front, objectives),
-                &self.state.reference,
-            ),
-            best_error: members
-                .iter()
-                .map(|member| member.error)
-                .fold(f64::INFINITY, f64::min),
-            tau: error.tau,
-            rho: error.rho,
-            rmse: error.rmse,
-            predicted: error.predicted,
-            further,
-            seconds: std::mem::take(&mut self.seconds),
-        };
-        self.state.archive = members
-            .iter()
-            .map(|member| ArchiveLine::of(generation, member))
-            .collect();
-        self.state.position = Position::Complete;
-        // The saved state is the commit: what is written before it is taken back by a resume that does not find it.
-        self.directory.write_archive(generation, &members)?;
-        self.directory.write_front(&front)?;
-        self.directory.append_event(&event)?;
-        self.save()?;
-        observer.event(&event);
-        Ok(())
     }
 
     fn propose(&mut self, observer: &mut (dyn Observer + Send)) -> Result<(), TransferError> {
