@@ -13,6 +13,7 @@ mod headline;
 mod kernel;
 mod label;
 mod model;
+mod objectives;
 pub mod plot;
 mod predictor;
 mod table;
@@ -46,6 +47,7 @@ fn page(run: &Run) -> Markup {
                 main {
                     (headline::headline(run))
                     (front::scatters(run))
+                    (objectives::plots(run))
                     (table::front(run))
                     (architecture::drawings(run))
                     (front::movement(run))
