@@ -392,6 +392,23 @@ impl RunDirectory {
         }
     }
 
+    /// Removes the files that killed processes were writing beside their places. Whoever calls this holds the lock.
+    ///
+    /// # Errors
+    /// The directory cannot be read, or a file not removed.
+    pub fn sweep(&self) -> Result<(), TransferError> {
+        let entries = fs::read_dir(&self.root).map_err(TransferError::io(&self.root))?;
+        for entry in entries {
+            let path = entry.map_err(TransferError::io(&self.root))?.path();
+            let name = path.file_name().and_then(|name| name.to_str());
+            let beside = name.is_some_and(|name| name.starts_with('.') && name.ends_with(".tmp"));
+            if beside && path.is_file() {
+                fs::remove_file(&path).map_err(TransferError::io(&path))?;
+            }
+        }
+        Ok(())
+    }
+
     /// Lines of `archive.jsonl`.
     ///
     /// # Errors
@@ -581,6 +598,19 @@ mod tests {
             error.contains("with seed 1") && error.contains("nat resume"),
             "{error}"
         );
+    }
+
+    #[test]
+    fn only_what_was_being_written_is_swept() {
+        let folder = tempfile::tempdir().unwrap();
+        let directory = RunDirectory::at(folder.path().join("run"));
+        directory.create(&record()).unwrap();
+        let left = directory.path(".report.html.17.tmp");
+        fs::write(&left, "half").unwrap();
+        fs::write(directory.path("notes.tmp"), "mine").unwrap();
+        directory.sweep().unwrap();
+        assert!(!left.exists() && directory.path("notes.tmp").exists());
+        assert!(directory.path("run.toml").exists());
     }
 
     #[test]

@@ -139,6 +139,7 @@ impl Run {
     ) -> Result<Run, TransferError> {
         let record = directory.record()?;
         let lock = directory.lock()?;
+        directory.sweep()?;
         let version = env!("CARGO_PKG_VERSION");
         if record.version != version {
             return Err(TransferError::Directory {

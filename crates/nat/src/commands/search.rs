@@ -256,6 +256,10 @@ pub fn resume(args: &args::Resume) -> Result<ExitCode> {
     let run = Run::resume(directory, sets.collect::<Result<_>>()?, Vec::new())?;
     if run.is_finished() {
         eprintln!("nat: {} is finished", out.display());
+        let page = out.join("report.html");
+        if !page.exists() {
+            report::write(out, &page)?;
+        }
         front::print_answer(out)?;
         return Ok(ExitCode::SUCCESS);
     }

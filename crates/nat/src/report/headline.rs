@@ -13,7 +13,10 @@ const SPELT: usize = 24;
 pub fn headline(run: &Run) -> Markup {
     html! {
         header {
-            h1 { "Networks for " (short_name(&run.data)) }
+            h1 {
+                "Networks for "
+                @if run.sets.is_empty() { (short_name(&run.data)) } @else { (run.sets.join(", ")) }
+            }
             p.lead { (summary(run)) }
             @if let Some(note) = unfinished(run) { p.warning { (note) } }
             @if !run.front.is_empty() { div.tiles { (tiles(run)) } }

@@ -191,6 +191,8 @@ pub struct Run {
     pub last_generation: Option<usize>,
     /// Path or name of the data set; of several, each behind its name.
     pub data: String,
+    /// Names of the data sets where there are several; none for one.
+    pub sets: Vec<String>,
     /// Of several data sets those of the one with the most: costs are those of its classifier.
     pub classes: Vec<String>,
     pub space: Space,
@@ -238,6 +240,13 @@ struct Data {
 }
 
 impl Sets {
+    fn names(&self) -> Vec<String> {
+        match self {
+            Sets::One(_) => Vec::new(),
+            Sets::Several(sets) => sets.iter().filter_map(|set| set.name.clone()).collect(),
+        }
+    }
+
     /// Paths behind their names, and the classes of the set with the most, of equals the first.
     fn summary(self) -> (String, Vec<String>) {
         let sets = match self {
@@ -331,6 +340,7 @@ impl Run {
                 member.test_error = Some(line.test_error);
             }
         }
+        let sets = record.data.names();
         let (data, classes) = record.data.summary();
         let mut run = Run {
             path: directory.display().to_string(),
@@ -344,6 +354,7 @@ impl Run {
             predictor: (record.search.as_ref()).map_or_else(Default::default, |s| s.predictor),
             last_generation: record.search.and_then(|search| search.iterations),
             data,
+            sets,
             classes,
             space,
             started: None,

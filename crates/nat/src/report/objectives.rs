@@ -32,8 +32,9 @@ impl Range {
     fn of(members: &[Member], objective: Objective) -> Range {
         let values = members.iter().map(|member| objective.of(member));
         let empty = (f64::INFINITY, f64::NEG_INFINITY);
-        let (least, greatest) =
-            values.fold(empty, |(low, high), value| (low.min(value), high.max(value)));
+        let (least, greatest) = values.fold(empty, |(low, high), value| {
+            (low.min(value), high.max(value))
+        });
         Range { least, greatest }
     }
 
@@ -64,13 +65,14 @@ pub fn plots(run: &Run) -> Markup {
 /// The best value of each objective lies at the bottom of its axis.
 fn parallel(run: &Run, ranges: &[Range]) -> Markup {
     let axes = run.objectives.len();
-    let x = |axis: usize| {
-        coordinate(SIDE + axis as f64 * (WIDE - 2.0 * SIDE) / (axes - 1) as f64)
-    };
+    let x = |axis: usize| coordinate(SIDE + axis as f64 * (WIDE - 2.0 * SIDE) / (axes - 1) as f64);
     let y = |share: f64| coordinate(HEIGHT - BOTTOM - share * (HEIGHT - TOP - BOTTOM));
     let line = |member: &Member| {
         let places = run.objectives.iter().zip(ranges).enumerate();
-        points(places.map(|(axis, (objective, range))| (x(axis), y(range.share(objective.of(member))))))
+        points(
+            places
+                .map(|(axis, (objective, range))| (x(axis), y(range.share(objective.of(member))))),
+        )
     };
     let named = |position: usize| run.letter(position);
     let order = (0..run.front.len()).filter(|&position| named(position).is_none());
@@ -87,7 +89,7 @@ fn parallel(run: &Run, ranges: &[Range]) -> Markup {
         g.paths {
             @for position in order.chain(marked.iter().copied()) {
                 @let member = &run.front[position];
-                polyline.marked[named(position).is_some()] points=(line(member)) { title { (describe(run, member)) } }
+                polyline class=[named(position).map(|_| "marked")] points=(line(member)) { title { (describe(run, member)) } }
             }
         }
         g.named {
@@ -103,7 +105,12 @@ fn parallel(run: &Run, ranges: &[Range]) -> Markup {
     };
     let caption = "All objectives of the front";
     let spans = run.objectives.iter().zip(ranges).map(|(objective, range)| {
-        format!("{} from {} to {}", objective.title(), number(range.least), number(range.greatest))
+        format!(
+            "{} from {} to {}",
+            objective.title(),
+            number(range.least),
+            number(range.greatest)
+        )
     });
     let description = format!(
         "Parallel coordinates of {} networks: {}.",
@@ -144,7 +151,10 @@ fn radar(run: &Run, ranges: &[Range], position: usize) -> Markup {
     let ring = |share: f64| points((0..spokes).map(|spoke| place(spoke, share)));
     let shape = points(run.objectives.iter().zip(ranges).enumerate().map(
         |(spoke, (objective, range))| {
-            place(spoke, CORE + (1.0 - CORE) * (1.0 - range.share(objective.of(member))))
+            place(
+                spoke,
+                CORE + (1.0 - CORE) * (1.0 - range.share(objective.of(member))),
+            )
         },
     ));
     let body = html! {
@@ -174,7 +184,14 @@ fn radar(run: &Run, ranges: &[Range], position: usize) -> Markup {
     );
     figure(
         &caption,
-        drawing(&format!("radar-{letter}"), HALF, HEIGHT, &caption, &description, body),
+        drawing(
+            &format!("radar-{letter}"),
+            HALF,
+            HEIGHT,
+            &caption,
+            &description,
+            body,
+        ),
         html! { span.legend { "outer ring: best of the front, inner ring: worst" } },
     )
 }
@@ -247,7 +264,10 @@ mod tests {
             least: 2.0,
             greatest: 6.0,
         };
-        assert_eq!([2.0, 3.0, 6.0].map(|value| range.share(value)), [0.0, 0.25, 1.0]);
+        assert_eq!(
+            [2.0, 3.0, 6.0].map(|value| range.share(value)),
+            [0.0, 0.25, 1.0]
+        );
         let flat = Range {
             least: 2.0,
             greatest: 2.0,
