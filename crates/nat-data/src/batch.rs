@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::DataError;
 use crate::eval::EvalTransform;
+use crate::mix::Mixture;
 use crate::scale::Scaler;
 use crate::set::ImageSet;
 use crate::split::Split;
@@ -41,6 +42,8 @@ pub struct Batch {
     pub labels: Vec<usize>,
     /// Side of the images, pixels.
     pub resolution: usize,
+    /// What else the images hold, where they were mixed.
+    pub mixture: Option<Mixture>,
 }
 
 /// Makes one batch. The result depends on the arguments only.
@@ -91,5 +94,6 @@ pub fn batch(
         images,
         labels,
         resolution,
+        mixture: None,
     })
 }

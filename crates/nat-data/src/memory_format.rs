@@ -62,27 +62,24 @@ impl MemoryFormat {
         }
     }
 
-    /// Zeroes a rectangle in all channels of an image of `side` x `side`.
-    pub(crate) fn clear(
+    /// Where the values of a rectangle lie in an image of `side` x `side`, all channels.
+    pub(crate) fn spans(
         self,
         side: usize,
         rows: Range<usize>,
         columns: Range<usize>,
-        input: &mut [f32],
-    ) {
+    ) -> impl Iterator<Item = Range<usize>> {
         let (planes, width) = match self {
-            MemoryFormat::ChannelsFirst => (side * side, 1),
-            MemoryFormat::ChannelsLast => (3 * side * side, 3),
+            MemoryFormat::ChannelsFirst => (3, 1),
+            MemoryFormat::ChannelsLast => (1, 3),
         };
-        for plane in input.chunks_exact_mut(planes) {
-            for row in plane
-                .chunks_exact_mut(side * width)
-                .take(rows.end)
-                .skip(rows.start)
-            {
-                row[columns.start * width..columns.end * width].fill(0.0);
-            }
-        }
+        (0..planes).flat_map(move |plane| {
+            let columns = columns.clone();
+            rows.clone().map(move |row| {
+                let begin = (plane * side + row) * side * width;
+                begin + columns.start * width..begin + columns.end * width
+            })
+        })
     }
 }
 
@@ -119,11 +116,13 @@ mod tests {
     }
 
     #[test]
-    fn a_rectangle_is_cleared_in_all_channels() {
+    fn a_rectangle_lies_where_its_values_are() {
         let side = 9;
         for format in FORMATS {
             let mut input = vec![1.0; 3 * side * side];
-            format.clear(side, 2..5, 7..9, &mut input);
+            for span in format.spans(side, 2..5, 7..9) {
+                input[span].fill(0.0);
+            }
             for row in 0..side {
                 for column in 0..side {
                     let inside = (2..5).contains(&row) && (7..9).contains(&column);

@@ -11,13 +11,31 @@ use crate::picture::RgbImage;
 ///
 /// Columns are filtered before rows, in Pillow after them; with 8 bits between the two passes single
 /// pixels differ by up to four grey levels, on average by a fifth of one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Filter {
     /// Cubic convolution with a = -0.5 (Catmull-Rom), as Pillow's `BICUBIC`.
+    #[default]
     Bicubic,
     /// Triangle, as Pillow's `BILINEAR`.
     Bilinear,
+}
+
+impl Filter {
+    /// The filter of a name in files, `bicubic` or `bilinear`.
+    pub fn named(name: &str) -> Option<Filter> {
+        [Filter::Bicubic, Filter::Bilinear]
+            .into_iter()
+            .find(|filter| filter.name() == name)
+    }
+
+    /// The name in files.
+    pub fn name(self) -> &'static str {
+        match self {
+            Filter::Bicubic => "bicubic",
+            Filter::Bilinear => "bilinear",
+        }
+    }
 }
 
 /// Part of a picture in pixels; edges may lie between pixels.

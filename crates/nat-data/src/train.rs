@@ -143,7 +143,9 @@ fn cut_out(input: &mut [f32], resolution: usize, share: f64, rng: &mut ChaCha8Rn
         centre.saturating_sub(side / 2)..(centre + side - side / 2).min(resolution)
     };
     let (rows, columns) = (span(), span());
-    MemoryFormat::INPUT.clear(resolution, rows, columns, input);
+    for span in MemoryFormat::INPUT.spans(resolution, rows, columns) {
+        input[span].fill(0.0);
+    }
 }
 
 #[cfg(test)]

@@ -30,6 +30,13 @@ pub struct Provenance {
     pub mean: [f32; 3],
     /// Divides each RGB channel afterwards; same scale.
     pub std: [f32; 3],
+    /// Filter that images were scaled with, `bicubic` or `bilinear`. Files without it are from before there was a choice.
+    #[serde(default = "bicubic")]
+    pub filter: String,
+}
+
+fn bicubic() -> String {
+    "bicubic".into()
 }
 
 /// The supernets of a space, one for each of its width multipliers.
@@ -274,6 +281,7 @@ mod tests {
                 class_names: ["a", "b", "c"].map(String::from).to_vec(),
                 mean: [0.5, 0.25, 0.125],
                 std: [0.1, 0.2, 0.3],
+                filter: "bilinear".into(),
             },
         }
     }

@@ -49,7 +49,8 @@ impl Init {
     }
 }
 
-fn keyed(seed: u64, stream: u64) -> ChaCha8Rng {
+/// Stream number `stream` of `seed`.
+pub(crate) fn keyed(seed: u64, stream: u64) -> ChaCha8Rng {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     rng.set_stream(stream);
     rng

@@ -13,6 +13,7 @@
 mod batch_norm;
 mod channel_sort;
 mod checkpoint;
+mod dropout;
 mod fold;
 mod folded;
 mod fused;
@@ -34,6 +35,7 @@ pub use batch_norm::{BatchMoments, BnMode, Calibration};
 pub use burn::tensor::{Device, Gradients, Tensor};
 pub use channel_sort::ChannelOrder;
 pub use checkpoint::{CheckpointError, Provenance, SupernetFile};
+pub use dropout::Dropout;
 pub use fold::NamedTensor;
 pub use folded::{FoldedBlock, FoldedConv, FoldedNet, FoldedSqueezeExcite};
 pub use gradient::Gradient;

@@ -68,7 +68,18 @@ impl Subnet {
     /// Any side works, not only the architecture's. A subnet without gradients and a gradient-connected one of the
     /// same architecture run the same operations.
     pub fn forward(&self, images: Tensor<4>, bn: &mut BnMode) -> Tensor<2> {
-        self.logits(images, bn, false, &mut |_, _| {})
+        self.classify(self.features(images, bn))
+    }
+
+    /// What the classifier reads, `[batch, features]`, of `images` as [`Subnet::forward`] takes them.
+    pub fn features(&self, images: Tensor<4>, bn: &mut BnMode) -> Tensor<2> {
+        self.observed_features(images, bn, false, &mut |_, _| {})
+    }
+
+    /// Logits `[batch, classes]` of [`Subnet::features`].
+    pub fn classify(&self, features: Tensor<2>) -> Tensor<2> {
+        features.matmul(self.classifier_weight.clone().transpose())
+            + (self.classifier_bias.clone()).reshape([1, self.network.classes])
     }
 
     /// [`Subnet::forward`] that shows the activations at every [`Point`] it passes.
@@ -78,10 +89,10 @@ impl Subnet {
         bn: &mut BnMode,
         observe: &mut dyn FnMut(Point, &Tensor<4>),
     ) -> Tensor<2> {
-        self.logits(images, bn, true, observe)
+        self.classify(self.observed_features(images, bn, true, observe))
     }
 
-    fn logits(
+    fn observed_features(
         &self,
         images: Tensor<4>,
         bn: &mut BnMode,
@@ -100,9 +111,7 @@ impl Subnet {
             observe(Point::FeatureMix, &mixed);
             features = mixed.reshape([batch, mix.out_channels]);
         }
-        let classes = self.network.classes;
-        features.matmul(self.classifier_weight.clone().transpose())
-            + self.classifier_bias.clone().reshape([1, classes])
+        features
     }
 
     /// Everything up to the mean over the pixels by operations that every backend has, in NCHW order.

@@ -9,20 +9,17 @@ use crate::{
     Phase, RunConfig, TransferError,
     marginals::Marginals,
     schedule::Schedule,
-    sgd::{Sgd, SgdSettings},
+    sgd::SgdSettings,
     streams::{Purpose, key, stream},
     train::{Teaching, adaptation_gradients, sandwich_gradients},
+    trainee::Trainee,
     training::{Moment, Pass, Task, Training, plan},
 };
 
-/// Fresh optimizers, one a supernet.
-pub fn optimizers(config: &RunConfig, supernets: &SupernetFile) -> Vec<Sgd> {
+/// Supernets at the beginning of the first adaptation.
+pub fn trainee(config: &RunConfig, supernets: SupernetFile) -> Trainee {
     let settings = SgdSettings::from(&config.adapt);
-    supernets
-        .supernets
-        .iter()
-        .map(|supernet| Sgd::new(settings, supernet.parameters().len()))
-        .collect()
+    Trainee::new(supernets, settings, config.adapt.average)
 }
 
 /// Steps of each width: the share of the candidates that have it, rounded down.
@@ -48,8 +45,7 @@ fn shares(steps: usize, widths: usize, candidates: &[Genotype]) -> Vec<usize> {
 pub fn adapt(
     task: &Task<'_>,
     (candidates, generation): (&[Genotype], usize),
-    supernets: &mut SupernetFile,
-    optimizers: &mut [Sgd],
+    trainee: &mut Trainee,
     start: usize,
     watch: &mut dyn FnMut(Moment<'_>) -> Result<bool, TransferError>,
 ) -> Result<bool, TransferError> {
@@ -82,14 +78,13 @@ pub fn adapt(
             marginals.sample_gene(0, &mut rng)
         }
     };
-    let counts = shares(pass.steps, supernets.supernets.len(), candidates);
+    let counts = shares(pass.steps, trainee.supernets.supernets.len(), candidates);
     let steps = plan(&counts, generation * pass.steps, schedule, |step| {
         sides[usize::from(resolution_gene(step))]
     });
     let training = task.training(Phase::Adapt, generation, pass, steps);
     training.run(
-        supernets,
-        optimizers,
+        trainee,
         start,
         |supernets, batch, step| {
             let width = training.steps[step].width;
@@ -111,6 +106,8 @@ pub fn adapt(
                 smoothing: settings.label_smoothing,
                 distillation: settings.distillation,
                 labels: true,
+                dropout: training.dropout(step),
+                frozen: false,
             };
             if settings.sandwich {
                 sandwich_gradients(supernet, batch, &largest, &subnets, teaching)

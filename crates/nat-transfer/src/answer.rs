@@ -85,13 +85,8 @@ impl Answer {
             seed: streams::seed_of_set(self.record.config.seed, place),
             ..self.record.config.clone()
         };
-        let normalisation = self.record.data[place].normalisation();
-        Evaluator::new(
-            set,
-            &config,
-            normalisation,
-            self.record.space.resolutions.to,
-        )
+        let input = self.record.data[place].input();
+        Evaluator::new(set, &config, input, self.record.space.resolutions.to)
     }
 
     /// A network with the batch-norm statistics that it was measured with, at its own or another resolution.

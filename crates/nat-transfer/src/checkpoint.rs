@@ -20,6 +20,7 @@ use crate::{
     directory::{ArchiveLine, write_atomically},
     estimate::Measurement,
     sgd::Sgd,
+    trainee::Trainee,
 };
 
 /// Where a run stands.
@@ -122,22 +123,25 @@ impl Candidate {
 pub(crate) struct Part<'a> {
     /// Its name, where the run has given it one.
     pub name: Option<Name>,
-    /// One supernet a width.
-    pub supernets: &'a SupernetFile,
-    /// One optimizer a width.
-    pub optimizers: &'a [Sgd],
+    /// Its supernets with what belongs to their training.
+    pub trainee: &'a Trainee,
 }
 
 /// What a saved state consists of besides [`State`], for one data set.
 pub struct Weights {
-    /// One supernet a width.
+    /// One supernet a width, as training goes on with them.
     pub supernets: SupernetFile,
+    /// The average of their weights, where one is kept.
+    pub averaged: Option<SupernetFile>,
     /// Velocities, one list a width.
     pub velocities: Vec<Vec<Option<Vec<f32>>>>,
 }
 
 const STATE: &str = "state.json";
+/// What is measured and exported: the averaged weights where training keeps any.
 const SUPERNET: &str = "supernet";
+/// Beside averaged weights those that training goes on with.
+const TRAINED: &str = "trained";
 const MOMENTUM: &str = "momentum";
 
 /// `supernet.safetensors`, or `supernet-trash.safetensors` of the data set `trash`.
@@ -212,11 +216,17 @@ pub fn load(
         })?;
     let state = read_state(&latest.path)?;
     let weights = sets.iter().map(|&set| {
-        let supernets = SupernetFile::load(&file(&latest.path, SUPERNET, set))?;
+        let result = SupernetFile::load(&file(&latest.path, SUPERNET, set))?;
+        let trained = file(&latest.path, TRAINED, set);
+        let (supernets, averaged) = match trained.exists() {
+            true => (SupernetFile::load(&trained)?, Some(result)),
+            false => (result, None),
+        };
         let momentum = file(&latest.path, MOMENTUM, set);
         let velocities = read_velocities(&momentum, &supernets.supernets)?;
         Ok(Weights {
             supernets,
+            averaged,
             velocities,
         })
     });
@@ -295,9 +305,18 @@ fn write_files(folder: &Path, state: &State, parts: &[Part<'_>]) -> Result<(), T
     let text = serde_json::to_string(state).expect("a state is plain values");
     write_atomically(&folder.join(STATE), text.as_bytes())?;
     for part in parts {
-        part.supernets.save(&file(folder, SUPERNET, part.name))?;
+        let Trainee {
+            supernets,
+            optimizers,
+            average,
+        } = part.trainee;
+        let result = part.trainee.result();
+        result.save(&file(folder, SUPERNET, part.name))?;
+        if average.is_some() {
+            supernets.save(&file(folder, TRAINED, part.name))?;
+        }
         let momentum = file(folder, MOMENTUM, part.name);
-        write_velocities(&momentum, &part.supernets.supernets, part.optimizers)?;
+        write_velocities(&momentum, &supernets.supernets, optimizers)?;
     }
     Ok(())
 }

@@ -5,9 +5,12 @@ use std::collections::BTreeMap;
 use nat_search::{Aims, Limits, Objective, Settings as Search};
 use nat_space::Space;
 use serde::{Deserialize, Serialize};
-use toml::{Table, Value};
+use toml::Table;
 
-use crate::{CommandSettings, Preset, TransferError};
+use crate::{
+    CommandSettings, Preset, TransferError,
+    overrides::{merge, one_line, parse_override},
+};
 
 /// Everything that decides the result of a run besides the data, the weights and the seed of the machine.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -77,8 +80,18 @@ pub struct Pretraining {
     pub body_rate: f64,
     /// Weight decay on convolution and linear weights.
     pub weight_decay: f64,
+    /// Whether batch-norm parameters and biases decay too.
+    #[serde(default)]
+    pub decay_all: bool,
     /// Label smoothing for the largest subnet, 0 to 1.
     pub label_smoothing: f64,
+    /// Share of the steps, from the start, in which only the classifier moves, 0 to 1: a fresh one pulls the body about.
+    #[serde(default)]
+    pub frozen: f64,
+    /// What an average of the weights keeps of itself at each step, 0 to below 1; 0 turns it off. The averaged weights are
+    /// the result of the phase.
+    #[serde(default)]
+    pub average: f64,
 }
 
 /// Training of the supernet on subnets drawn from the archive's marginals.
@@ -119,6 +132,10 @@ pub struct Adaptation {
     /// Share of the steps whose resolution is drawn uniformly instead of from the archive's marginal, 0 to 1. With 0, a
     /// resolution that has left the archive is trained no more and cannot come back.
     pub any_resolution: f64,
+    /// What an average of the weights keeps of itself at each step, 0 to below 1; 0 turns it off. The averaged weights are
+    /// measured and exported, training goes on with its own.
+    #[serde(default)]
+    pub average: f64,
 }
 
 /// How a subnet is measured.
@@ -155,6 +172,15 @@ pub struct Augmentation {
     pub rand_augment: f64,
     /// Side of the square that is cut out, as a share of the input side; 0 turns it off.
     pub cutout: f64,
+    /// Both parameters of the Beta distribution of mixup's weights, 0.01 to 100; 0 turns mixup off.
+    #[serde(default)]
+    pub mixup: f64,
+    /// The same for CutMix's areas; 0 turns it off. Where both are on, a fair coin decides for each batch.
+    #[serde(default)]
+    pub cutmix: f64,
+    /// Share of the classifier's inputs that is zeroed in training, 0 to below 1.
+    #[serde(default)]
+    pub dropout: f64,
 }
 
 /// What changes the conduct of a run but never its result.
@@ -247,6 +273,8 @@ impl RunConfig {
             ("pretrain.warmup", self.pretrain.warmup),
             ("pretrain.largest_first", self.pretrain.largest_first),
             ("pretrain.label_smoothing", self.pretrain.label_smoothing),
+            ("pretrain.frozen", self.pretrain.frozen),
+            ("warm_up.frozen", self.warm_up.frozen),
             ("warm_up.warmup", self.warm_up.warmup),
             ("warm_up.largest_first", self.warm_up.largest_first),
             ("warm_up.label_smoothing", self.warm_up.label_smoothing),
@@ -257,6 +285,24 @@ impl RunConfig {
         ] {
             if !(0.0..=1.0).contains(&value) {
                 return fail(field, &format!("lie in 0 to 1, got {value}"));
+            }
+        }
+        for (field, value) in [
+            ("pretrain.average", self.pretrain.average),
+            ("warm_up.average", self.warm_up.average),
+            ("adapt.average", adapt.average),
+            ("augment.dropout", self.augment.dropout),
+        ] {
+            if !(0.0..1.0).contains(&value) {
+                return fail(field, &format!("be at least 0 and below 1, got {value}"));
+            }
+        }
+        for (field, value) in [
+            ("augment.mixup", self.augment.mixup),
+            ("augment.cutmix", self.augment.cutmix),
+        ] {
+            if value != 0.0 && !(0.01..=100.0).contains(&value) {
+                return fail(field, &format!("be 0 or lie in 0.01 to 100, got {value}"));
             }
         }
         for (field, value) in [
@@ -291,77 +337,6 @@ impl RunConfig {
         }
         Ok(())
     }
-}
-
-/// Lays `layer` over `base`. Only keys that `base` has may be set, save for the optional `resolutions` and `commands`.
-fn merge(base: &mut Table, layer: Table, path: &str) -> Result<(), String> {
-    for (key, value) in layer {
-        let full = if path.is_empty() {
-            key.clone()
-        } else {
-            format!("{path}.{key}")
-        };
-        match (base.get_mut(&key), value) {
-            (Some(Value::Table(inner)), Value::Table(layer)) => merge(inner, layer, &full)?,
-            (Some(Value::Table(_)), _) => {
-                return Err(format!("'{full}' is a section, not a value"));
-            }
-            (Some(slot @ Value::Float(_)), Value::Integer(whole)) => {
-                *slot = Value::Float(whole as f64)
-            }
-            (Some(slot), value) => {
-                if slot.type_str() != value.type_str() {
-                    return Err(format!(
-                        "'{full}' takes a value of type {}, got {}",
-                        slot.type_str(),
-                        value.type_str()
-                    ));
-                }
-                *slot = value;
-            }
-            (None, value)
-                if ["resolutions", "commands"].contains(&full.as_str())
-                    || path == "resolutions"
-                    || path.starts_with("commands") =>
-            {
-                base.insert(key, value);
-            }
-            (None, _) => {
-                let known: Vec<&str> = base.keys().map(String::as_str).collect();
-                return Err(format!(
-                    "there is no key '{full}'; here are {}",
-                    known.join(", ")
-                ));
-            }
-        }
-    }
-    Ok(())
-}
-
-/// `a.b=c` as a table. What TOML does not read as a value is taken as a string.
-///
-/// # Errors
-/// There is no `=`, or what stands before it is no key.
-pub fn parse_override(text: &str) -> Result<Table, TransferError> {
-    let Some((key, value)) = text.split_once('=') else {
-        return Err(TransferError::Config(format!(
-            "--set takes key=value, got '{text}'"
-        )));
-    };
-    let (key, value) = (key.trim(), value.trim());
-    let quoted = Value::String(value.to_owned()).to_string();
-    for candidate in [value, quoted.as_str()] {
-        if let Ok(table) = format!("{key} = {candidate}").parse::<Table>() {
-            return Ok(table);
-        }
-    }
-    Err(TransferError::Config(format!(
-        "--set takes key=value, got '{text}'"
-    )))
-}
-
-fn one_line(error: &toml::de::Error) -> String {
-    error.message().replace('\n', " ")
 }
 
 #[cfg(test)]
@@ -451,6 +426,13 @@ mod tests {
                 "search.mutation must lie in 0 to 1",
             ),
             (vec!["adapt.learning_rate=nan"], "adapt.learning_rate"),
+            (vec!["adapt.average=1"], "adapt.average must be at least 0"),
+            (
+                vec!["warm_up.frozen=2"],
+                "warm_up.frozen must lie in 0 to 1",
+            ),
+            (vec!["augment.dropout=1"], "augment.dropout must be at"),
+            (vec!["augment.mixup=0.001"], "augment.mixup must be 0 or"),
             (vec!["search.algorithm=spea"], "nsga"),
             (vec!["search.predictor=oracle"], "rbf-ensemble"),
             (vec!["limits=[\"madds\"]"], "no comparison"),

@@ -7,13 +7,13 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use nat_data::Normalisation;
+use nat_data::{Filter, Normalisation};
 use nat_search::{Costs, Name, Objective};
 use nat_space::{LatencyTable, Space};
 use serde::{Deserialize, Serialize};
 use toml::Table;
 
-use crate::{Event, Member, RunConfig, TransferError};
+use crate::{Event, Member, RunConfig, TransferError, preprocess::Input};
 
 /// Version of the layout of run directories. A directory of another version is refused.
 pub const FORMAT: u32 = 1;
@@ -59,14 +59,20 @@ pub struct DataRecord {
     pub mean: [f32; 3],
     /// Standard deviation of each colour on the same scale.
     pub std: [f32; 3],
+    /// Filter that images are scaled with.
+    #[serde(default)]
+    pub filter: Filter,
 }
 
 impl DataRecord {
-    /// Mean and deviation as the transforms take them.
-    pub fn normalisation(&self) -> Normalisation {
-        Normalisation {
-            mean: self.mean,
-            std: self.std,
+    /// How images are fed to the networks.
+    pub fn input(&self) -> Input {
+        Input {
+            normalisation: Normalisation {
+                mean: self.mean,
+                std: self.std,
+            },
+            filter: self.filter,
         }
     }
 }
@@ -568,6 +574,7 @@ mod tests {
                 split_seed: 3,
                 mean: [0.485, 0.456, 0.406],
                 std: [0.229, 0.224, 0.225],
+                filter: Filter::Bilinear,
             }],
             config: Preset::Quick.config(&space),
             space,

@@ -19,6 +19,9 @@ pub enum TransferError {
     /// A genotype.
     #[error(transparent)]
     Genotype(#[from] nat_space::GenotypeError),
+    /// Weights that were trained with a filter this program does not have.
+    #[error("the weights want images scaled with the filter '{0}'; known are bicubic and bilinear")]
+    Filter(String),
     /// The search for new networks, its objectives and limits.
     #[error(transparent)]
     Search(#[from] nat_search::SearchError),

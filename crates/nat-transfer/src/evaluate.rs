@@ -18,7 +18,7 @@ use nat_supernet::{Subnet, Supernet, images};
 use crate::{
     RunConfig, TransferError,
     estimate::Measurement,
-    preprocess,
+    preprocess::{self, Input},
     streams::{Purpose, key},
 };
 
@@ -50,16 +50,11 @@ type Batches = Box<dyn Iterator<Item = Result<Arc<Batch>, TransferError>>>;
 impl Evaluator {
     /// An evaluator for the run's settings, whose calibration images are prepared for resolutions up to `largest` as in
     /// training.
-    pub fn new(
-        set: Arc<ImageSet>,
-        config: &RunConfig,
-        normalisation: nat_data::Normalisation,
-        largest: usize,
-    ) -> Evaluator {
+    pub fn new(set: Arc<ImageSet>, config: &RunConfig, input: Input, largest: usize) -> Evaluator {
         Evaluator {
             set,
-            train: preprocess::train(&config.augment, normalisation, largest),
-            eval: preprocess::eval(&config.evaluate, normalisation),
+            train: preprocess::train(&config.augment, input, largest),
+            eval: preprocess::eval(&config.evaluate, input),
             config: config.clone(),
             held: Mutex::default(),
             spent: Default::default(),

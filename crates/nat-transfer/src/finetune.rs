@@ -9,7 +9,7 @@ use nat_supernet::SupernetFile;
 use crate::{
     Evaluator, Phase, Progress, TransferError, pretrain,
     schedule::Schedule,
-    train::tracked_gradients,
+    train::{Teaching, tracked_gradients},
     training::{Pass, Task, plan},
 };
 
@@ -54,8 +54,8 @@ pub struct FineTuned {
 }
 
 /// Trains the subnet of `architecture` alone, as networks are fine-tuned: every weight, augmented images, one cosine,
-/// running averages of the batch-norm statistics with the space's momentum. Batch, smoothing, weight decay and the
-/// linear rise are those of the configuration's `warm_up`.
+/// running averages of the batch-norm statistics with the space's momentum. Batch, smoothing, weight decay, the linear
+/// rise, the frozen beginning and the average of the weights are those of the configuration's `warm_up`.
 ///
 /// # Errors
 /// An unreadable image, or a loss that is no number: that of the training, or those of all trial runs.
@@ -70,11 +70,8 @@ pub fn finetune(
     let begun = Instant::now();
     let images = task.set.len(Split::Train);
     let epoch = Pass::new(images, task.config.warm_up.batch, 1, 0).steps_per_epoch;
-    let mut run = |rate: f64, steps: usize| {
-        let mut tuned = supernets.clone();
-        train(task, &mut tuned, architecture, (rate, steps), watch)?;
-        Ok::<_, TransferError>(tuned)
-    };
+    let mut run =
+        |rate: f64, steps: usize| train(task, supernets, architecture, (rate, steps), watch);
     let mut seconds_a_step = 0.0;
     if let Budget::Minutes(_) = request.budget {
         // The first steps fill caches; what they cost does not last.
@@ -133,11 +130,11 @@ pub fn finetune(
 
 fn train(
     task: &Task<'_>,
-    supernets: &mut SupernetFile,
+    supernets: &SupernetFile,
     architecture: &Architecture,
     (rate, steps): (f64, usize),
     watch: &mut dyn FnMut(&Progress),
-) -> Result<(), TransferError> {
+) -> Result<SupernetFile, TransferError> {
     let settings = &task.config.warm_up;
     let images = task.set.len(Split::Train);
     let epoch = Pass::new(images, settings.batch, 1, 0);
@@ -156,16 +153,23 @@ fn train(
     let mut counts = vec![0; supernets.supernets.len()];
     counts[width] = steps;
     let planned = plan(&counts, 0, schedule, |_| architecture.resolution);
-    let mut optimizers = pretrain::optimizers(task.config, Phase::WarmUp, supernets);
+    let frozen = (settings.frozen * steps as f64) as usize;
+    let mut trainee = pretrain::trainee(task.config, Phase::WarmUp, supernets.clone());
     let training = task.training(Phase::Finetune, 0, pass, planned);
     training.run(
-        supernets,
-        &mut optimizers,
+        &mut trainee,
         0,
-        |supernets, batch, _| {
+        |supernets, batch, step| {
             let supernet = &mut supernets.supernets[width];
+            let teaching = Teaching {
+                smoothing: settings.label_smoothing,
+                distillation: 0.0,
+                labels: true,
+                dropout: training.dropout(step),
+                frozen: step < frozen,
+            };
             let (gradients, loss, moments) =
-                tracked_gradients(supernet, batch, architecture, settings.label_smoothing);
+                tracked_gradients(supernet, batch, architecture, teaching);
             supernet.track(architecture, &moments);
             (gradients, loss)
         },
@@ -174,5 +178,5 @@ fn train(
             Ok(true)
         },
     )?;
-    Ok(())
+    Ok(trainee.result().clone())
 }

@@ -62,8 +62,7 @@ impl Keeper<'_> {
             let begun = Instant::now();
             let own = Part {
                 name: self.name,
-                supernets: moment.supernets,
-                optimizers: moment.optimizers,
+                trainee: moment.trainee,
             };
             let [before, after] = self
                 .others

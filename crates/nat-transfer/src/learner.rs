@@ -10,9 +10,9 @@ use crate::{
     Evaluator, Phase, RunConfig, RunRecord, TransferError, adapt,
     checkpoint::{Part, Position},
     config::Pretraining,
-    pretrain,
-    sgd::Sgd,
-    streams,
+    preprocess::Input,
+    pretrain, streams,
+    trainee::Trainee,
     training::Pass,
 };
 
@@ -23,10 +23,8 @@ pub(crate) struct Learner {
     pub set: Arc<ImageSet>,
     /// That of the run, under a seed of the set's own.
     pub config: RunConfig,
-    pub normalisation: nat_data::Normalisation,
-    pub supernets: SupernetFile,
-    /// One a supernet.
-    pub optimizers: Vec<Sgd>,
+    pub input: Input,
+    pub trainee: Trainee,
     pub evaluator: Evaluator,
 }
 
@@ -43,37 +41,29 @@ impl Learner {
             seed: streams::seed_of_set(record.config.seed, index),
             ..record.config.clone()
         };
-        let normalisation = data.normalisation();
+        let input = data.input();
         let largest = record.space.resolutions.to;
         Learner {
             name: data.name.as_deref().map(Name::new),
-            optimizers: match position {
+            trainee: match position {
                 Position::Pretrain { set, .. } if *set <= index => {
-                    pretrain::optimizers(&config, Phase::Pretrain, &supernets)
+                    pretrain::trainee(&config, Phase::Pretrain, supernets)
                 }
                 Position::WarmUp { set, .. } if *set <= index => {
-                    pretrain::optimizers(&config, Phase::WarmUp, &supernets)
+                    pretrain::trainee(&config, Phase::WarmUp, supernets)
                 }
-                _ => adapt::optimizers(&config, &supernets),
+                _ => adapt::trainee(&config, supernets),
             },
-            evaluator: Evaluator::new(Arc::clone(&set), &config, normalisation, largest),
+            evaluator: Evaluator::new(Arc::clone(&set), &config, input, largest),
             set,
             config,
-            normalisation,
-            supernets,
+            input,
         }
     }
 
-    /// Takes up the velocities of a saved state.
-    pub fn restore(&mut self, velocities: Vec<Vec<Option<Vec<f32>>>>) {
-        for (optimizer, velocities) in self.optimizers.iter_mut().zip(velocities) {
-            optimizer.restore(velocities);
-        }
-    }
-
-    /// Begins the search: the optimizers of the adaptation, without velocities.
+    /// Begins the search with what the phase before it has led to.
     pub fn begin_search(&mut self) {
-        self.optimizers = adapt::optimizers(&self.config, &self.supernets);
+        self.trainee = adapt::trainee(&self.config, self.trainee.result().clone());
     }
 
     /// The size of a phase of training.
@@ -94,7 +84,7 @@ impl Learner {
     pub fn steps(&self, phase: Phase) -> usize {
         let widths = match phase {
             Phase::Adapt => 1,
-            _ => self.supernets.supernets.len(),
+            _ => self.trainee.supernets.supernets.len(),
         };
         widths * self.pass(phase).steps
     }
@@ -103,8 +93,7 @@ impl Learner {
     pub fn part(&self) -> Part<'_> {
         Part {
             name: self.name,
-            supernets: &self.supernets,
-            optimizers: &self.optimizers,
+            trainee: &self.trainee,
         }
     }
 

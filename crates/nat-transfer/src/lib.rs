@@ -7,6 +7,7 @@
 
 mod adapt;
 mod answer;
+mod average;
 pub mod checkpoint;
 mod command;
 pub mod config;
@@ -20,6 +21,7 @@ mod keeper;
 mod learner;
 mod marginals;
 mod measures;
+mod overrides;
 mod preprocess;
 mod preset;
 pub mod pretrain;
@@ -29,6 +31,7 @@ mod schedule;
 mod sgd;
 pub mod streams;
 mod train;
+mod trainee;
 mod training;
 
 pub use answer::{Answer, Tested};
@@ -42,8 +45,10 @@ pub use events::{Agreement, Event, Observer, Phase, Progress, Seconds, Within};
 pub use marginals::Marginals;
 pub use measures::model_info;
 pub use nat_search::{Aims, Limits, Measure, Member, Name, Objective, Subject, archive, pick};
-pub use preprocess::eval as eval_transform;
+pub use overrides::parse_override;
+pub use preprocess::{Input, eval as eval_transform};
 pub use preset::Preset;
 pub use run::{Outcome, Run, Student, peak_rss_mb};
 pub use sgd::{Sgd, SgdSettings};
+pub use trainee::Trainee;
 pub use training::{Moment, Task};

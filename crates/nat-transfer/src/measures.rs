@@ -264,9 +264,9 @@ impl Task<'_> {
             .folder
             .join(format!("{name}.{}.{worker}.onnx", std::process::id()));
         if self.measure.needs_model() {
-            let supernet = &learner.supernets.supernets[architecture.width];
+            let supernet = &learner.trainee.result().supernets[architecture.width];
             let subnet = learner.evaluator.calibrated(supernet, &architecture)?;
-            let provenance = &learner.supernets.provenance;
+            let provenance = &learner.trainee.result().provenance;
             let crop_ratio = learner.config.evaluate.crop_ratio;
             let info = model_info(space, provenance, crop_ratio, genes, &subnet);
             nat_export::write_onnx(&model, &subnet.fold(), &info)?;
@@ -311,7 +311,7 @@ pub fn model_info(
         std: provenance.std,
         resolution: network.resolution,
         crop_ratio,
-        filter: "bicubic".into(),
+        filter: provenance.filter.clone(),
         genes: genes.to_string(),
         space: space.name.clone(),
         madds: network.madds(),

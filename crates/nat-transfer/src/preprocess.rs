@@ -1,15 +1,42 @@
 //! From the configuration to the transforms of images.
 
-use nat_data::{EvalTransform, Filter, Normalisation, RandAugment, TrainTransform};
+use nat_data::{EvalTransform, Filter, Mixing, Normalisation, RandAugment, TrainTransform};
+use nat_supernet::Provenance;
 
-use crate::config::{Augmentation, Evaluation};
+use crate::{
+    TransferError,
+    config::{Augmentation, Evaluation},
+};
+
+/// How pictures become the input of a network, as its weights are used to it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Input {
+    /// Mean and deviation.
+    pub normalisation: Normalisation,
+    /// Resampling filter.
+    pub filter: Filter,
+}
+
+impl Input {
+    /// What the weights of a supernet file are used to.
+    ///
+    /// # Errors
+    /// The file names a filter that is not known.
+    pub fn of(provenance: &Provenance) -> Result<Input, TransferError> {
+        let filter = Filter::named(&provenance.filter);
+        let filter = filter.ok_or_else(|| TransferError::Filter(provenance.filter.clone()))?;
+        Ok(Input {
+            normalisation: Normalisation {
+                mean: provenance.mean,
+                std: provenance.std,
+            },
+            filter,
+        })
+    }
+}
 
 /// What happens to a training image, at resolutions up to `largest`.
-pub fn train(
-    augment: &Augmentation,
-    normalisation: Normalisation,
-    largest: usize,
-) -> TrainTransform {
+pub fn train(augment: &Augmentation, input: Input, largest: usize) -> TrainTransform {
     TrainTransform {
         min_area: augment.min_area,
         working_side: Some(TrainTransform::working_side_for(largest, augment.min_area)),
@@ -20,17 +47,25 @@ pub fn train(
             ..RandAugment::M9
         }),
         cutout: (augment.cutout > 0.0).then_some(augment.cutout),
-        filter: Filter::Bicubic,
-        normalisation,
+        filter: input.filter,
+        normalisation: input.normalisation,
+    }
+}
+
+/// How the training images of a batch are mixed.
+pub fn mixing(augment: &Augmentation) -> Mixing {
+    Mixing {
+        mixup: augment.mixup,
+        cutmix: augment.cutmix,
     }
 }
 
 /// What happens to an image that is classified.
-pub fn eval(evaluate: &Evaluation, normalisation: Normalisation) -> EvalTransform {
+pub fn eval(evaluate: &Evaluation, input: Input) -> EvalTransform {
     EvalTransform {
-        filter: Filter::Bicubic,
+        filter: input.filter,
         crop_ratio: evaluate.crop_ratio,
-        normalisation,
+        normalisation: input.normalisation,
     }
 }
 

@@ -67,7 +67,10 @@ impl Preset {
                 random_subnets: 2,
                 body_rate: 1.0,
                 weight_decay: 1e-4,
+                decay_all: false,
                 label_smoothing: 0.1,
+                frozen: 0.0,
+                average: 0.0,
             },
             warm_up: Pretraining {
                 epochs: 20,
@@ -79,7 +82,10 @@ impl Preset {
                 random_subnets: 2,
                 body_rate: 1.0,
                 weight_decay: 1e-4,
+                decay_all: false,
                 label_smoothing: 0.1,
+                frozen: 0.0,
+                average: 0.0,
             },
             search: Search::default(),
             adapt: Adaptation {
@@ -99,6 +105,7 @@ impl Preset {
                 sandwich: false,
                 floor: 0.01,
                 any_resolution: 0.0,
+                average: 0.0,
             },
             evaluate: Evaluation {
                 images: 0,
@@ -114,6 +121,9 @@ impl Preset {
                 flip: true,
                 rand_augment: 9.0,
                 cutout: 0.25,
+                mixup: 0.0,
+                cutmix: 0.0,
+                dropout: space.head.dropout,
             },
             upkeep: Upkeep {
                 save_seconds: 120,
@@ -225,9 +235,10 @@ impl Preset {
                 },
                 augment: Augmentation {
                     min_area: 0.35,
-                    flip: true,
                     rand_augment: 0.0,
                     cutout: 0.0,
+                    dropout: 0.0,
+                    ..paper.augment
                 },
                 upkeep: Upkeep {
                     save_seconds: 30,

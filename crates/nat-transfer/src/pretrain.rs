@@ -10,9 +10,10 @@ use crate::{
     Phase, RunConfig, TransferError,
     config::Pretraining,
     schedule::Schedule,
-    sgd::{Sgd, SgdSettings},
+    sgd::SgdSettings,
     streams::{Purpose, key, stream},
     train::{Teaching, sandwich_gradients},
+    trainee::Trainee,
     training::{Moment, Pass, Task, Training, plan},
 };
 
@@ -24,26 +25,17 @@ fn settings(config: &RunConfig, phase: Phase) -> &Pretraining {
     }
 }
 
-/// Constants of the optimizer before the first archive.
-fn sgd_settings(config: &RunConfig, phase: Phase) -> SgdSettings {
+/// Supernets at the beginning of a phase before the first archive.
+pub fn trainee(config: &RunConfig, phase: Phase, supernets: SupernetFile) -> Trainee {
     let settings = settings(config, phase);
-    SgdSettings {
+    let sgd = SgdSettings {
         momentum: 0.9,
         nesterov: true,
         weight_decay: settings.weight_decay,
-        decay_all: false,
+        decay_all: settings.decay_all,
         body_rate: settings.body_rate,
-    }
-}
-
-/// Fresh optimizers, one a supernet.
-pub fn optimizers(config: &RunConfig, phase: Phase, supernets: &SupernetFile) -> Vec<Sgd> {
-    let settings = sgd_settings(config, phase);
-    supernets
-        .supernets
-        .iter()
-        .map(|supernet| Sgd::new(settings, supernet.parameters().len()))
-        .collect()
+    };
+    Trainee::new(supernets, sgd, settings.average)
 }
 
 /// Trains from step `start` on, one width after the other; returns whether all are done.
@@ -56,8 +48,7 @@ pub fn optimizers(config: &RunConfig, phase: Phase, supernets: &SupernetFile) ->
 pub fn pretrain(
     task: &Task<'_>,
     phase: Phase,
-    supernets: &mut SupernetFile,
-    optimizers: &mut [Sgd],
+    trainee: &mut Trainee,
     start: usize,
     watch: &mut dyn FnMut(Moment<'_>) -> Result<bool, TransferError>,
 ) -> Result<bool, TransferError> {
@@ -77,10 +68,11 @@ pub fn pretrain(
         total: pass.steps,
     };
     let alone = (settings.largest_first * pass.steps as f64) as usize;
+    let frozen = (settings.frozen * pass.steps as f64) as usize;
     let stretch = Training::stretch(phase, 0);
     let sides: Vec<usize> = space.resolutions.sides().collect();
     let steps = plan(
-        &vec![pass.steps; supernets.supernets.len()],
+        &vec![pass.steps; trainee.supernets.supernets.len()],
         0,
         schedule,
         |step| {
@@ -90,8 +82,7 @@ pub fn pretrain(
     );
     let training = task.training(phase, 0, pass, steps);
     training.run(
-        supernets,
-        optimizers,
+        trainee,
         start,
         |supernets, batch, step| {
             let width = training.steps[step].width;
@@ -117,6 +108,8 @@ pub fn pretrain(
                     smoothing: settings.label_smoothing,
                     distillation: 1.0,
                     labels: false,
+                    dropout: training.dropout(step),
+                    frozen: step % pass.steps < frozen,
                 },
             )
         },

@@ -157,8 +157,8 @@ impl Run {
         let measures = measures::assemble(&directory, &record.config, linked)?;
         let costs = record.costs(measures::names(&measures))?;
         let (state, weights) = checkpoint::load(&directory, &record.sets())?;
-        let (supernets, velocities): (Vec<_>, Vec<_>) = (weights.into_iter())
-            .map(|weights| (weights.supernets, weights.velocities))
+        let (supernets, rest): (Vec<_>, Vec<_>) = (weights.into_iter())
+            .map(|weights| (weights.supernets, (weights.velocities, weights.averaged)))
             .unzip();
         let parts = Parts {
             measures: Measures::open(&directory, measures)?,
@@ -169,8 +169,8 @@ impl Run {
         };
         let students = sets.into_iter().zip(supernets).collect();
         let mut run = Run::assemble(parts, students, state);
-        for (learner, velocities) in run.learners.iter_mut().zip(velocities) {
-            learner.restore(velocities);
+        for (learner, (velocities, averaged)) in run.learners.iter_mut().zip(rest) {
+            learner.trainee.restore(velocities, averaged);
         }
         run.rewind()?;
         Ok(run)
@@ -371,7 +371,7 @@ impl Run {
             set: &learner.set,
             space: &self.record.space,
             config: &learner.config,
-            normalisation: learner.normalisation,
+            input: learner.input,
         };
         let generation = self.state.generation;
         let mut keeper = Keeper {
@@ -387,12 +387,12 @@ impl Run {
             steps,
         };
         let mut watch = |moment: Moment<'_>| keeper.keep(moment, phase);
-        let (supernets, optimizers) = (&mut learner.supernets, &mut learner.optimizers);
+        let trainee = &mut learner.trainee;
         let done = if phase == Phase::Adapt {
             let archive = (&candidates[..], generation);
-            adapt::adapt(&task, archive, supernets, optimizers, start, &mut watch)?
+            adapt::adapt(&task, archive, trainee, start, &mut watch)?
         } else {
-            pretrain::pretrain(&task, phase, supernets, optimizers, start, &mut watch)?
+            pretrain::pretrain(&task, phase, trainee, start, &mut watch)?
         };
         let (within, seconds) = (keeper.within, &mut self.seconds);
         let spent = match phase {

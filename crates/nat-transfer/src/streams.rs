@@ -36,6 +36,10 @@ pub enum Purpose {
     Exploration = 13,
     /// The seed of one of several data sets; generation = its place.
     DataSet = 14,
+    /// How the images of one batch are mixed.
+    Mixing = 15,
+    /// What the classifiers of one training step do not see.
+    Dropout = 16,
 }
 
 /// The key of a stream.

@@ -11,7 +11,7 @@ use std::{
 use burn::tensor::Tensor;
 use nat_data::Batch;
 use nat_space::Architecture;
-use nat_supernet::{BatchMoments, BnMode, Gradient, Supernet, images, losses};
+use nat_supernet::{BatchMoments, BnMode, Dropout, Gradient, Subnet, Supernet, images, losses};
 
 /// Gradients in parameter order; `None` where no subnet used the parameter.
 pub type Gradients = Vec<Option<Gradient>>;
@@ -23,6 +23,10 @@ struct Lesson {
     labels: Option<f64>,
     /// Logits to imitate, and the weight of that.
     teacher: Option<(Tensor<2>, f64)>,
+    /// Of the inputs of the classifier.
+    dropout: Dropout,
+    /// Whether nothing but the classifier learns.
+    frozen: bool,
 }
 
 /// What subnets are taught with.
@@ -35,6 +39,10 @@ pub struct Teaching {
     pub distillation: f64,
     /// Whether subnets below the largest learn from the labels too.
     pub labels: bool,
+    /// Of what the classifiers of the step read; a teacher's reads everything.
+    pub dropout: Dropout,
+    /// Whether nothing but the classifier learns.
+    pub frozen: bool,
 }
 
 impl Teaching {
@@ -42,6 +50,29 @@ impl Teaching {
         Lesson {
             labels: self.labels.then_some(self.smoothing),
             teacher: teacher.map(|logits| (logits, self.distillation)),
+            dropout: self.dropout,
+            frozen: self.frozen,
+        }
+    }
+}
+
+/// What the classifier of a subnet reads, out of the reach of gradients where only the classifier learns.
+fn features(subnet: &Subnet, images: Tensor<4>, bn: &mut BnMode, frozen: bool) -> Tensor<2> {
+    let features = subnet.features(images, bn);
+    match frozen {
+        true => Tensor::from_inner(features.inner()),
+        false => features,
+    }
+}
+
+/// Cross entropy with the labels of a batch, with those of both images where they were mixed.
+fn labelled(logits: Tensor<2>, batch: &Batch, smoothing: f64) -> Tensor<1> {
+    let loss = |logits, labels| losses::cross_entropy(logits, labels, smoothing as f32);
+    match &batch.mixture {
+        None => loss(logits, &batch.labels),
+        Some(mixture) => {
+            loss(logits.clone(), &batch.labels).mul_scalar(mixture.share)
+                + loss(logits, &mixture.labels).mul_scalar(1.0 - mixture.share)
         }
     }
 }
@@ -82,20 +113,17 @@ pub fn sandwich_gradients(
     teaching: Teaching,
 ) -> (Gradients, f32) {
     let own = supernet.clone();
-    let logits = own
-        .subnet(largest)
-        .forward(input(supernet, batch, true), &mut BnMode::Batch);
-    let lesson = teaching.lesson(Some(logits.clone().inner()));
+    let (subnet, images) = (own.subnet(largest), input(supernet, batch, true));
+    let features = features(&subnet, images, &mut BnMode::Batch, teaching.frozen);
+    let logits = subnet.classify(teaching.dropout.apply(features.clone(), 0));
+    let lesson = teaching.lesson(Some(subnet.classify(features).inner()));
     let lessons: Vec<(&Architecture, &Lesson)> = others
         .iter()
         .map(|architecture| (architecture, &lesson))
         .collect();
     // The others need no more than the logits: they go forward while the largest goes backward.
     let (first, mut learned) = Queue::new(&lessons).work_off(supernet, batch, || {
-        backward(
-            &own,
-            losses::cross_entropy(logits, &batch.labels, teaching.smoothing as f32),
-        )
+        backward(&own, labelled(logits, batch, teaching.smoothing))
     });
     let loss = first.1;
     learned.insert(0, first);
@@ -107,15 +135,14 @@ pub fn tracked_gradients(
     supernet: &Supernet,
     batch: &Batch,
     architecture: &Architecture,
-    smoothing: f64,
+    teaching: Teaching,
 ) -> (Gradients, f32, Vec<BatchMoments>) {
     let mut moments = Vec::new();
-    let logits = supernet.subnet(architecture).forward(
-        input(supernet, batch, true),
-        &mut BnMode::Track(&mut moments),
-    );
-    let loss = losses::cross_entropy(logits, &batch.labels, smoothing as f32);
-    let (gradients, loss) = backward(supernet, loss);
+    let (subnet, images) = (supernet.subnet(architecture), input(supernet, batch, true));
+    let mut bn = BnMode::Track(&mut moments);
+    let features = features(&subnet, images, &mut bn, teaching.frozen);
+    let logits = subnet.classify(teaching.dropout.apply(features, 0));
+    let (gradients, loss) = backward(supernet, labelled(logits, batch, teaching.smoothing));
     (gradients, loss, moments)
 }
 
@@ -168,7 +195,8 @@ impl<'a> Queue<'a> {
             let Some((architecture, lesson)) = self.lessons.get(index) else {
                 return;
             };
-            let learned = learn(supernet, batch, architecture, lesson);
+            // The subnet of number 0 is the largest one, which no queue holds.
+            let learned = learn(supernet, batch, architecture, lesson, index + 1);
             self.learned
                 .lock()
                 .expect("no worker panicked")
@@ -182,14 +210,13 @@ fn learn(
     batch: &Batch,
     architecture: &Architecture,
     lesson: &Lesson,
+    number: usize,
 ) -> Learned {
     let own = supernet.clone();
-    let logits = own
-        .subnet(architecture)
-        .forward(input(supernet, batch, true), &mut BnMode::Batch);
-    let hard = lesson
-        .labels
-        .map(|smoothing| losses::cross_entropy(logits.clone(), &batch.labels, smoothing as f32));
+    let (subnet, images) = (own.subnet(architecture), input(supernet, batch, true));
+    let features = features(&subnet, images, &mut BnMode::Batch, lesson.frozen);
+    let logits = subnet.classify(lesson.dropout.apply(features, number));
+    let hard = (lesson.labels).map(|smoothing| labelled(logits.clone(), batch, smoothing));
     let soft = lesson.teacher.as_ref().map(|(teacher, weight)| {
         let teacher = Tensor::from_inner(teacher.clone());
         losses::distillation(logits, teacher).mul_scalar(*weight)
@@ -224,4 +251,143 @@ fn sum(supernet: &Supernet, learned: Vec<Learned>) -> Gradients {
         }
     }
     sum
+}
+
+#[cfg(test)]
+mod tests {
+    use nat_data::Mixture;
+    use nat_space::Space;
+
+    use super::*;
+
+    const TEACHING: Teaching = Teaching {
+        smoothing: 0.1,
+        distillation: 1.0,
+        labels: true,
+        dropout: Dropout { rate: 0.0, seed: 5 },
+        frozen: false,
+    };
+
+    fn supernet() -> (Supernet, Architecture, Architecture) {
+        let space = Space::builtin("tiny").unwrap();
+        let fit = |genes| Architecture {
+            resolution: 16,
+            ..space.architecture(&genes)
+        };
+        let supernet = Supernet::new(&space, 0, 3, 1);
+        (supernet, fit(space.largest()), fit(space.smallest()))
+    }
+
+    fn batch(labels: [usize; 4], mixture: Option<([usize; 4], f32)>) -> Batch {
+        let values = 0..4 * 3 * 16 * 16;
+        Batch {
+            images: values
+                .map(|i| ((i * 37 % 101) as f32 - 50.0) / 30.0)
+                .collect(),
+            labels: labels.to_vec(),
+            resolution: 16,
+            mixture: mixture.map(|(labels, share)| Mixture {
+                labels: labels.to_vec(),
+                share,
+            }),
+        }
+    }
+
+    fn flat(gradients: Gradients) -> Vec<Option<Vec<f32>>> {
+        let whole = gradients.into_iter();
+        whole.map(|gradient| Some(gradient?.to_vec())).collect()
+    }
+
+    fn sandwich(batch: &Batch, teaching: Teaching) -> (Vec<Option<Vec<f32>>>, f32) {
+        let (supernet, largest, smallest) = supernet();
+        let (gradients, loss) =
+            sandwich_gradients(&supernet, batch, &largest, &[smallest], teaching);
+        (flat(gradients), loss)
+    }
+
+    fn apart(one: &[Option<Vec<f32>>], other: &[Option<Vec<f32>>]) -> f32 {
+        let values = |list: &[Option<Vec<f32>>]| list.iter().flatten().flatten().copied().collect();
+        let (one, other): (Vec<f32>, Vec<f32>) = (values(one), values(other));
+        assert_eq!(one.len(), other.len());
+        let pairs = one.iter().zip(&other);
+        pairs.map(|(a, b)| (a - b).abs()).fold(0.0, f32::max)
+    }
+
+    #[test]
+    fn labels_count_by_their_share() {
+        let (one, other) = ([0, 1, 2, 1], [2, 2, 0, 1]);
+        let plain = sandwich(&batch(one, None), TEACHING);
+        let whole = sandwich(&batch(one, Some((other, 1.0))), TEACHING);
+        assert!(apart(&plain.0, &whole.0) < 1e-6 && plain.1 == whole.1);
+        let rest = sandwich(&batch(other, None), TEACHING);
+        let mixed = sandwich(&batch(one, Some((other, 0.25))), TEACHING);
+        // The loss is linear in the targets.
+        assert!((mixed.1 - 0.25 * plain.1 - 0.75 * rest.1).abs() < 1e-5);
+        for ((mixed, plain), rest) in mixed.0.iter().zip(&plain.0).zip(&rest.0) {
+            let values = |part: &Option<Vec<f32>>| part.clone().unwrap_or_default();
+            let parts = values(plain).into_iter().zip(values(rest));
+            for (mixed, (plain, rest)) in values(mixed).iter().zip(parts) {
+                assert!((mixed - 0.25 * plain - 0.75 * rest).abs() < 1e-4);
+            }
+        }
+    }
+
+    #[test]
+    fn a_frozen_body_has_no_gradients() {
+        let batch = batch([0, 1, 2, 1], None);
+        let frozen = Teaching {
+            frozen: true,
+            ..TEACHING
+        };
+        let (free, held) = (sandwich(&batch, TEACHING), sandwich(&batch, frozen));
+        assert_eq!(free.1, held.1);
+        let (supernet, ..) = supernet();
+        for ((parameter, free), held) in supernet.parameters().iter().zip(&free.0).zip(&held.0) {
+            match parameter.is_classifier() {
+                true => assert_eq!(free, held, "{}", parameter.name()),
+                false => assert!(held.is_none(), "{}", parameter.name()),
+            }
+        }
+    }
+
+    #[test]
+    fn dropout_is_for_those_who_learn() {
+        let batch = batch([0, 1, 2, 1], None);
+        let (supernet, largest, smallest) = supernet();
+        let dropping = Teaching {
+            labels: false,
+            dropout: Dropout { rate: 0.5, seed: 5 },
+            ..TEACHING
+        };
+        let learned = |teaching| {
+            adaptation_gradients(&supernet, &batch, &[smallest.clone()], &largest, teaching).1
+        };
+        // The teacher of an adaptation step does not learn, so that its logits are those without dropout.
+        let teacher = supernet
+            .extract(&largest)
+            .forward(input(&supernet, &batch, false), &mut BnMode::Batch);
+        let subnet = supernet.extract(&smallest);
+        let read = subnet.features(input(&supernet, &batch, false), &mut BnMode::Batch);
+        let logits = subnet.classify(dropping.dropout.apply(read, 1));
+        let expected = losses::distillation(logits, teacher).into_scalar::<f32>();
+        assert!((learned(dropping) - expected).abs() < 1e-5);
+        let whole = Teaching {
+            labels: false,
+            ..TEACHING
+        };
+        assert!((learned(whole) - expected).abs() > 1e-3);
+        // In a sandwich the largest learns and teaches: what it teaches is whole.
+        let (taught, _) = sandwich(&batch, dropping);
+        let (_, loss) = sandwich(&batch, whole);
+        let own = supernet.clone();
+        let subnet = own.subnet(&largest);
+        let read = subnet.features(input(&supernet, &batch, true), &mut BnMode::Batch);
+        let logits = subnet.classify(dropping.dropout.apply(read.clone(), 0));
+        let first = backward(&own, labelled(logits, &batch, 0.1));
+        assert!((first.1 - loss).abs() > 1e-4);
+        let lesson = dropping.lesson(Some(subnet.classify(read).inner()));
+        let second = learn(&supernet, &batch, &smallest, &lesson, 1);
+        let expected = flat(sum(&supernet, vec![first, second]));
+        assert!(apart(&taught, &expected) < 1e-6);
+    }
 }

@@ -2,18 +2,18 @@
 
 use std::{sync::Arc, time::Instant};
 
-use nat_data::{Batch, BatchRequest, ImageSet, Loader, Normalisation, Split, Transform};
+use nat_data::{Batch, BatchRequest, ImageSet, Loader, Mixing, Split, StreamKey, Transform};
 use nat_space::Space;
-use nat_supernet::SupernetFile;
+use nat_supernet::{Dropout, SupernetFile};
 
 use crate::{
     Event, Phase, Progress, RunConfig, TransferError,
     events::Within,
-    preprocess,
+    preprocess::{self, Input},
     schedule::Schedule,
-    sgd::Sgd,
-    streams::{Purpose, key},
+    streams::{Purpose, key, seed_of},
     train::Gradients,
+    trainee::Trainee,
 };
 
 /// What supernets are trained on, in which space and with which settings.
@@ -24,8 +24,8 @@ pub struct Task<'a> {
     pub space: &'a Space,
     /// The settings.
     pub config: &'a RunConfig,
-    /// Mean and deviation of the input.
-    pub normalisation: Normalisation,
+    /// How images are fed to the networks.
+    pub input: Input,
 }
 
 impl<'a> Task<'a> {
@@ -42,9 +42,11 @@ impl<'a> Task<'a> {
             set: self.set,
             transform: Transform::Train(preprocess::train(
                 &config.augment,
-                self.normalisation,
+                self.input,
                 self.space.resolutions.to,
             )),
+            mixing: preprocess::mixing(&config.augment),
+            dropout: config.augment.dropout,
             pass,
             steps,
             phase,
@@ -124,6 +126,10 @@ pub struct Training<'a> {
     pub set: &'a Arc<ImageSet>,
     /// Their augmentation.
     pub transform: Transform,
+    /// How those of a batch are mixed.
+    pub mixing: Mixing,
+    /// Share of the classifiers' inputs that is dropped.
+    pub dropout: f64,
     /// Its size.
     pub pass: Pass,
     /// Its steps.
@@ -148,10 +154,8 @@ pub struct Moment<'a> {
     pub progress: Progress,
     /// Present where the step ends a pass over the images.
     pub epoch: Option<Event>,
-    /// The supernets after the step.
-    pub supernets: &'a SupernetFile,
-    /// Their optimizers after the step.
-    pub optimizers: &'a [Sgd],
+    /// The supernets after the step, with what else training changes.
+    pub trainee: &'a Trainee,
     /// What the step was made of.
     pub spent: Within,
 }
@@ -173,8 +177,7 @@ impl Training<'_> {
     /// An unreadable image, a loss that is no number, or what `watch` fails with.
     pub fn run(
         &self,
-        supernets: &mut SupernetFile,
-        optimizers: &mut [Sgd],
+        trainee: &mut Trainee,
         start: usize,
         mut gradients: impl FnMut(&mut SupernetFile, &Batch, usize) -> (Gradients, f32),
         watch: &mut dyn FnMut(Moment<'_>) -> Result<bool, TransferError>,
@@ -195,19 +198,17 @@ impl Training<'_> {
         for step in start..total {
             let clock = Instant::now();
             let Some(batch) = loader.next() else { break };
-            let batch = batch?;
+            let mut batch = batch?;
             let waiting = clock.elapsed().as_secs_f64();
             let planned = self.steps[step];
-            let (gradients, loss) = gradients(supernets, &batch, step);
+            self.mixing
+                .apply(&mut batch, &self.key(Purpose::Mixing, step));
+            let (gradients, loss) = gradients(&mut trainee.supernets, &batch, step);
             let computed = clock.elapsed().as_secs_f64();
             if !loss.is_finite() {
                 return Err(self.diverged(loss, step));
             }
-            optimizers[planned.width].step(
-                supernets.supernets[planned.width].parameters_mut(),
-                gradients,
-                planned.rate,
-            );
+            trainee.step(planned.width, gradients, planned.rate);
             let spent = Within {
                 waiting,
                 gradients: computed - waiting,
@@ -247,8 +248,7 @@ impl Training<'_> {
                 done,
                 progress,
                 epoch,
-                supernets,
-                optimizers,
+                trainee,
                 spent,
             })? {
                 break;
@@ -257,8 +257,21 @@ impl Training<'_> {
         if done < total {
             return Ok(false);
         }
-        self.check_weights(supernets)?;
+        self.check_weights(&trainee.supernets)?;
         Ok(true)
+    }
+
+    /// The dropout of a step.
+    pub fn dropout(&self, step: usize) -> Dropout {
+        Dropout {
+            rate: self.dropout,
+            seed: seed_of(self.key(Purpose::Dropout, step)),
+        }
+    }
+
+    fn key(&self, purpose: Purpose, step: usize) -> StreamKey {
+        let stretch = Training::stretch(self.phase, self.generation);
+        key(self.seed, purpose, stretch, step)
     }
 
     /// Checks that every weight is a number: a diverging last step would otherwise only show in the measurements.
@@ -311,7 +324,7 @@ impl Training<'_> {
                     indices: order.1[place * self.pass.batch..(place + 1) * self.pass.batch]
                         .to_vec(),
                     resolution: self.steps[step].resolution,
-                    key: key(self.seed, Purpose::Augmentation, stretch, step),
+                    key: self.key(Purpose::Augmentation, step),
                 }
             })
             .collect()

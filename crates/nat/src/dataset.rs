@@ -4,7 +4,7 @@ use std::{path::Path, sync::Arc};
 
 use anyhow::Result;
 use nat_data::{ImageSet, OpenOptions};
-use nat_transfer::{DataRecord, is_name};
+use nat_transfer::{DataRecord, Input, is_name};
 
 use crate::failure::wrong_argument;
 
@@ -138,13 +138,7 @@ pub fn open_recorded(record: &DataRecord) -> Result<Arc<ImageSet>> {
 }
 
 /// The set as a run remembers it. Paths are kept absolute, so that a run can be resumed from any folder.
-pub fn record(
-    path: &str,
-    set: &ImageSet,
-    options: &OpenOptions,
-    mean: [f32; 3],
-    std: [f32; 3],
-) -> DataRecord {
+pub fn record(path: &str, set: &ImageSet, options: &OpenOptions, input: Input) -> DataRecord {
     let absolute = if path == CLIMATE_TILES {
         None
     } else {
@@ -158,7 +152,8 @@ pub fn record(
         val_fraction: options.val_fraction,
         test_fraction: options.test_fraction,
         split_seed: options.seed,
-        mean,
-        std,
+        mean: input.normalisation.mean,
+        std: input.normalisation.std,
+        filter: input.filter,
     }
 }

@@ -52,7 +52,7 @@ pub fn exit_code(error: &anyhow::Error) -> u8 {
                 TransferError::Config(_)
                 | TransferError::Genotype(_)
                 | TransferError::Directory { .. } => return 2,
-                TransferError::Data(_) => return 3,
+                TransferError::Data(_) | TransferError::Filter(_) => return 3,
                 TransferError::Supernet(error) => return supernet_code(error),
                 TransferError::Search(error) => return search_code(error),
                 TransferError::Latency(_) => return 3,

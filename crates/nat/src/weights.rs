@@ -48,6 +48,7 @@ pub fn seeded(origin: Origin, supernet: Supernet) -> SupernetFile {
                 .collect(),
             mean,
             std,
+            filter: origin.filter().into(),
         },
         supernets: vec![supernet],
     }

@@ -12,7 +12,14 @@ use std::{
 use nat_space::{Device, LatencyTable, Space, Timing};
 
 /// A complete run in miniature: every phase happens, and a state is saved after every step.
-const SETTINGS: [&str; 16] = [
+const SETTINGS: [&str; 23] = [
+    "augment.mixup=0.2",
+    "augment.cutmix=1",
+    "augment.dropout=0.2",
+    "pretrain.average=0.5",
+    "warm_up.average=0.5",
+    "warm_up.frozen=0.5",
+    "adapt.average=0.9",
     "warm_up.max_steps=4",
     "warm_up.batch=16",
     "pretrain.max_steps=3",

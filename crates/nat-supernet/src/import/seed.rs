@@ -54,6 +54,15 @@ impl Origin {
         }
     }
 
+    /// Filter that its training images were scaled with (lukemelas/EfficientNet-PyTorch scales bicubically;
+    /// pytorch/vision `references/classification/presets.py` bilinearly).
+    pub fn filter(self) -> &'static str {
+        match self {
+            Origin::Lite0 => "bicubic",
+            Origin::MobileNetV2 => "bilinear",
+        }
+    }
+
     fn places(self, layer: &str) -> Option<Places> {
         match self {
             Origin::Lite0 => lite0_places(layer),

@@ -42,7 +42,7 @@ impl Run {
         };
         let watcher = Mutex::new(&mut *observer);
         learner.evaluator.measure(
-            &learner.supernets.supernets,
+            &learner.trainee.result().supernets,
             &self.record.space,
             &candidates,
             &mut errors,

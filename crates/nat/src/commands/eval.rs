@@ -96,15 +96,12 @@ fn quarry(args: &args::Eval) -> Result<Quarry> {
 
 /// How a model wants its images.
 pub fn transform(info: &ModelInfo) -> Result<EvalTransform> {
-    let filter = match info.filter.as_str() {
-        "bicubic" => Filter::Bicubic,
-        "bilinear" => Filter::Bilinear,
-        other => {
-            return Err(bad_input(format!(
-                "the model asks for the filter '{other}', which is not known"
-            )));
-        }
-    };
+    let filter = Filter::named(&info.filter).ok_or_else(|| {
+        bad_input(format!(
+            "the model asks for the filter '{}', which is not known",
+            info.filter
+        ))
+    })?;
     Ok(EvalTransform {
         filter,
         crop_ratio: info.crop_ratio,

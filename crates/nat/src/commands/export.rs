@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use nat_export::ModelInfo;
 use nat_space::{Genotype, Space};
 use nat_supernet::{FoldedNet, Subnet, SupernetFile};
-use nat_transfer::{Answer, Evaluator, Objective, Preset, RunConfig, RunDirectory};
+use nat_transfer::{Answer, Evaluator, Input, Objective, Preset, RunConfig, RunDirectory};
 
 use crate::{
     args,
@@ -64,17 +64,9 @@ impl Quarry {
                 file = path.display()
             )));
         }
-        let normalisation = nat_data::Normalisation {
-            mean: provenance.mean,
-            std: provenance.std,
-        };
+        let input = Input::of(provenance).with_context(|| path.display().to_string())?;
         Ok(Quarry {
-            evaluator: Evaluator::new(
-                Arc::clone(&set),
-                &config,
-                normalisation,
-                space.resolutions.to,
-            ),
+            evaluator: Evaluator::new(Arc::clone(&set), &config, input, space.resolutions.to),
             crop_ratio: config.evaluate.crop_ratio,
             space,
             supernets,

@@ -2,11 +2,11 @@
 
 use std::{process::ExitCode, time::Instant};
 
-use anyhow::Result;
-use nat_data::{Normalisation, Split};
+use anyhow::{Context, Result};
+use nat_data::Split;
 use nat_export::{ModelInfo, PRODUCER};
 use nat_transfer::{
-    Evaluator, Observer, Preset, Task, TransferError,
+    Evaluator, Input, Observer, Preset, Task, TransferError,
     finetune::{Budget, FineTuning, finetune},
 };
 use serde_json::json;
@@ -50,16 +50,13 @@ pub fn run(args: &args::Finetune) -> Result<ExitCode> {
     let space = supernets.space().with_resolutions(side, side, 1)?;
     let set = dataset::open(&args.data, &dataset::options(config.seed))?;
     let supernets = search::adopt(supernets, &set, config.seed);
-    let normalisation = Normalisation {
-        mean: supernets.provenance.mean,
-        std: supernets.provenance.std,
-    };
-    let evaluator = Evaluator::new(set.clone(), &config, normalisation, side);
+    let input = Input::of(&supernets.provenance).with_context(|| args.model.clone())?;
+    let evaluator = Evaluator::new(set.clone(), &config, input, side);
     let task = Task {
         set: &set,
         space: &space,
         config: &config,
-        normalisation,
+        input,
     };
     let mut progress = Progress::new(false);
     let tuned = finetune(
@@ -95,7 +92,7 @@ pub fn run(args: &args::Finetune) -> Result<ExitCode> {
             std: provenance.std,
             resolution: side,
             crop_ratio: config.evaluate.crop_ratio,
-            filter: "bicubic".into(),
+            filter: provenance.filter.clone(),
             genes: genotype.to_string(),
             space: space.name.clone(),
             madds,

@@ -60,6 +60,7 @@ fn ofa(files: &[PathBuf]) -> Result<SupernetFile> {
             class_names: (0..classes).map(|class| class.to_string()).collect(),
             mean: IMAGENET_MEAN,
             std: IMAGENET_STD,
+            filter: "bicubic".into(),
         },
     })
 }

@@ -3,9 +3,8 @@
 use std::process::ExitCode;
 
 use anyhow::Result;
-use nat_data::Normalisation;
 use nat_space::Space;
-use nat_transfer::{Event, Observer, Phase, Preset, Task, pretrain};
+use nat_transfer::{Event, Input, Observer, Phase, Preset, Task, pretrain};
 
 use crate::{args, commands::search, dataset, failure::wrong_argument, progress::Progress};
 
@@ -23,38 +22,28 @@ pub fn run(args: &args::Pretrain) -> Result<ExitCode> {
         space = space.with_resolutions(sides.from, sides.to, sides.step)?;
     }
     let set = dataset::open(&args.data, &dataset::options(config.seed))?;
-    let mut file = search::fresh(&space, &set, config.seed);
-    let mut optimizers = pretrain::optimizers(&config, Phase::Pretrain, &file);
+    let file = search::fresh(&space, &set, config.seed);
     let task = Task {
         set: &set,
         space: &space,
         config: &config,
-        normalisation: Normalisation {
-            mean: file.provenance.mean,
-            std: file.provenance.std,
-        },
+        input: Input::of(&file.provenance)?,
     };
+    let mut trainee = pretrain::trainee(&config, Phase::Pretrain, file);
     let mut progress = Progress::new(false);
     let mut last_loss = f64::NAN;
-    pretrain::pretrain(
-        &task,
-        Phase::Pretrain,
-        &mut file,
-        &mut optimizers,
-        0,
-        &mut |moment| {
-            progress.progress(&moment.progress);
-            if let Some(event) = &moment.epoch {
-                progress.event(event);
-                if let Event::Epoch { loss, .. } = event {
-                    last_loss = *loss;
-                }
+    pretrain::pretrain(&task, Phase::Pretrain, &mut trainee, 0, &mut |moment| {
+        progress.progress(&moment.progress);
+        if let Some(event) = &moment.epoch {
+            progress.event(event);
+            if let Event::Epoch { loss, .. } = event {
+                last_loss = *loss;
             }
-            Ok(true)
-        },
-    )?;
+        }
+        Ok(true)
+    })?;
     progress.close();
-    file.save(&args.out)?;
+    trainee.result().save(&args.out)?;
     println!(
         "{}: space {}, {} classes, loss {last_loss:.3}",
         args.out.display(),

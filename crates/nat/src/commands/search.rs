@@ -10,12 +10,12 @@ use std::{
 };
 
 use anyhow::{Context, Result};
-use nat_data::ImageSet;
+use nat_data::{Filter, ImageSet};
 use nat_space::Space;
 use nat_supernet::{Provenance, Supernet, SupernetFile};
 use nat_transfer::{
-    DataRecord, Limits, Name, Objective, Outcome, Preset, Run, RunConfig, RunDirectory, RunRecord,
-    TransferError, is_name,
+    DataRecord, Input, Limits, Name, Objective, Outcome, Preset, Run, RunConfig, RunDirectory,
+    RunRecord, TransferError, is_name,
     streams::{Purpose, key, seed_of, seed_of_set},
 };
 
@@ -139,6 +139,14 @@ impl Source {
         })
     }
 
+    /// How a run names it.
+    fn name(&self) -> &str {
+        match self {
+            Source::Scratch(_) => SCRATCH,
+            Source::File { path, .. } => path,
+        }
+    }
+
     /// The space of the weights.
     pub fn space(&self) -> &Space {
         match self {
@@ -182,26 +190,23 @@ pub fn start(
             Source::Scratch(_) => fresh(&space, &set, seed),
             Source::File { file, .. } => adopt((**file).clone(), &set, seed),
         };
-        let Provenance { mean, std, .. } = supernets.provenance;
+        let input = Input::of(&supernets.provenance).with_context(|| source.name().to_owned())?;
         records.push(DataRecord {
             name: given.name,
-            ..dataset::record(&given.path, &set, &options, mean, std)
+            ..dataset::record(&given.path, &set, &options, input)
         });
         students.push((set, supernets));
     }
-    let (origin, pretrained) = match source {
-        Source::Scratch(_) => (SCRATCH.to_owned(), false),
-        Source::File { path, .. } => (path, true),
-    };
     let record = RunRecord {
         version: env!("CARGO_PKG_VERSION").into(),
         preset: preset.name().into(),
-        supernet: origin,
+        supernet: source.name().into(),
         data: records,
         config,
         space,
         tables,
     };
+    let pretrained = matches!(source, Source::File { .. });
     let run = Run::create(directory, record, students, pretrained, Vec::new())?;
     drive(run, out, profile)
 }
@@ -229,6 +234,7 @@ fn provenance(set: &ImageSet) -> Provenance {
         class_names: set.classes().to_vec(),
         mean: IMAGENET_MEAN,
         std: IMAGENET_STD,
+        filter: Filter::Bicubic.name().into(),
     }
 }
 

@@ -92,7 +92,7 @@ fn entries(args: &BenchSearch) -> Result<Vec<Entry>> {
 fn settings(overrides: &[String]) -> Result<Settings> {
     let mut table = Table::try_from(Settings::default())?;
     for text in overrides {
-        let layer = nat_transfer::config::parse_override(text)?;
+        let layer = nat_transfer::parse_override(text)?;
         for (key, value) in layer {
             if !table.contains_key(&key) {
                 let known: Vec<&str> = table.keys().map(String::as_str).collect();
