@@ -64,6 +64,48 @@ pub fn two_layer(m: usize, outer: usize, inner: usize) -> Vec<Vec<f64>> {
     directions
 }
 
+/// Directions drawn together around points of the unit simplex, for searches that prefer regions of a front: shrunk to `spread` of
+/// their distances and moved so that their centre comes to lie on the point (Vesikar, Deb and Blank, IEEE SSCI 2018). The points
+/// share the directions in turn. The axes are added, because a front that has lost its ends loses its scale too.
+///
+/// # Panics
+/// If there are no directions or points, they differ in length, or a point's coordinates do not add up to 1.
+pub fn concentrated(directions: &[Vec<f64>], points: &[Vec<f64>], spread: f64) -> Vec<Vec<f64>> {
+    let m = directions[0].len();
+    assert!(!points.is_empty(), "no point to draw directions to");
+    for point in points {
+        assert_eq!(point.len(), m, "length of a point");
+        let sum: f64 = point.iter().sum();
+        assert!((sum - 1.0).abs() < 1e-9, "a point off the unit simplex");
+    }
+    let mut centre = vec![0.0; m];
+    for direction in directions {
+        for (centre, w) in centre.iter_mut().zip(direction) {
+            *centre += w / directions.len() as f64;
+        }
+    }
+    let moved = |(place, direction): (usize, &Vec<f64>)| -> Vec<f64> {
+        let point = &points[place % points.len()];
+        let moved = (direction.iter().zip(&centre)).zip(point);
+        let moved: Vec<f64> = moved
+            .map(|((w, centre), point)| (point + spread * (w - centre)).max(0.0))
+            .collect();
+        let sum: f64 = moved.iter().sum();
+        moved.into_iter().map(|w| w / sum).collect()
+    };
+    let axes = (0..m).map(|axis| {
+        let mut direction = vec![0.0; m];
+        direction[axis] = 1.0;
+        direction
+    });
+    directions
+        .iter()
+        .enumerate()
+        .map(moved)
+        .chain(axes)
+        .collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -126,5 +168,32 @@ mod tests {
         assert_eq!(das_dennis(1, 5), [[1.0]]);
         assert_eq!(das_dennis(4, 0), [[0.25; 4]]);
         assert_eq!(das_dennis(2, 2), [[0.0, 1.0], [0.5, 0.5], [1.0, 0.0]]);
+    }
+
+    #[test]
+    fn concentrated_directions_lie_around_their_points() {
+        let base = das_dennis(3, 6);
+        let points = [vec![0.2, 0.3, 0.5], vec![0.0, 0.9, 0.1]];
+        let drawn = concentrated(&base, &points, 0.25);
+        assert_eq!(drawn.len(), base.len() + 3);
+        assert_eq!(
+            drawn[base.len()..],
+            das_dennis(3, 1).into_iter().rev().collect::<Vec<_>>()
+        );
+        for (place, (direction, base)) in drawn.iter().zip(&base).enumerate() {
+            assert!((direction.iter().sum::<f64>() - 1.0).abs() < 1e-12);
+            assert!(direction.iter().all(|&w| w >= 0.0));
+            let point = &points[place % 2];
+            for j in 0..3 {
+                let moved = point[j] + 0.25 * (base[j] - 1.0 / 3.0);
+                // A point inside is left as it is; what leaves the simplex is brought back to its edge.
+                if place % 2 == 0 {
+                    assert!((direction[j] - moved).abs() < 1e-12);
+                } else {
+                    assert!((direction[j] - point[j]).abs() < 0.25);
+                }
+            }
+        }
+        assert_eq!(concentrated(&base, &points[..1], 0.0)[0], points[0]);
     }
 }

@@ -66,7 +66,7 @@ mod tradeoff;
 mod variables;
 
 pub use crowding::{crowding_distance, survive_crowding};
-pub use directions::{das_dennis, two_layer};
+pub use directions::{concentrated, das_dennis, two_layer};
 pub use dominance::{dominates, non_dominated, non_dominated_sort};
 pub use draws::{Draws, TieBreak};
 pub use error::SearchError;

@@ -67,7 +67,9 @@ pub fn merge(archive: &[Member], population: Vec<Member>) -> Vec<Member> {
 
 /// The non-dominated ones of the members that meet the limits, by ascending first objective.
 pub fn front(members: &[Member], aims: &Aims) -> Vec<Member> {
-    let Aims { objectives, limits } = aims;
+    let Aims {
+        objectives, limits, ..
+    } = aims;
     let admitted: Vec<&Member> = members.iter().filter(|m| limits.admit(m)).collect();
     let values: Vec<Vec<f64>> = admitted.iter().map(|m| m.values(objectives)).collect();
     let mut front: Vec<Member> = nat_moo::non_dominated(&values)
@@ -111,7 +113,7 @@ mod tests {
     use rand::SeedableRng;
 
     use super::*;
-    use crate::Limits;
+    use crate::{Limits, Preferences};
 
     fn member(index: u64, error: f64, madds: u64) -> Member {
         let space = Space::builtin("tiny").unwrap();
@@ -132,6 +134,7 @@ mod tests {
                 "" => Limits::default(),
                 text => Limits::parse(text).unwrap(),
             },
+            preferences: Preferences::default(),
         }
     }
 

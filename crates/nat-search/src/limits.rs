@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Member, Objective, SearchError};
+use crate::{Member, Objective, SearchError, quantity::quantity};
 
 /// How a value is compared with its limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -142,26 +142,11 @@ fn parse_limit(part: &str) -> Result<Limit, SearchError> {
         ">" => Comparison::Greater,
         _ => Comparison::AtLeast,
     };
-    let rest = rest.trim();
-    let rest = rest.strip_suffix("ms").unwrap_or(rest).trim_end();
-    let (digits, scale) = match rest.char_indices().last() {
-        Some((at, 'k' | 'K')) => (&rest[..at], 1e3),
-        Some((at, 'm' | 'M')) => (&rest[..at], 1e6),
-        Some((at, 'g' | 'G')) => (&rest[..at], 1e9),
-        Some((at, '%')) => (&rest[..at], 1.0),
-        _ => (rest, 1.0),
-    };
-    let number: f64 = digits
-        .trim()
-        .parse()
-        .map_err(|_| bad("does not end in a number"))?;
-    if !number.is_finite() {
-        return Err(bad("does not end in a finite number"));
-    }
+    let bound = quantity(rest).ok_or_else(|| bad("does not end in a finite number"))?;
     Ok(Limit {
         objective,
         comparison,
-        bound: number * scale,
+        bound,
         text: part.to_owned(),
     })
 }

@@ -2,7 +2,7 @@
 
 use nat_space::{Genotype, LatencyTable, Space};
 
-use crate::{Limits, Name, Objective, SearchError};
+use crate::{Limits, Name, Objective, Preferences, SearchError};
 
 /// A network with what is known of it.
 #[derive(Clone, Debug, PartialEq)]
@@ -65,6 +65,8 @@ pub struct Aims {
     pub objectives: Vec<Objective>,
     /// What they must keep to.
     pub limits: Limits,
+    /// Regions of the front that count most.
+    pub preferences: Preferences,
 }
 
 /// What networks of a space cost, in closed form or by tables, and what has to be measured of them.
@@ -117,8 +119,10 @@ impl Costs {
     /// Whether these costs hold everything that a search aims at.
     ///
     /// # Errors
-    /// The first latency that there is no table for, error on a set that there is not, or command that is not declared.
+    /// The first latency that there is no table for, error on a set that there is not, or command that is not declared; a
+    /// preference for something that is not searched for.
     pub fn check(&self, aims: &Aims) -> Result<(), SearchError> {
+        aims.preferences.check(&aims.objectives)?;
         let tables: Vec<Name> = self.tables.iter().map(|(name, _)| *name).collect();
         let wanted = aims.objectives.iter().copied();
         for objective in wanted.chain(aims.limits.objectives()) {
@@ -261,6 +265,7 @@ mod tests {
             costs.check(&Aims {
                 objectives: Objective::parse_list(objectives).unwrap(),
                 limits: Limits::default(),
+                preferences: Preferences::default(),
             })
         };
         check("error:tiles,command:energy").unwrap();

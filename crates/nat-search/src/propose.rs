@@ -81,6 +81,18 @@ pub fn directions(objectives: usize, settings: &Settings, seed: u64) -> Vec<Vec<
     }
 }
 
+/// The directions of an iteration: as they are, or drawn together around the preferred regions.
+///
+/// Regions are seen in the frame of the archive's front, anew in every iteration.
+fn attentive(problem: &Problem<'_>, measured: &[Member], directions: &[Vec<f64>]) -> Vec<Vec<f64>> {
+    let Problem { aims, settings, .. } = problem;
+    let weights = aims.preferences.weights(measured, aims);
+    match weights.is_empty() {
+        true => directions.to_vec(),
+        false => nat_moo::concentrated(directions, &weights, settings.spread),
+    }
+}
+
 /// Networks for the next iteration, and what it took to find them.
 pub struct Proposal {
     /// Archive members with measured values and newcomers with predicted ones.
@@ -105,6 +117,7 @@ pub fn propose(
     threads: usize,
 ) -> Result<Proposal, SearchError> {
     let Problem { aims, settings, .. } = problem;
+    let directions = &attentive(problem, measured, directions)[..];
     let rows = archive::survive(
         measured,
         aims,
@@ -241,7 +254,7 @@ mod tests {
     use rand::SeedableRng;
 
     use super::*;
-    use crate::{Limits, Name, Objective};
+    use crate::{Limits, Name, Objective, Preferences};
 
     fn rng(seed: u64) -> ChaCha8Rng {
         ChaCha8Rng::seed_from_u64(seed)
@@ -276,6 +289,7 @@ mod tests {
                 "" => Limits::default(),
                 text => Limits::parse(text).unwrap(),
             },
+            preferences: Preferences::default(),
         }
     }
 
@@ -377,6 +391,37 @@ mod tests {
         let newcomers: Vec<&Member> = proposal.members.iter().filter(fresh).collect();
         assert!(newcomers.len() > 10, "{}", newcomers.len());
         assert!(newcomers.iter().all(|member| aims.limits.admit(member)));
+    }
+
+    #[test]
+    fn the_search_attends_to_a_preferred_region() {
+        let (costs, settings) = (costs(), settings());
+        let newcomers_in_region = |prefer: &[&str]| {
+            let texts: Vec<String> = prefer.iter().map(|text| text.to_string()).collect();
+            let aims = Aims {
+                preferences: Preferences::try_from(texts).unwrap(),
+                ..aims(&[Objective::Error, Objective::Madds], "")
+            };
+            let problem = Problem {
+                costs: &costs,
+                aims: &aims,
+                settings: &settings,
+            };
+            let designs = initial_designs(&problem, &mut rng(5)).into_iter();
+            let archive: Vec<Member> = designs.map(|genes| measure(&costs, genes)).collect();
+            let directions = directions(2, &settings, 6);
+            let proposal = propose(&problem, &archive, &directions, seeds(), 1).unwrap();
+            let known: BTreeSet<&Genotype> = archive.iter().map(|member| &member.genes).collect();
+            let fresh = proposal.members.iter();
+            fresh
+                .filter(|m| !known.contains(&m.genes) && (130e6..170e6).contains(&(m.madds as f64)))
+                .count()
+        };
+        let (without, with) = (
+            newcomers_in_region(&[]),
+            newcomers_in_region(&["madds=150M"]),
+        );
+        assert!(with > 2 * without && with > 20, "{with} for {without}");
     }
 
     #[test]

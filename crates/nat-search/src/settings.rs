@@ -38,6 +38,9 @@ pub struct Settings {
     pub algorithm: Algorithm,
     /// Population of the inner search, which is also its number of reference directions.
     pub population: usize,
+    /// How far the reference directions reach around a preferred region, as a share of how far they reach without any.
+    #[serde(default = "spread")]
+    pub spread: f64,
     /// Generations of the inner search; the start counts as the first.
     pub generations: usize,
     /// Probability that a pair of parents is crossed.
@@ -46,6 +49,10 @@ pub struct Settings {
     pub mutation: f64,
     /// Distribution index of the polynomial mutation.
     pub eta: f64,
+}
+
+fn spread() -> f64 {
+    0.2
 }
 
 impl Default for Settings {
@@ -60,6 +67,7 @@ impl Default for Settings {
             ensemble: 500,
             algorithm: Algorithm::Nsga3,
             population: 100,
+            spread: spread(),
             generations: 100,
             crossover: 0.9,
             mutation: 0.1,
@@ -107,7 +115,11 @@ impl Settings {
                 return fail(field, format!("be at least {least}, got {value}"));
             }
         }
-        for (field, value) in [("crossover", self.crossover), ("mutation", self.mutation)] {
+        for (field, value) in [
+            ("crossover", self.crossover),
+            ("mutation", self.mutation),
+            ("spread", self.spread),
+        ] {
             if !(0.0..=1.0).contains(&value) {
                 return fail(field, format!("lie in 0 to 1, got {value}"));
             }

@@ -17,7 +17,7 @@ pub use accuracy::AccuracyModel;
 pub use curve::Curve;
 pub use ledger::Ledger;
 
-use crate::{Aims, Costs, Limits, Member, Name, Objective, SearchError};
+use crate::{Aims, Costs, Limits, Member, Name, Objective, Preferences, SearchError};
 
 /// Input sides: those over which once-for-all searched with this predictor, smallest, largest and step.
 const SIDES: (usize, usize, usize) = (160, 224, 16);
@@ -51,6 +51,7 @@ impl Testbed {
         let aims = Aims {
             objectives: objectives.iter().copied().map(named).collect(),
             limits: Limits::default(),
+            preferences: Preferences::default(),
         };
         let mut costs = Costs::new(space, CLASSES);
         for objective in &aims.objectives {
@@ -95,9 +96,25 @@ impl Testbed {
         let aims = Aims {
             objectives: Vec::new(),
             limits: limits.clone(),
+            preferences: Preferences::default(),
         };
         self.costs.check(&aims)?;
         Ok(limits)
+    }
+
+    /// Prefers regions of the front, in which `latency` may stand without a name as among the objectives.
+    ///
+    /// # Errors
+    /// A region by something that is no objective.
+    pub fn prefer(&mut self, mut preferences: Preferences) -> Result<(), SearchError> {
+        preferences.rename(|objective| Ok::<_, SearchError>(named(objective)))?;
+        let aims = Aims {
+            preferences,
+            ..self.aims.clone()
+        };
+        self.costs.check(&aims)?;
+        self.aims = aims;
+        Ok(())
     }
 
     /// The space with its costs.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use nat_search::{Aims, Limits, Objective, Settings as Search};
+use nat_search::{Aims, Limits, Objective, Preferences, Settings as Search};
 use nat_space::Space;
 use serde::{Deserialize, Serialize};
 use toml::Table;
@@ -23,6 +23,9 @@ pub struct RunConfig {
     /// What networks must keep to, such as `madds<=200M`.
     #[serde(default)]
     pub limits: Limits,
+    /// Regions of the front that count most, such as `madds=20M`.
+    #[serde(default)]
+    pub prefer: Preferences,
     /// Input sides to search over, where they differ from the space's own.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub resolutions: Option<Resolutions>,
@@ -196,11 +199,12 @@ pub struct Upkeep {
 }
 
 impl RunConfig {
-    /// Objectives and limits.
+    /// Objectives, limits and preferences.
     pub fn aims(&self) -> Aims {
         Aims {
             objectives: self.objectives.clone(),
             limits: self.limits.clone(),
+            preferences: self.prefer.clone(),
         }
     }
 
@@ -436,6 +440,7 @@ mod tests {
             (vec!["search.algorithm=spea"], "nsga"),
             (vec!["search.predictor=oracle"], "rbf-ensemble"),
             (vec!["limits=[\"madds\"]"], "no comparison"),
+            (vec!["prefer=[\"madds<9M\"]"], "is not of the form"),
             (vec!["nothing"], "key=value"),
             (vec!["resolutions.from=32"], "missing field"),
             (vec!["commands.energy.parallel=2"], "missing field `run`"),

@@ -144,6 +144,7 @@ impl RunRecord {
             .iter()
             .copied()
             .chain(aims.limits.objectives())
+            .chain(aims.preferences.objectives())
         {
             if let Objective::Latency(name) = objective
                 && !names.contains(&name)

@@ -44,7 +44,9 @@ pub use evaluate::{Evaluator, Score, argmax};
 pub use events::{Agreement, Event, Observer, Phase, Progress, Seconds, Within};
 pub use marginals::Marginals;
 pub use measures::model_info;
-pub use nat_search::{Aims, Limits, Measure, Member, Name, Objective, Subject, archive, pick};
+pub use nat_search::{
+    Aims, Limits, Measure, Member, Name, Objective, Preferences, Subject, archive, pick,
+};
 pub use overrides::parse_override;
 pub use preprocess::{Input, eval as eval_transform};
 pub use preset::Preset;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use nat_search::{Limits, Objective, Settings as Search};
+use nat_search::{Limits, Objective, Preferences, Settings as Search};
 use nat_space::Space;
 
 use crate::{
@@ -56,6 +56,7 @@ impl Preset {
             seed: 1,
             objectives: vec![Objective::Error, Objective::Madds],
             limits: Limits::default(),
+            prefer: Preferences::default(),
             resolutions: None,
             pretrain: Pretraining {
                 epochs: 150,

@@ -156,6 +156,9 @@ pub struct BenchSearch {
     /// Limits under which the least error is reported, such as "latency<=25ms"; may be repeated
     #[arg(long, value_name = "LIMITS")]
     pub under: Vec<String>,
+    /// A region that the searches by reference directions prefer, such as "latency=25ms"; may be repeated
+    #[arg(long, value_name = "POINT")]
+    pub prefer: Vec<String>,
     /// One setting of the section `search` of a configuration, such as newcomers=8; may be repeated
     #[arg(long, value_name = "KEY=VALUE")]
     pub set: Vec<String>,
@@ -277,6 +280,10 @@ pub struct Search {
     /// What every network must keep to, such as "madds<=200M" or "params<=5M,latency:phone.json<=15ms"; may be repeated
     #[arg(long, value_name = "LIMITS")]
     pub limit: Vec<String>,
+    /// A region of the front that matters most, such as "madds=20M" or "latency:phone.json=15ms,params=3M": most of the
+    /// search happens around it, as near as search.spread (0.2) says; may be repeated
+    #[arg(long, value_name = "POINT")]
+    pub prefer: Vec<String>,
     /// Folder of the run
     #[arg(long, value_name = "RUN")]
     pub out: PathBuf,

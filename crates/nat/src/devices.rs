@@ -4,15 +4,16 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 use nat_space::LatencyTable;
-use nat_transfer::{Limits, Name, Objective};
+use nat_transfer::{Limits, Name, Objective, Preferences};
 
 use crate::failure::wrong_argument;
 
-/// Opens the table of every `latency:FILE` among objectives and limits, and lets them go by the file's name without
-/// its ending from now on. `latency` alone in a limit is the only table there is.
+/// Opens the table of every `latency:FILE` among objectives, limits and preferences, and lets them go by the file's name without
+/// its ending from now on. `latency` alone in a limit or preference is the only table there is.
 pub fn open(
     objectives: &mut [Objective],
     limits: &mut Limits,
+    prefer: &mut Preferences,
 ) -> Result<Vec<(Name, LatencyTable)>> {
     let mut tables: Vec<(Name, LatencyTable)> = Vec::new();
     let mut open = |file: Name| -> Result<Name> {
@@ -46,10 +47,11 @@ pub fn open(
             *objective = Objective::Latency(open(*file)?);
         }
     }
-    limits
-        .rename(|objective| match objective {
-            Objective::Latency(file) => Ok(Objective::Latency(open(file)?)),
-            other => Ok(other),
-        })
-        .map(|()| tables)
+    let mut rename = |objective| match objective {
+        Objective::Latency(file) => open(file).map(Objective::Latency),
+        other => Ok(other),
+    };
+    limits.rename(&mut rename)?;
+    prefer.rename(&mut rename)?;
+    Ok(tables)
 }

@@ -14,8 +14,8 @@ use nat_data::{Filter, ImageSet};
 use nat_space::Space;
 use nat_supernet::{Provenance, Supernet, SupernetFile};
 use nat_transfer::{
-    DataRecord, Input, Limits, Name, Objective, Outcome, Preset, Run, RunConfig, RunDirectory,
-    RunRecord, TransferError, is_name,
+    DataRecord, Input, Limits, Name, Objective, Outcome, Preferences, Preset, Run, RunConfig,
+    RunDirectory, RunRecord, TransferError, is_name,
     streams::{Purpose, key, seed_of, seed_of_set},
 };
 
@@ -59,6 +59,9 @@ pub fn run(args: &args::Search) -> Result<ExitCode> {
     }
     if !args.limit.is_empty() {
         config.limits = Limits::try_from(args.limit.clone())?;
+    }
+    if !args.prefer.is_empty() {
+        config.prefer = Preferences::try_from(args.prefer.clone())?;
     }
     start(data, source, preset, config, &args.out, args.profile)
 }
@@ -167,7 +170,11 @@ pub fn start(
 ) -> Result<ExitCode> {
     let directory = RunDirectory::at(out);
     directory.check_vacant()?;
-    let tables = devices::open(&mut config.objectives, &mut config.limits)?;
+    let tables = devices::open(
+        &mut config.objectives,
+        &mut config.limits,
+        &mut config.prefer,
+    )?;
     for command in config.commands.values_mut() {
         // Absolute, so that a resume from elsewhere runs the same.
         let folder = std::env::current_dir().context("the folder of this process")?;

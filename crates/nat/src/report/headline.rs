@@ -113,6 +113,9 @@ fn facts(run: &Run) -> Markup {
     if !run.limits.is_empty() {
         facts.push(("Limits", run.limits.join(", ")));
     }
+    if !run.prefer.is_empty() {
+        facts.push(("Preferred", run.prefer.join("; ")));
+    }
     if let Some(time) = run.started {
         facts.push(("Started", utc(time)));
     }

@@ -12,7 +12,7 @@ use std::path::Path;
 use anyhow::{Context, Result, bail};
 use nat_search::PredictorKind;
 use nat_space::{Genotype, Network, Space};
-use nat_transfer::{ArchiveLine, Limits, Objective};
+use nat_transfer::{ArchiveLine, Limits, Objective, Preferences};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
@@ -185,6 +185,8 @@ pub struct Run {
     pub objectives: Vec<Objective>,
     /// Limits of the run as they were written.
     pub limits: Vec<String>,
+    /// Preferred regions as they were written.
+    pub prefer: Vec<String>,
     /// The model that predicted errors.
     pub predictor: PredictorKind,
     /// The iteration after which the run is complete.
@@ -220,6 +222,8 @@ struct Record {
     objectives: Vec<Objective>,
     #[serde(default)]
     limits: Limits,
+    #[serde(default)]
+    prefer: Preferences,
     data: Sets,
     space: Space,
     search: Option<Search>,
@@ -351,6 +355,7 @@ impl Run {
             named: named(&front, &record.objectives),
             objectives: record.objectives,
             limits: record.limits.into(),
+            prefer: record.prefer.into(),
             predictor: (record.search.as_ref()).map_or_else(Default::default, |s| s.predictor),
             last_generation: record.search.and_then(|search| search.iterations),
             data,

@@ -10,7 +10,7 @@ use std::{
 
 use anyhow::Result;
 use nat_search::{
-    Limits, Objective, SearchError, Settings, Strategy,
+    Limits, Objective, Preferences, SearchError, Settings, Strategy,
     testbed::{Curve, Testbed},
 };
 use nat_transfer::write_atomically;
@@ -44,7 +44,8 @@ pub fn run(args: &BenchSearch) -> Result<()> {
     marks.sort_unstable();
     let mut comparisons = Vec::new();
     for list in &args.objectives {
-        let bed = Testbed::open(&args.data, &Objective::parse_list(list)?)?;
+        let mut bed = Testbed::open(&args.data, &Objective::parse_list(list)?)?;
+        bed.prefer(Preferences::try_from(args.prefer.clone())?)?;
         let under = args.under.iter().map(|text| bed.limits(text));
         let under = under.collect::<Result<_, _>>()?;
         let curves = search(&bed, &entries, args)?;

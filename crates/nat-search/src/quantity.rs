@@ -1,0 +1,33 @@
+//! Numbers as people write them: `200M`, `15ms`, `30%`.
+
+/// The number of a text that may end in `K`, `M`, `G`, `ms` or `%`; nothing where it is no finite number.
+pub(crate) fn quantity(text: &str) -> Option<f64> {
+    let text = text.trim();
+    let text = text.strip_suffix("ms").unwrap_or(text).trim_end();
+    let (digits, scale) = match text.char_indices().last() {
+        Some((at, 'k' | 'K')) => (&text[..at], 1e3),
+        Some((at, 'm' | 'M')) => (&text[..at], 1e6),
+        Some((at, 'g' | 'G')) => (&text[..at], 1e9),
+        Some((at, '%')) => (&text[..at], 1.0),
+        _ => (text, 1.0),
+    };
+    let number: f64 = digits.trim().parse().ok()?;
+    number.is_finite().then_some(number * scale)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn suffixes_scale_and_nonsense_is_nothing() {
+        let read = ["200M", " 1.5 k", "2G", "15ms", "15 ms", "30%", "7"].map(quantity);
+        assert_eq!(
+            read.map(Option::unwrap),
+            [2e8, 1500.0, 2e9, 15.0, 15.0, 30.0, 7.0]
+        );
+        for text in ["", "M", "ms", "1e999", "nan", "12 apples", "1MM"] {
+            assert_eq!(quantity(text), None, "{text}");
+        }
+    }
+}
