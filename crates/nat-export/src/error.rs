@@ -106,6 +106,9 @@ pub enum ExportError {
         /// What the runtime said.
         reason: String,
     },
+    /// The runtime refused a network that is in no file, or failed in it.
+    #[error("cannot be run: {0}")]
+    Runtime(String),
     /// An array handed in has the wrong length.
     #[error("{what} holds {found} numbers, expected {expected}")]
     Length {

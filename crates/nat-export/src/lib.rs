@@ -3,7 +3,7 @@
 //! A [`FoldedNet`](nat_supernet::FoldedNet) becomes an ONNX model ([`write_onnx`]) or a safetensors
 //! file with its layer plan ([`write_safetensors`]). Both carry a [`ModelInfo`]: classes, preprocessing,
 //! genotype and costs. [`Model`] opens either form and runs it with RTen, a runtime that shares no code
-//! with the training side, so that [`verify`] is an independent check of what was written. [`write_net_config`] writes
+//! with the training side, so that [`verify`] is an independent check of what was written, and [`Layerwise`] times the layers there. [`write_net_config`] writes
 //! the layers alone, in the form that once-for-all's programs read; [`read_net_config`] and [`net_config_weights`] read the
 //! published networks of that form.
 
@@ -12,6 +12,7 @@ mod check;
 mod error;
 mod info;
 mod layers;
+mod layerwise;
 mod model;
 mod net_config;
 mod onnx;
@@ -19,6 +20,7 @@ mod weights;
 
 pub use error::ExportError;
 pub use info::{ModelInfo, PRODUCER};
+pub use layerwise::Layerwise;
 pub use model::{Model, read_info, verify};
 pub use net_config::{net_config_weights, read_net_config, write_net_config};
 pub use onnx::write_onnx;

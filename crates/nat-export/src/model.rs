@@ -1,9 +1,12 @@
 //! Exported models, opened and run by a runtime of their own.
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use nat_supernet::{FoldedNet, InferenceNet};
-use rten::{Dimension, ModelOptions, NodeId, ValueView};
+use rten::{Dimension, ModelOptions, NodeId, RunOptions, ThreadPool, ValueView};
 
 use crate::{ExportError, ModelInfo, onnx, weights};
 
@@ -25,6 +28,7 @@ enum Runtime {
         model: Box<rten::Model>,
         input: NodeId,
         output: NodeId,
+        options: RunOptions,
     },
 }
 
@@ -57,10 +61,11 @@ impl Model {
         })
     }
 
-    /// The same model on up to `threads` threads. Only safetensors obey: ONNX keeps its runtime's own number.
+    /// The same model on up to `threads` threads.
     pub fn with_threads(mut self, threads: usize) -> Self {
-        if let Runtime::Own(network) = &mut self.runtime {
-            **network = network.as_ref().clone().with_threads(threads);
+        match &mut self.runtime {
+            Runtime::Own(network) => **network = network.as_ref().clone().with_threads(threads),
+            Runtime::Rten { options, .. } => *options = on_threads(threads),
         }
         self
     }
@@ -82,17 +87,18 @@ impl Model {
         if n == 0 {
             return Ok(Vec::new());
         }
-        let (runtime, input, output) = match &self.runtime {
+        let (runtime, input, output, options) = match &self.runtime {
             Runtime::Own(network) => return Ok(network.logits(images, shape)),
             Runtime::Rten {
                 model,
                 input,
                 output,
-            } => (model, *input, *output),
+                options,
+            } => (model, *input, *output, options.clone()),
         };
         let view = ValueView::from_shape(shape, images).map_err(|error| self.failed(error))?;
         let [logits] = runtime
-            .run_n(vec![(input, view.into())], [output], None)
+            .run_n(vec![(input, view.into())], [output], Some(options))
             .map_err(|error| self.failed(error))?;
         let (shape, logits) = logits
             .into_shape_vec::<f32, 2>()
@@ -158,7 +164,14 @@ fn rten(graph: Vec<u8>, info: &ModelInfo) -> Result<Runtime, String> {
         model: Box::new(model),
         input,
         output,
+        options: RunOptions::default(),
     })
+}
+
+/// Runs with a pool of so many threads.
+pub(crate) fn on_threads(threads: usize) -> RunOptions {
+    let pool = ThreadPool::with_num_threads(threads);
+    RunOptions::default().with_thread_pool(Some(Arc::new(pool)))
 }
 
 /// Finds a named value of the graph whose shape does not contradict `expected`; a symbolic or unknown size agrees

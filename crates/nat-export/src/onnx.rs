@@ -14,7 +14,7 @@ use prost::Message;
 
 use crate::info::{Properties, Source};
 use crate::{ExportError, ModelInfo, atomic_file, check};
-use messages::{Model, OperatorSet, Property};
+use messages::{Graph, Model, OperatorSet, Property};
 
 pub(crate) const FORM: &str = "ONNX";
 /// The graph's input: `[batch, 3, resolution, resolution]`, normalised RGB.
@@ -48,22 +48,39 @@ pub(crate) fn encode(net: &FoldedNet, info: &ModelInfo) -> Vec<u8> {
         .split_once(' ')
         .unwrap_or((&info.producer, ""));
     Model {
-        ir_version: IR_VERSION,
         producer_name: name.into(),
         producer_version: version.into(),
         doc_string: description(info),
-        graph: Some(graph::build(net)),
-        opset_import: vec![OperatorSet {
-            domain: String::new(),
-            version: OPSET,
-        }],
         metadata_props: info
             .to_properties()
             .into_iter()
             .map(|(key, value)| Property { key, value })
             .collect(),
+        ..model(graph::build(net))
     }
     .encode_to_vec()
+}
+
+/// The bytes of a model that gives the output of every timed layer too, with the names of these outputs.
+pub(crate) fn encode_in_layers(net: &FoldedNet) -> (Vec<u8>, Vec<String>) {
+    let (mut graph, layers) = graph::build_in_layers(net);
+    let inner = &layers[..layers.len() - 1];
+    graph
+        .output
+        .extend(inner.iter().map(|name| graph::shapeless(name)));
+    (model(graph).encode_to_vec(), layers)
+}
+
+fn model(graph: Graph) -> Model {
+    Model {
+        ir_version: IR_VERSION,
+        graph: Some(graph),
+        opset_import: vec![OperatorSet {
+            domain: String::new(),
+            version: OPSET,
+        }],
+        ..Model::default()
+    }
 }
 
 fn description(info: &ModelInfo) -> String {

@@ -78,6 +78,15 @@ pub enum Latency {
     Measure(LatencyMeasure),
 }
 
+/// A runtime whose latency is tabulated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Runtime {
+    /// This program's inference.
+    Nat,
+    /// RTen.
+    Rten,
+}
+
 #[derive(Group)]
 pub struct LatencyBuild {
     /// Search space: a built-in name or a TOML file
@@ -93,6 +102,9 @@ pub struct LatencyBuild {
     /// Classes of the classifier
     #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u16).range(1..))]
     pub classes: u16,
+    /// What the networks run on: this program's inference, or RTen, which runs the exported ONNX files
+    #[arg(long, value_enum, default_value_t = Runtime::Nat)]
+    pub runtime: Runtime,
     /// Threads of the runtime
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..))]
     pub threads: u16,
@@ -115,7 +127,7 @@ pub struct LatencyMeasure {
     /// An exported model
     #[arg(value_name = "MODEL.safetensors|MODEL.onnx")]
     pub model: PathBuf,
-    /// Threads for a safetensors model; 0: as many as the machine has
+    /// Threads; 0: as many as the runtime takes by itself
     #[arg(long, default_value_t = 0)]
     pub threads: usize,
     /// Timed runs

@@ -17,16 +17,36 @@ const H_SIGMOID_ALPHA: f32 = 1.0 / 6.0;
 const RELU6_BOUNDS: [(&str, f32); 2] = [("relu6.min", 0.0), ("relu6.max", 6.0)];
 
 pub(super) fn build(net: &FoldedNet) -> Graph {
+    build_in_layers(net).0
+}
+
+/// The graph, and the value that each of its timed layers ends in, the logits last.
+pub(super) fn build_in_layers(net: &FoldedNet) -> (Graph, Vec<String>) {
     let mut builder = Builder::default();
     let features = builder.features(net);
     builder.classifier(net, features);
+    builder.layers.push(OUTPUT.into());
     let side = Some(net.resolution);
-    Graph {
+    let graph = Graph {
         name: "subnet".into(),
         node: builder.nodes,
         initializer: builder.initializers,
         input: vec![value(INPUT, &[None, Some(3), side, side])],
         output: vec![value(OUTPUT, &[None, Some(net.classes())])],
+    };
+    (graph, builder.layers)
+}
+
+/// A value of unknown shape.
+pub(super) fn shapeless(name: &str) -> ValueInfo {
+    ValueInfo {
+        name: name.into(),
+        r#type: Some(Type {
+            tensor_type: Some(TensorType {
+                elem_type: FLOAT,
+                shape: None,
+            }),
+        }),
     }
 }
 
@@ -34,6 +54,8 @@ pub(super) fn build(net: &FoldedNet) -> Graph {
 struct Builder {
     nodes: Vec<Node>,
     initializers: Vec<Tensor>,
+    /// Where each layer that is timed as a whole ends.
+    layers: Vec<String>,
 }
 
 /// A square feature map: the value that holds it, and its side in pixels.
@@ -50,13 +72,17 @@ impl Builder {
             side: net.resolution,
         };
         let mut map = self.convolution(layers::STEM, &net.stem, image);
+        self.layers.push(map.value.clone());
         for block in &net.blocks {
             map = self.block(block, map);
+            self.layers.push(map.value.clone());
         }
         map = self.convolution(layers::FINAL_EXPAND, &net.final_expand, map);
         let mut pooled = self.global_mean(layers::FINAL_EXPAND, map.value);
+        self.layers.push(pooled.value.clone());
         if let Some(mix) = &net.feature_mix {
             pooled = self.convolution(layers::FEATURE_MIX, mix, pooled);
+            self.layers.push(pooled.value.clone());
         }
         pooled.value
     }

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, path::Path, time::Instant};
 
 use anyhow::Result;
-use nat_export::Model;
+use nat_export::{Layerwise, Model};
 use nat_predictor::metrics;
 use nat_space::{Architecture, Correction, Device, LatencyTable, Layer, LayerKind, Space, Timing};
 use nat_supernet::{InferenceNet, Supernet, images};
@@ -16,7 +16,7 @@ use rand::RngExt;
 use serde_json::json;
 
 use super::bench::network::{measure as times, median};
-use crate::args::{Latency, LatencyBuild, LatencyMeasure};
+use crate::args::{Latency, LatencyBuild, LatencyMeasure, Runtime};
 
 /// Runs of a network before those that count.
 const WARM_UP: usize = 2;
@@ -145,11 +145,11 @@ fn rows(space: &Space, sides: &[usize], args: &LatencyBuild) -> Result<Vec<(Laye
         let supernet = supernet(space, width, args);
         for &side in sides {
             for architecture in space.uniform_architectures(width, side) {
-                let network = prepare(&supernet, &architecture)?;
+                let network = Prepared::new(&supernet, &architecture, args)?;
                 let pixels = noise(side);
                 let layers = layers(space, &architecture, args.classes.into());
                 for repeat in 0..WARM_UP + usize::from(args.repeats) {
-                    let times = network.layer_ms(&pixels, [1, 3, side, side]);
+                    let times = network.layer_ms(&pixels)?;
                     if repeat >= WARM_UP {
                         for (layer, ms) in layers.iter().zip(times) {
                             samples.entry(*layer).or_default().push(ms);
@@ -194,13 +194,38 @@ fn supernet(space: &Space, width: usize, args: &LatencyBuild) -> Supernet {
     Supernet::new(space, width, args.classes.into(), 1).with_threads(args.threads.into())
 }
 
-/// A network with random weights, normalised so that the signal does not fade: tiny numbers take other times.
-fn prepare(supernet: &Supernet, architecture: &Architecture) -> Result<InferenceNet> {
-    let side = architecture.resolution;
-    let mut subnet = supernet.extract(architecture);
-    let input = images(noise(side), [1, 3, side, side], supernet.device());
-    subnet.recalibrate(std::iter::once(Ok::<_, anyhow::Error>(input)))?;
-    Ok(subnet.inference())
+/// A network ready to be timed in the runtime asked for.
+enum Prepared {
+    Own(Box<InferenceNet>, usize),
+    Rten(Layerwise),
+}
+
+impl Prepared {
+    /// Random weights, normalised so that the signal does not fade: tiny numbers take other times.
+    fn new(supernet: &Supernet, architecture: &Architecture, args: &LatencyBuild) -> Result<Self> {
+        let side = architecture.resolution;
+        let mut subnet = supernet.extract(architecture);
+        let input = images(noise(side), [1, 3, side, side], supernet.device());
+        subnet.recalibrate(std::iter::once(Ok::<_, anyhow::Error>(input)))?;
+        Ok(match args.runtime {
+            Runtime::Nat => Prepared::Own(Box::new(subnet.inference()), side),
+            Runtime::Rten => Prepared::Rten(Layerwise::new(&subnet.fold(), args.threads.into())?),
+        })
+    }
+
+    fn layer_ms(&self, pixels: &[f32]) -> Result<Vec<f64>> {
+        Ok(match self {
+            Prepared::Own(network, side) => network.layer_ms(pixels, [1, 3, *side, *side]),
+            Prepared::Rten(network) => network.layer_ms(pixels)?,
+        })
+    }
+
+    fn run(&self, pixels: &[f32]) -> Result<Vec<f32>> {
+        Ok(match self {
+            Prepared::Own(network, side) => network.logits(pixels, [1, 3, *side, *side]),
+            Prepared::Rten(network) => network.run(pixels)?,
+        })
+    }
 }
 
 /// How well the table foretells whole networks.
@@ -223,10 +248,11 @@ fn check(space: &Space, table: &mut LatencyTable, args: &LatencyBuild) -> Result
     for _ in 0..args.check {
         let architecture = space.architecture(&space.sample(&mut random));
         let side = architecture.resolution;
-        let network = prepare(&supernets[architecture.width], &architecture)?;
+        let network = Prepared::new(&supernets[architecture.width], &architecture, args)?;
         let pixels = noise(side);
+        network.run(&pixels)?;
         let times = times(args.repeats, || {
-            network.logits(&pixels, [1, 3, side, side]);
+            let _ = network.run(&pixels);
         });
         let sum = table.network_ms(&space.network(&architecture, args.classes.into()))?;
         pairs.push((sum, median(&times)));
@@ -293,7 +319,10 @@ fn device(args: &LatencyBuild) -> Device {
     };
     Device {
         device: (args.device.clone().or_else(processor)).unwrap_or_else(|| "this machine".into()),
-        runtime: concat!("nat ", env!("CARGO_PKG_VERSION")).into(),
+        runtime: match args.runtime {
+            Runtime::Nat => concat!("nat ", env!("CARGO_PKG_VERSION")).into(),
+            Runtime::Rten => "RTen".into(),
+        },
         threads: args.threads.into(),
     }
 }
