@@ -9,7 +9,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use nat_search::{Member, Name, Objective};
+use nat_search::{Member, Name, Objective, PredictorKind};
 use nat_space::Genotype;
 use nat_supernet::{Supernet, SupernetFile};
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
@@ -39,6 +39,9 @@ pub struct State {
     /// What has been seen of the candidates on those data sets that come before the one of the position.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub measured: Vec<Vec<Measurement>>,
+    /// The models by which the candidates were found, one for each measured objective; none before the first search.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub predictors: Vec<PredictorKind>,
 }
 
 /// A place inside an iteration. Data sets are worked on one after the other in every phase; `set` is the place of the

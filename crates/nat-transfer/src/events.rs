@@ -1,7 +1,7 @@
 //! What a run tells while it goes: lines of `events.jsonl`, and finer progress for people who watch.
 
 use nat_predictor::metrics;
-use nat_search::{Name, Objective};
+use nat_search::{Name, Objective, PredictorKind};
 use serde::{Deserialize, Serialize};
 
 /// One line of `events.jsonl`.
@@ -65,6 +65,9 @@ pub enum Event {
         /// The same of whatever is measured besides the error: the errors on several data sets, what commands say.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         further: Vec<Agreement>,
+        /// The models that predicted, of the error first.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        predictors: Vec<PredictorKind>,
         /// Where the time went since the iteration was begun or taken up again.
         seconds: Seconds,
     },

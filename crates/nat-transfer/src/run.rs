@@ -105,6 +105,7 @@ impl Run {
             archive: Vec::new(),
             reference: Vec::new(),
             measured: Vec::new(),
+            predictors: Vec::new(),
         };
         let parts = Parts {
             measures: Measures::open(&directory, measures)?,
@@ -449,6 +450,7 @@ impl Run {
             false => Candidate::foreseen(member, &measured),
         };
         self.state.candidates = proposal.members.iter().map(candidate).collect();
+        self.state.predictors = proposal.predictors;
         self.state.generation = generation;
         self.state.position = Position::Adapt { set: 0, step: 0 };
         Ok(())

@@ -198,6 +198,7 @@ impl Run {
             rmse: error.rmse,
             predicted: error.predicted,
             further,
+            predictors: self.state.predictors.clone(),
             seconds: std::mem::take(&mut self.seconds),
         };
         self.state.archive = members

@@ -3,7 +3,7 @@
 use maud::{Markup, html};
 
 use super::axis::{Axis, coordinate, duration};
-use super::model::{Epoch, Run, Seconds};
+use super::model::{Epoch, Generation, Run, Seconds};
 use super::plot::{Frame, HALF, WIDE, drawing, figure, points};
 
 const HEIGHT: f64 = 280.0;
@@ -205,6 +205,15 @@ pub fn table(run: &Run) -> Markup {
     let number = |value: Option<f64>, decimals: usize| {
         value.map_or("–".to_owned(), |value| format!("{value:.decimals$}"))
     };
+    let models = |event: &Generation| -> String {
+        let mut names: Vec<&str> = event.predictors.iter().map(|kind| kind.name()).collect();
+        names.dedup();
+        if names.is_empty() {
+            "–".into()
+        } else {
+            names.join(", ")
+        }
+    };
     html! {
         section {
             h2 { "Every generation in numbers" }
@@ -213,7 +222,7 @@ pub fn table(run: &Run) -> Markup {
                     thead {
                         tr {
                             th { "Generation" } th { "Archive" } th { "Front" } th { "Hypervolume" } th { "Best error (%)" }
-                            th { "New" } th { "τ" } th { "ρ" } th { "RMSE (points)" } th { "Time" }
+                            th { "New" } th { "Predictor" } th { "τ" } th { "ρ" } th { "RMSE (points)" } th { "Time" }
                         }
                     }
                     tbody {
@@ -221,7 +230,7 @@ pub fn table(run: &Run) -> Markup {
                             tr {
                                 td { (event.generation) } td { (event.archive) } td { (event.front) }
                                 td { (format!("{:.4}", event.hypervolume)) } td { (format!("{:.2}", event.best_error)) }
-                                td { (event.predicted.len()) }
+                                td { (event.predicted.len()) } td { (models(event)) }
                                 td { (number(event.tau, 3)) } td { (number(event.rho, 3)) } td { (number(event.rmse, 2)) }
                                 td { (duration(event.seconds.total())) }
                             }

@@ -12,7 +12,7 @@ use std::path::Path;
 use anyhow::{Context, Result, bail};
 use nat_search::PredictorKind;
 use nat_space::{Genotype, Network, Space};
-use nat_transfer::{ArchiveLine, Limits, Objective, Preferences};
+use nat_transfer::{Agreement, ArchiveLine, Limits, Objective, Preferences};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
@@ -121,6 +121,12 @@ pub struct Generation {
     /// Predicted and measured errors of the newly measured in percent.
     #[serde(default)]
     pub predicted: Vec<(f64, f64)>,
+    /// The same of whatever was measured besides the error.
+    #[serde(default)]
+    pub further: Vec<Agreement>,
+    /// The models that predicted, of the error first.
+    #[serde(default)]
+    pub predictors: Vec<PredictorKind>,
     pub seconds: Seconds,
 }
 

@@ -1,30 +1,86 @@
 //! How well the predictor foresaw what was measured.
 
 use maud::{Markup, html};
+use nat_transfer::Objective;
 
 use super::axis::Axis;
-use super::model::{Generation, Run};
+use super::model::Run;
 use super::plot::{Frame, HALF, drawing, figure, points, ramp, ramp_legend};
 
 const HEIGHT: f64 = 360.0;
 
-/// Scatter of predicted against measured errors, and rank correlations over the generations.
+/// What was predicted of one measured objective for the newcomers of a generation.
+struct Judged<'a> {
+    generation: usize,
+    tau: Option<f64>,
+    rho: Option<f64>,
+    rmse: Option<f64>,
+    predicted: &'a [(f64, f64)],
+}
+
+/// Scatter of predicted against measured values, and rank correlations over the generations: of the error, then of whatever
+/// else was measured.
 pub fn plots(run: &Run) -> Markup {
-    let predicted: Vec<&Generation> = run
-        .generations
-        .iter()
-        .filter(|event| !event.predicted.is_empty())
-        .collect();
-    let (Some(first), Some(last)) = (predicted.first(), predicted.last()) else {
-        return html! {};
-    };
+    let errors = run.generations.iter().map(|event| Judged {
+        generation: event.generation,
+        tau: event.tau,
+        rho: event.rho,
+        rmse: event.rmse,
+        predicted: &event.predicted,
+    });
+    let last = run.generations.last();
+    let further: Vec<Objective> = last.map_or_else(Vec::new, |event| {
+        event.further.iter().map(|f| f.objective).collect()
+    });
     html! {
-        (scatter(&predicted, first.generation, last.generation))
-        (correlations(&predicted, first.generation, last.generation))
+        (objective(errors.collect(), "error", "%", 0))
+        @for (number, &wanted) in further.iter().enumerate() {
+            (objective(of(run, wanted), &wanted.to_string(), unit(wanted), number + 1))
+        }
     }
 }
 
-fn scatter(predicted: &[&Generation], first: usize, last: usize) -> Markup {
+/// The judgements on an objective other than the error.
+fn of(run: &Run, wanted: Objective) -> Vec<Judged<'_>> {
+    let all = run.generations.iter().flat_map(|event| {
+        let same = event.further.iter().filter(move |f| f.objective == wanted);
+        same.map(|found| Judged {
+            generation: event.generation,
+            tau: found.tau,
+            rho: found.rho,
+            rmse: found.rmse,
+            predicted: &found.predicted,
+        })
+    });
+    all.collect()
+}
+
+fn unit(objective: Objective) -> &'static str {
+    match objective {
+        Objective::Error | Objective::ErrorOn(_) => "%",
+        _ => "",
+    }
+}
+
+fn objective(mut judged: Vec<Judged<'_>>, name: &str, unit: &str, number: usize) -> Markup {
+    judged.retain(|event| !event.predicted.is_empty());
+    let (Some(first), Some(last)) = (judged.first(), judged.last()) else {
+        return html! {};
+    };
+    let span = (first.generation, last.generation);
+    html! {
+        (scatter(&judged, span, name, unit, number))
+        (correlations(&judged, span, name, unit, number))
+    }
+}
+
+fn scatter(
+    predicted: &[Judged<'_>],
+    (first, last): (usize, usize),
+    name: &str,
+    unit: &str,
+    number: usize,
+) -> Markup {
     let pairs = || {
         predicted
             .iter()
@@ -41,20 +97,24 @@ fn scatter(predicted: &[&Generation], first: usize, last: usize) -> Markup {
         x: axis.clone(),
         y: axis.clone(),
     };
+    let label = |what: &str| match unit {
+        "" => format!("{what} {name}"),
+        unit => format!("{what} {name} ({unit})"),
+    };
     let body = html! {
-        (frame.axes("Predicted error (%)", "Measured error (%)"))
+        (frame.axes(&label("Predicted"), &label("Measured")))
         line.diagonal x1=(frame.x(axis.low)) y1=(frame.y(axis.low)) x2=(frame.x(axis.high)) y2=(frame.y(axis.high)) {}
         @for (index, event) in predicted.iter().enumerate() {
             g.generation style=(ramp(index, predicted.len())) {
-                @for (predicted, measured) in &event.predicted {
+                @for (predicted, measured) in event.predicted {
                     circle cx=(frame.x(*predicted)) cy=(frame.y(*measured)) r="3" {
-                        title { "generation " (event.generation) ": predicted " (format!("{predicted:.2}")) " %, measured " (format!("{measured:.2}")) " %" }
+                        title { "generation " (event.generation) ": predicted " (format!("{predicted:.2}")) ", measured " (format!("{measured:.2}")) }
                     }
                 }
             }
         }
     };
-    let caption = "Predicted and measured error";
+    let caption = &format!("Predicted and measured {name}");
     let description = format!(
         "Scatter of {} networks measured for the first time in generations {first} to {last}; on the diagonal both agree.",
         pairs().count()
@@ -65,13 +125,26 @@ fn scatter(predicted: &[&Generation], first: usize, last: usize) -> Markup {
     };
     figure(
         caption,
-        drawing("predicted", HALF, HEIGHT, caption, &description, body),
+        drawing(
+            &id("predicted", number),
+            HALF,
+            HEIGHT,
+            caption,
+            &description,
+            body,
+        ),
         explanation,
     )
 }
 
-fn correlations(predicted: &[&Generation], first: usize, last: usize) -> Markup {
-    type Metric = fn(&Generation) -> Option<f64>;
+fn correlations(
+    predicted: &[Judged<'_>],
+    (first, last): (usize, usize),
+    name: &str,
+    unit: &str,
+    number: usize,
+) -> Markup {
+    type Metric = fn(&Judged<'_>) -> Option<f64>;
     let metrics: [(&str, &str, Metric); 2] = [
         ("tau", "Kendall's τ", |event| event.tau),
         ("rho", "Spearman's ρ", |event| event.rho),
@@ -100,7 +173,10 @@ fn correlations(predicted: &[&Generation], first: usize, last: usize) -> Markup 
             }
         }
     };
-    let caption = "Ranking by the predictor";
+    let caption = &match number {
+        0 => "Ranking by the predictor".to_owned(),
+        _ => format!("Ranking by the predictor of {name}"),
+    };
     let latest = |metric: Metric| predicted.iter().rev().find_map(|event| metric(event));
     let spoken: Vec<String> = metrics
         .iter()
@@ -117,11 +193,26 @@ fn correlations(predicted: &[&Generation], first: usize, last: usize) -> Markup 
                 @if let Some(value) = latest(metric) { ", at last " (format!("{value:.2}")) }
             }
         }
-        @if let Some(rmse) = latest(|event| event.rmse) { span.legend { "RMSE at last " (format!("{rmse:.2}")) " points" } }
+        @if let Some(rmse) = latest(|event| event.rmse) { span.legend { "RMSE at last " (format!("{rmse:.2}")) @if unit == "%" { " points" } } }
     };
     figure(
         caption,
-        drawing("correlations", HALF, HEIGHT, caption, &description, body),
+        drawing(
+            &id("correlations", number),
+            HALF,
+            HEIGHT,
+            caption,
+            &description,
+            body,
+        ),
         explanation,
     )
+}
+
+/// An identifier that is the page's only one of its kind.
+fn id(kind: &str, number: usize) -> String {
+    match number {
+        0 => kind.to_owned(),
+        _ => format!("{kind}-{number}"),
+    }
 }
