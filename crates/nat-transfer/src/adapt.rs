@@ -1,12 +1,13 @@
 //! The lower level: the supernet is trained where the candidates lie.
 
 use nat_data::Split;
-use nat_space::{Architecture, Genotype};
+use nat_space::{Architecture, Genotype, Space};
 use nat_supernet::SupernetFile;
-use rand::RngExt;
+use rand::{Rng, RngExt};
 
 use crate::{
     Phase, RunConfig, TransferError,
+    config::Sampling,
     marginals::Marginals,
     schedule::Schedule,
     sgd::SgdSettings,
@@ -35,10 +36,39 @@ fn shares(steps: usize, widths: usize, candidates: &[Genotype]) -> Vec<usize> {
         .collect()
 }
 
+/// One of the candidates of a width: of those of the resolution where there are any, otherwise with that resolution.
+///
+/// # Panics
+/// No candidate has the width.
+fn member(
+    space: &Space,
+    candidates: &[Genotype],
+    (resolution, width): (u16, u16),
+    rng: &mut impl Rng,
+) -> Genotype {
+    let having = |resolution: Option<u16>| -> Vec<&Genotype> {
+        let all = candidates.iter();
+        all.filter(|genes| {
+            let genes = genes.as_slice();
+            genes[1] == width && resolution.is_none_or(|side| genes[0] == side)
+        })
+        .collect()
+    };
+    let mut members = having(Some(resolution));
+    if members.is_empty() {
+        members = having(None);
+    }
+    let mut genes = members[rng.random_range(0..members.len())]
+        .as_slice()
+        .to_vec();
+    genes[0] = resolution;
+    space.genotype(&genes).expect("a member of the space")
+}
+
 /// Trains one iteration from step `start` on; returns whether all are done.
 ///
 /// Each batch takes its resolution from the marginal of the candidates, and its subnets from the marginals of all other
-/// genes, pooled over both widths (paper profile); the steps of the share `adapt.any_resolution` draw the resolution uniformly.
+/// genes, pooled over both widths (paper profile), or as `adapt.sampling` says; the steps of the share `adapt.any_resolution` draw the resolution uniformly.
 ///
 /// # Errors
 /// An unreadable image, a loss that is no number, or what `watch` fails with.
@@ -59,13 +89,22 @@ pub fn adapt(
         settings.epochs,
         settings.max_steps,
     );
-    let total = pass.steps * (config.search.iterations + 1);
+    let (offset, total) = match settings.cyclic {
+        true => (0, pass.steps),
+        false => (
+            generation * pass.steps,
+            pass.steps * (config.search.iterations + 1),
+        ),
+    };
     let schedule = Schedule {
         peak: settings.learning_rate,
         warmup: (settings.warmup * total as f64) as usize,
         total,
     };
-    let marginals = Marginals::of(space, candidates, settings.floor);
+    let marginals = match settings.sampling {
+        Sampling::Uniform => Marginals::of(space, [], 1.0),
+        _ => Marginals::of(space, candidates, settings.floor),
+    };
     let stretch = Training::stretch(Phase::Adapt, generation);
     let sides: Vec<usize> = space.resolutions.sides().collect();
     let rng = |purpose, step| stream(key(config.seed, purpose, stretch, step));
@@ -79,7 +118,7 @@ pub fn adapt(
         }
     };
     let counts = shares(pass.steps, trainee.supernets.supernets.len(), candidates);
-    let steps = plan(&counts, generation * pass.steps, schedule, |step| {
+    let steps = plan(&counts, offset, schedule, |step| {
         sides[usize::from(resolution_gene(step))]
     });
     let training = task.training(Phase::Adapt, generation, pass, steps);
@@ -91,8 +130,11 @@ pub fn adapt(
             let mut rng = rng(Purpose::Subnet, step);
             let subnets: Vec<Architecture> = (0..settings.subnets)
                 .map(|_| {
-                    let genes =
-                        marginals.sample(space, resolution_gene(step), width as u16, &mut rng);
+                    let fixed = (resolution_gene(step), width as u16);
+                    let genes = match settings.sampling {
+                        Sampling::Members => member(space, candidates, fixed, &mut rng),
+                        _ => marginals.sample(space, fixed.0, fixed.1, &mut rng),
+                    };
                     space.architecture(&genes)
                 })
                 .collect();
@@ -105,6 +147,7 @@ pub fn adapt(
             let teaching = Teaching {
                 smoothing: settings.label_smoothing,
                 distillation: settings.distillation,
+                divergence: settings.divergence,
                 labels: true,
                 dropout: training.dropout(step),
                 frozen: false,
@@ -121,8 +164,6 @@ pub fn adapt(
 
 #[cfg(test)]
 mod tests {
-    use nat_space::Space;
-
     use super::*;
 
     #[test]
@@ -131,5 +172,20 @@ mod tests {
         let candidates = [space.smallest(), space.smallest(), space.largest()];
         assert_eq!(shares(100, 2, &candidates), [66, 33]);
         assert_eq!(shares(100, 2, &candidates[..2]), [100, 0]);
+    }
+
+    #[test]
+    fn members_are_trained_as_they_are() {
+        let space = Space::builtin("nat").unwrap();
+        let mut rng = stream(key(1, Purpose::Subnet, 0, 0));
+        let candidates: Vec<Genotype> = (0..40).map(|_| space.sample(&mut rng)).collect();
+        for resolution in 0..16 {
+            let drawn = member(&space, &candidates, (resolution, 1), &mut rng);
+            let same = |genes: &&Genotype| genes.as_slice()[1..] == drawn.as_slice()[1..];
+            let origin = candidates.iter().find(same).unwrap();
+            assert_eq!(drawn.as_slice()[..2], [resolution, 1]);
+            let own = |genes: &Genotype| genes.as_slice()[..2] == [resolution, 1];
+            assert!(own(origin) || !candidates.iter().any(own));
+        }
     }
 }

@@ -91,6 +91,9 @@ pub struct Pretraining {
     /// Share of the steps, from the start, in which only the classifier moves, 0 to 1: a fresh one pulls the body about.
     #[serde(default)]
     pub frozen: f64,
+    /// How far the smaller subnets are from their teacher.
+    #[serde(default)]
+    pub divergence: Divergence,
     /// What an average of the weights keeps of itself at each step, 0 to below 1; 0 turns it off. The averaged weights are
     /// the result of the phase.
     #[serde(default)]
@@ -127,9 +130,18 @@ pub struct Adaptation {
     pub label_smoothing: f64,
     /// Weight of the distillation from the largest subnet; 0 turns it off.
     pub distillation: f64,
+    /// How far the others are from it.
+    #[serde(default)]
+    pub divergence: Divergence,
     /// Whether the largest subnet learns from the labels in every step too (sandwich rule). Otherwise its weights move only
     /// as the others move them, and a teacher that nobody trains gets worse.
     pub sandwich: bool,
+    /// Which subnets are trained.
+    #[serde(default)]
+    pub sampling: Sampling,
+    /// Whether every iteration has a cosine of its own instead of one over all of them (option of AwesomeLemon/ENCAS).
+    #[serde(default)]
+    pub cyclic: bool,
     /// Count added to every value of a gene before the marginals are normalised; a large one makes them uniform.
     pub floor: f64,
     /// Share of the steps whose resolution is drawn uniformly instead of from the archive's marginal, 0 to 1. With 0, a
@@ -139,6 +151,31 @@ pub struct Adaptation {
     /// measured and exported, training goes on with its own.
     #[serde(default)]
     pub average: f64,
+}
+
+/// Where the subnets of an adaptation step come from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Sampling {
+    /// From the archive's marginals, gene by gene: the paper's.
+    #[default]
+    Marginals,
+    /// Whole members of the archive, which keeps what goes together (option of AwesomeLemon/ENCAS); those of the
+    /// batch's resolution where there are any.
+    Members,
+    /// From the whole space, resolutions too: the archive does not matter.
+    Uniform,
+}
+
+/// Between what a teacher says and what a subnet says.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Divergence {
+    /// Cross entropy with the teacher's distribution.
+    #[default]
+    CrossEntropy,
+    /// The larger one, image by image, of two alpha-divergences (AlphaNet).
+    Adaptive,
 }
 
 /// How a subnet is measured.

@@ -164,6 +164,7 @@ fn train(
             let teaching = Teaching {
                 smoothing: settings.label_smoothing,
                 distillation: 0.0,
+                divergence: settings.divergence,
                 labels: true,
                 dropout: training.dropout(step),
                 frozen: step < frozen,

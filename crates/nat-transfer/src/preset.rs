@@ -7,7 +7,10 @@ use nat_space::Space;
 
 use crate::{
     RunConfig, TransferError,
-    config::{Adaptation, Augmentation, Evaluation, Pretraining, Resolutions, Upkeep},
+    config::{
+        Adaptation, Augmentation, Divergence, Evaluation, Pretraining, Resolutions, Sampling,
+        Upkeep,
+    },
 };
 
 /// A named set of defaults.
@@ -71,6 +74,7 @@ impl Preset {
                 decay_all: false,
                 label_smoothing: 0.1,
                 frozen: 0.0,
+                divergence: Divergence::default(),
                 average: 0.0,
             },
             warm_up: Pretraining {
@@ -86,6 +90,7 @@ impl Preset {
                 decay_all: false,
                 label_smoothing: 0.1,
                 frozen: 0.0,
+                divergence: Divergence::default(),
                 average: 0.0,
             },
             search: Search::default(),
@@ -103,7 +108,10 @@ impl Preset {
                 decay_all: true,
                 label_smoothing: 0.0,
                 distillation: 0.0,
+                divergence: Divergence::default(),
                 sandwich: false,
+                sampling: Sampling::default(),
+                cyclic: false,
                 floor: 0.01,
                 any_resolution: 0.0,
                 average: 0.0,

@@ -107,6 +107,7 @@ pub fn pretrain(
                 Teaching {
                     smoothing: settings.label_smoothing,
                     distillation: 1.0,
+                    divergence: settings.divergence,
                     labels: false,
                     dropout: training.dropout(step),
                     frozen: step % pass.steps < frozen,

@@ -13,6 +13,8 @@ use nat_data::Batch;
 use nat_space::Architecture;
 use nat_supernet::{BatchMoments, BnMode, Dropout, Gradient, Subnet, Supernet, images, losses};
 
+use crate::config::Divergence;
+
 /// Gradients in parameter order; `None` where no subnet used the parameter.
 pub type Gradients = Vec<Option<Gradient>>;
 
@@ -23,6 +25,7 @@ struct Lesson {
     labels: Option<f64>,
     /// Logits to imitate, and the weight of that.
     teacher: Option<(Tensor<2>, f64)>,
+    divergence: Divergence,
     /// Of the inputs of the classifier.
     dropout: Dropout,
     /// Whether nothing but the classifier learns.
@@ -37,6 +40,8 @@ pub struct Teaching {
     /// Weight of the cross entropy with the softmax of the largest subnet's logits for the same batch under batch
     /// statistics.
     pub distillation: f64,
+    /// How that is measured.
+    pub divergence: Divergence,
     /// Whether subnets below the largest learn from the labels too.
     pub labels: bool,
     /// Of what the classifiers of the step read; a teacher's reads everything.
@@ -50,6 +55,7 @@ impl Teaching {
         Lesson {
             labels: self.labels.then_some(self.smoothing),
             teacher: teacher.map(|logits| (logits, self.distillation)),
+            divergence: self.divergence,
             dropout: self.dropout,
             frozen: self.frozen,
         }
@@ -219,7 +225,11 @@ fn learn(
     let hard = (lesson.labels).map(|smoothing| labelled(logits.clone(), batch, smoothing));
     let soft = lesson.teacher.as_ref().map(|(teacher, weight)| {
         let teacher = Tensor::from_inner(teacher.clone());
-        losses::distillation(logits, teacher).mul_scalar(*weight)
+        let loss = match lesson.divergence {
+            Divergence::CrossEntropy => losses::distillation(logits, teacher),
+            Divergence::Adaptive => losses::adaptive_divergence(logits, teacher),
+        };
+        loss.mul_scalar(*weight)
     });
     let loss = match (hard, soft) {
         (Some(hard), Some(soft)) => hard + soft,
@@ -263,6 +273,7 @@ mod tests {
     const TEACHING: Teaching = Teaching {
         smoothing: 0.1,
         distillation: 1.0,
+        divergence: Divergence::CrossEntropy,
         labels: true,
         dropout: Dropout { rate: 0.0, seed: 5 },
         frozen: false,
