@@ -29,6 +29,8 @@ pub enum Budget {
     Minutes(f64),
     /// Passes over the training images; trial runs come on top.
     Epochs(usize),
+    /// Training steps; trial runs come on top.
+    Steps(usize),
 }
 
 /// What is asked for.
@@ -84,6 +86,7 @@ pub fn finetune(
     let whole = match request.budget {
         Budget::Minutes(minutes) => steps_in(minutes),
         Budget::Epochs(epochs) => epochs * epoch,
+        Budget::Steps(steps) => steps,
     };
     let mut trials = Vec::new();
     let learning_rate = match request.learning_rate {
@@ -117,7 +120,7 @@ pub fn finetune(
     };
     let steps = match request.budget {
         Budget::Minutes(minutes) => steps_in(minutes - begun.elapsed().as_secs_f64() / 60.0).max(1),
-        Budget::Epochs(_) => whole,
+        Budget::Epochs(_) | Budget::Steps(_) => whole,
     };
     let supernets = run(learning_rate, steps)?;
     Ok(FineTuned {

@@ -246,7 +246,6 @@ impl Preset {
                     min_area: 0.35,
                     rand_augment: 0.0,
                     cutout: 0.0,
-                    dropout: 0.0,
                     ..paper.augment
                 },
                 upkeep: Upkeep {

@@ -367,11 +367,14 @@ pub struct Finetune {
     #[arg(long, default_value = "max")]
     pub genes: String,
     /// Wall-clock minutes of everything
-    #[arg(long, conflicts_with = "epochs")]
+    #[arg(long, conflicts_with_all = ["epochs", "steps"])]
     pub minutes: Option<f64>,
-    /// Passes over the training images, 20 if no minutes are given; trials of learning rates come on top
-    #[arg(long, value_parser = clap::value_parser!(u16).range(1..))]
+    /// Passes over the training images, 20 if neither minutes nor steps are given; trials of learning rates come on top
+    #[arg(long, conflicts_with = "steps", value_parser = clap::value_parser!(u16).range(1..))]
     pub epochs: Option<u16>,
+    /// Training steps instead of passes: the same work on small and on large sets
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
+    pub steps: Option<u32>,
     /// Side of the images in pixels; by default the largest that a search would use
     #[arg(long, value_parser = clap::value_parser!(u16).range(8..=1024))]
     pub resolution: Option<u16>,

@@ -20,19 +20,20 @@ use crate::{
     table, weights,
 };
 
-/// Passes over the images where neither minutes nor epochs are given.
+/// Passes over the images where nothing is said about how long.
 const EPOCHS: usize = 20;
 
 pub fn run(args: &args::Finetune) -> Result<ExitCode> {
     let begun = Instant::now();
     let form = args.out.as_deref().map(export::form).transpose()?;
     let request = FineTuning {
-        budget: match (args.minutes, args.epochs) {
-            (Some(minutes), _) if !(minutes.is_finite() && minutes > 0.0) => {
+        budget: match (args.minutes, args.steps, args.epochs) {
+            (Some(minutes), ..) if !(minutes.is_finite() && minutes > 0.0) => {
                 return Err(wrong_argument("--minutes must be above 0"));
             }
-            (Some(minutes), _) => Budget::Minutes(minutes),
-            (None, epochs) => Budget::Epochs(epochs.map_or(EPOCHS, usize::from)),
+            (Some(minutes), ..) => Budget::Minutes(minutes),
+            (None, Some(steps), _) => Budget::Steps(steps as usize),
+            (None, None, epochs) => Budget::Epochs(epochs.map_or(EPOCHS, usize::from)),
         },
         learning_rate: learning_rate(&args.lr)?,
     };
