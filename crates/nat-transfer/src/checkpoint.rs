@@ -16,11 +16,8 @@ use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    RunDirectory, TransferError,
-    directory::{ArchiveLine, write_atomically},
-    estimate::Measurement,
-    sgd::Sgd,
-    trainee::Trainee,
+    ArchiveLine, RunDirectory, TransferError, directory::write_atomically, estimate::Measurement,
+    sgd::Sgd, trainee::Trainee,
 };
 
 /// Where a run stands.

@@ -7,6 +7,7 @@
 
 mod adapt;
 mod answer;
+mod archive_line;
 mod average;
 pub mod checkpoint;
 mod command;
@@ -26,6 +27,7 @@ mod preprocess;
 mod preset;
 pub mod pretrain;
 mod propose;
+mod record;
 mod run;
 mod schedule;
 mod sgd;
@@ -35,9 +37,10 @@ mod trainee;
 mod training;
 
 pub use answer::{Answer, Tested};
+pub use archive_line::ArchiveLine;
 pub use command::{Command, CommandSettings, is_name};
 pub use config::RunConfig;
-pub use directory::{ArchiveLine, DataRecord, RunDirectory, RunRecord, write_atomically};
+pub use directory::{RunDirectory, write_atomically};
 pub use error::TransferError;
 pub use estimate::{Measurement, regressed};
 pub use evaluate::{Evaluator, Score, argmax};
@@ -50,6 +53,7 @@ pub use nat_search::{
 pub use overrides::parse_override;
 pub use preprocess::{Input, eval as eval_transform};
 pub use preset::Preset;
+pub use record::{DataRecord, RunRecord};
 pub use run::{Outcome, Run, Student, peak_rss_mb};
 pub use sgd::{Sgd, SgdSettings};
 pub use trainee::Trainee;

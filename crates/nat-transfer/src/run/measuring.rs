@@ -10,9 +10,8 @@ use nat_space::Genotype;
 
 use super::Run;
 use crate::{
-    Agreement, Event, Observer, Phase, Progress, TransferError,
+    Agreement, ArchiveLine, Event, Observer, Phase, Progress, TransferError,
     checkpoint::{Candidate, Position},
-    directory::ArchiveLine,
     estimate::{self, Measurement},
     measures::Networks,
 };

@@ -28,48 +28,45 @@ pub fn run(args: &args::Experiment) -> Result<ExitCode> {
         })?;
         *slot = path.to_owned();
     }
-    let cells = cells(&plan, args)?;
+    check_names(&plan, &args.only)?;
+    let cells = cells(&plan, &args.only);
+    if !args.summary {
+        check_sets(&cells)?;
+    }
+    let folder = folder(args)?;
     // The handler keeps this process alive: the child saves, and its exit code ends the experiment.
     ctrlc::set_handler(|| ()).context("the handler of Ctrl-C")?;
-    let mut finished = Vec::new();
+    let mut missing = 0;
     for (index, cell) in cells.iter().enumerate() {
-        let result = match cell.result(&args.out)? {
-            Some(result) => Some(result),
-            None if args.summary => None,
-            None => {
-                eprintln!(
-                    "nat: cell {} of {}: {}, seed {}, {}: {}",
-                    index + 1,
-                    cells.len(),
-                    cell.data,
-                    cell.seed,
-                    cell.arm.name,
-                    cell.arguments()
-                );
-                match cell.run(&args.out) {
-                    Err(error) if error.is::<Stopped>() => {
-                        eprintln!("nat: {error}");
-                        return Ok(ExitCode::from(failure::INTERRUPTED));
-                    }
-                    result => Some(result.with_context(|| {
-                        format!("the cell {}", cell.folder(&args.out).display())
-                    })?),
-                }
+        if cell.result(&args.out)?.is_some() {
+            continue;
+        }
+        if args.summary {
+            missing += 1;
+            continue;
+        }
+        eprintln!(
+            "nat: cell {} of {}: {}, seed {}, {}: {}",
+            index + 1,
+            cells.len(),
+            cell.data,
+            cell.seed,
+            cell.arm.name,
+            cell.arguments()
+        );
+        match cell.run(&args.out) {
+            Err(error) if error.is::<Stopped>() => {
+                eprintln!("nat: {error}");
+                return Ok(ExitCode::from(failure::INTERRUPTED));
+            }
+            result => {
+                result.with_context(|| format!("the cell {}", cell.folder(&args.out).display()))?
             }
         };
-        if let Some(result) = result {
-            let arm = plan.arms.iter().position(|arm| arm.name == cell.arm.name);
-            finished.push(Finished {
-                arm: arm.expect("cells come from the plan's arms"),
-                part: cell.part,
-                data: cell.data,
-                seed: cell.seed,
-                found: result,
-            });
-            write(&plan, &finished, &folder(args)?)?;
-        }
+        write(&plan, &finished(&plan, &args.out)?, &folder)?;
     }
-    let missing = cells.len() - finished.len();
+    let finished = finished(&plan, &args.out)?;
+    write(&plan, &finished, &folder)?;
     print!("{}", tables::summary(&plan, &finished));
     if missing > 0 {
         println!("\n{missing} of {} cells have not been run", cells.len());
@@ -77,24 +74,58 @@ pub fn run(args: &args::Experiment) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// Every result that there is, those of earlier calls too.
+fn finished<'a>(plan: &'a Plan, out: &Path) -> Result<Vec<Finished<'a>>> {
+    let mut finished = Vec::new();
+    for cell in cells(plan, &[]) {
+        if let Some(found) = cell.result(out)? {
+            let arm = plan.arms.iter().position(|arm| arm.name == cell.arm.name);
+            finished.push(Finished {
+                arm: arm.expect("cells come from the plan's arms"),
+                part: cell.part,
+                data: cell.data,
+                seed: cell.seed,
+                found,
+            });
+        }
+    }
+    Ok(finished)
+}
+
 fn is_builtin(path: &str) -> bool {
     path == dataset::CLIMATE_TILES
 }
 
-/// What is to be run, seed by seed, so that an unfinished experiment has whole seeds.
-fn cells<'a>(plan: &'a Plan, args: &args::Experiment) -> Result<Vec<Cell<'a>>> {
-    if let Some(name) = args.only.iter().find(|name| {
+fn check_names(plan: &Plan, only: &[String]) -> Result<()> {
+    let unknown = only.iter().find(|name| {
         plan.arm(name).is_none()
             && !plan.data.contains_key(*name)
             && !plan.seeds.iter().any(|seed| seed.to_string() == **name)
-    }) {
-        return Err(wrong_argument(format!(
+    });
+    match unknown {
+        Some(name) => Err(wrong_argument(format!(
             "--only {name}: the experiment has no arm, data set or seed of this name"
-        )));
+        ))),
+        None => Ok(()),
     }
+}
+
+fn check_sets(cells: &[Cell<'_>]) -> Result<()> {
+    let absent =
+        (cells.iter()).find(|cell| !is_builtin(cell.path) && !Path::new(cell.path).exists());
+    match absent {
+        Some(Cell { path, data, .. }) => Err(failure::bad_input(format!(
+            "{path}: there is no such data set; `--data {data}=PATH` says where it is, `--only` leaves it out"
+        ))),
+        None => Ok(()),
+    }
+}
+
+/// The cells of the names in `only`, seed by seed, so that an unfinished experiment has whole seeds.
+fn cells<'a>(plan: &'a Plan, only: &[String]) -> Vec<Cell<'a>> {
     // A kind of name (arms, data sets, seeds) of which --only says nothing is taken whole.
     let chosen = |kind: &[String], name: &str| {
-        let only = |name: &str| args.only.iter().any(|only| only == name);
+        let only = |name: &str| only.iter().any(|only| only == name);
         only(name) || !kind.iter().any(|other| only(other))
     };
     let arms: Vec<String> = plan.arms.iter().map(|arm| arm.name.clone()).collect();
@@ -107,27 +138,19 @@ fn cells<'a>(plan: &'a Plan, args: &args::Experiment) -> Result<Vec<Cell<'a>>> {
                 let chosen = chosen(&arms, &arm.name)
                     && chosen(&sets, data)
                     && chosen(&seeds, &seed.to_string());
-                if !chosen || !arm.takes(data, seed) {
-                    continue;
-                }
-                if !args.summary && !is_builtin(path) && !Path::new(path).exists() {
-                    return Err(failure::bad_input(format!(
-                        "{path}: there is no such data set; `--data {data}=PATH` says where it is, `--only` leaves it out"
-                    )));
-                }
-                for part in 0..arm.parts().len() {
-                    cells.push(Cell {
+                if chosen && arm.takes(data, seed) {
+                    cells.extend((0..arm.parts().len()).map(|part| Cell {
                         arm,
                         part,
                         data,
                         path,
                         seed,
-                    });
+                    }));
                 }
             }
         }
     }
-    Ok(cells)
+    cells
 }
 
 /// Where the tables of this experiment lie, beside the cells.
