@@ -278,8 +278,8 @@ pub struct Search {
     /// Search space: a built-in name or a TOML file; by default the supernet's own, and `tiny` from scratch
     #[arg(long, value_name = "NAME|FILE")]
     pub space: Option<String>,
-    /// What networks are judged by: error (of several data sets their mean), error:NAME (of one of them), madds, params,
-    /// memory, latency:FILE (a latency table), command:NAME (see --command), in any combination [default: error,madds; of
+    /// What networks are judged by: error (of several data sets their mean), error:NAME (of one of them), balanced_error
+    /// (every class counts the same), madds, params, memory, latency:FILE (a latency table), command:NAME (see --command), in any combination [default: error,madds; of
     /// several data sets the error of each, and madds]
     #[arg(long, value_name = "LIST")]
     pub objectives: Option<String>,

@@ -37,9 +37,17 @@ pub const IMAGENET_MEAN: [f32; 3] = [0.485, 0.456, 0.406];
 /// See [`IMAGENET_MEAN`].
 pub const IMAGENET_STD: [f32; 3] = [0.229, 0.224, 0.225];
 
+/// The error as the mean of the classes' own.
+const BALANCED: &str = "balanced_error";
+
 pub fn run(args: &args::Search) -> Result<ExitCode> {
-    let objectives = args.objectives.as_deref().map(Objective::parse_list);
-    let objectives = objectives.transpose()?;
+    let (objectives, balanced) = match &args.objectives {
+        Some(list) => {
+            let (list, balanced) = unbalanced(list);
+            (Some(Objective::parse_list(&list)?), balanced)
+        }
+        None => (None, false),
+    };
     let data = dataset::given(&args.data)?;
     let preset = Preset::named(&args.settings.preset)?;
     let source = Source::open(&args.supernet, args.space.as_deref())?;
@@ -57,6 +65,7 @@ pub fn run(args: &args::Search) -> Result<ExitCode> {
         config.objectives = names.into_iter().map(Objective::ErrorOn).collect();
         config.objectives.push(Objective::Madds);
     }
+    config.evaluate.balanced |= balanced;
     if !args.limit.is_empty() {
         config.limits = Limits::try_from(args.limit.clone())?;
     }
@@ -64,6 +73,17 @@ pub fn run(args: &args::Search) -> Result<ExitCode> {
         config.prefer = Preferences::try_from(args.prefer.clone())?;
     }
     start(data, source, preset, config, &args.out, args.profile)
+}
+
+/// A list of objectives with `error` for `balanced_error`, and whether that stood there: it is the same objective, counted by
+/// `evaluate.balanced`.
+fn unbalanced(list: &str) -> (String, bool) {
+    let mut names: Vec<&str> = list.split(',').map(str::trim).collect();
+    let balanced = names.contains(&BALANCED);
+    for name in names.iter_mut().filter(|name| **name == BALANCED) {
+        *name = "error";
+    }
+    (names.join(","), balanced)
 }
 
 /// `--command NAME=PROGRAM…` as settings.
@@ -318,5 +338,19 @@ fn drive(mut run: Run, out: &Path, profile: bool) -> Result<ExitCode> {
             front::print_answer(out)?;
             Ok(ExitCode::SUCCESS)
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_balanced_error_is_the_error_counted_otherwise() {
+        let plain = ("error,madds".to_owned(), false);
+        assert_eq!(unbalanced("error, madds"), plain);
+        assert_eq!(unbalanced("balanced_error,madds"), (plain.0, true));
+        let (twice, _) = unbalanced("error,balanced_error");
+        assert!(Objective::parse_list(&twice).is_err());
     }
 }
