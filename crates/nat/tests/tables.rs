@@ -111,35 +111,40 @@ fn strategies_side_by_side() {
 }
 
 #[test]
-fn a_table_of_this_machine() {
+fn a_table_of_this_machine_in_either_runtime() {
     let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("here.json");
-    let line = succeeds(&[
-        "latency",
-        "build",
-        "--space",
-        "tiny",
-        "--out",
-        file.to_str().unwrap(),
-        "--resolutions",
-        "3",
-        "--repeats",
-        "3",
-        "--check",
-        "10",
-        "--json",
-    ]);
-    let line: Value = serde_json::from_str(&line).unwrap();
-    assert_eq!(line["resolutions"], serde_json::json!([16, 40, 64]));
-    assert!(line["spearman"].as_f64().is_some());
-    let table = LatencyTable::open(&file).unwrap();
-    let space = Space::builtin("tiny").unwrap();
-    table.covers(&space, 7).unwrap();
-    assert_eq!(table.device.threads, 1);
-    let ms = |genotype| {
-        let network = space.network(&space.architecture(&genotype), 1000);
-        table.network_ms(&network).unwrap()
-    };
-    let (small, large) = (ms(space.smallest()), ms(space.largest()));
-    assert!(small > 0.0 && large > small, "{small} and {large} ms");
+    for (runtime, name) in [("nat", "nat "), ("rten", "RTen")] {
+        let file = folder.path().join(format!("{runtime}.json"));
+        let line = succeeds(&[
+            "latency",
+            "build",
+            "--space",
+            "tiny",
+            "--out",
+            file.to_str().unwrap(),
+            "--runtime",
+            runtime,
+            "--resolutions",
+            "3",
+            "--repeats",
+            "3",
+            "--check",
+            "10",
+            "--json",
+        ]);
+        let line: Value = serde_json::from_str(&line).unwrap();
+        assert_eq!(line["resolutions"], serde_json::json!([16, 40, 64]));
+        assert!(line["spearman"].as_f64().is_some());
+        let table = LatencyTable::open(&file).unwrap();
+        let space = Space::builtin("tiny").unwrap();
+        table.covers(&space, 7).unwrap();
+        assert_eq!(table.device.threads, 1);
+        assert!(table.device.runtime.starts_with(name));
+        let ms = |genotype| {
+            let network = space.network(&space.architecture(&genotype), 1000);
+            table.network_ms(&network).unwrap()
+        };
+        let (small, large) = (ms(space.smallest()), ms(space.largest()));
+        assert!(small > 0.0 && large > small, "{small} and {large} ms");
+    }
 }
