@@ -84,7 +84,11 @@ pub fn directions(objectives: usize, settings: &Settings, seed: u64) -> Vec<Vec<
 /// The directions of an iteration: as they are, or drawn together around the preferred regions.
 ///
 /// Regions are seen in the frame of the archive's front, anew in every iteration.
-fn attentive(problem: &Problem<'_>, measured: &[Member], directions: &[Vec<f64>]) -> Vec<Vec<f64>> {
+fn preferring(
+    problem: &Problem<'_>,
+    measured: &[Member],
+    directions: &[Vec<f64>],
+) -> Vec<Vec<f64>> {
     let Problem { aims, settings, .. } = problem;
     let weights = aims.preferences.weights(measured, aims);
     match weights.is_empty() {
@@ -117,7 +121,7 @@ pub fn propose(
     threads: usize,
 ) -> Result<Proposal, SearchError> {
     let Problem { aims, settings, .. } = problem;
-    let directions = &attentive(problem, measured, directions)[..];
+    let directions = &preferring(problem, measured, directions)[..];
     let rows = archive::survive(
         measured,
         aims,

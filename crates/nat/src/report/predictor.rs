@@ -33,9 +33,9 @@ pub fn plots(run: &Run) -> Markup {
         event.further.iter().map(|f| f.objective).collect()
     });
     html! {
-        (objective(errors.collect(), "error", "%", 0))
+        (pair(errors.collect(), "error", "%", 0))
         @for (number, &wanted) in further.iter().enumerate() {
-            (objective(of(run, wanted), &wanted.to_string(), unit(wanted), number + 1))
+            (pair(of(run, wanted), &wanted.to_string(), unit(wanted), number + 1))
         }
     }
 }
@@ -62,7 +62,7 @@ fn unit(objective: Objective) -> &'static str {
     }
 }
 
-fn objective(mut judged: Vec<Judged<'_>>, name: &str, unit: &str, number: usize) -> Markup {
+fn pair(mut judged: Vec<Judged<'_>>, name: &str, unit: &str, number: usize) -> Markup {
     judged.retain(|event| !event.predicted.is_empty());
     let (Some(first), Some(last)) = (judged.first(), judged.last()) else {
         return html! {};
