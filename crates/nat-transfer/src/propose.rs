@@ -1,16 +1,50 @@
 //! The upper level of an iteration: the search of `nat-search` under the streams of a run.
 
 use nat_search::{Member, Problem, Proposal, Seeds};
-use nat_space::Genotype;
+use nat_space::{Genotype, Space};
 
 use crate::{
     RunConfig, TransferError, preprocess,
     streams::{Purpose, key, seed_of, stream},
 };
 
-/// The first archive of a run.
-pub fn initial_designs(problem: &Problem<'_>, seed: u64) -> Vec<Genotype> {
-    nat_search::initial_designs(problem, &mut stream(key(seed, Purpose::Designs, 0, 0)))
+/// Resolutions at which the largest networks are kept, at most.
+const KEPT_SIDES: usize = 5;
+
+/// The first archive of a run. Under the sandwich rule the largest networks that keep to the limits take the places of the
+/// last random ones, but of no more than half of all.
+pub fn initial_designs(problem: &Problem<'_>, config: &RunConfig) -> Vec<Genotype> {
+    let mut rng = stream(key(config.seed, Purpose::Designs, 0, 0));
+    let mut designs = nat_search::initial_designs(problem, &mut rng);
+    if config.adapt.sandwich {
+        let limits = problem.aims.limits.on_costs();
+        let mut added = largest(problem.costs.space());
+        added.retain(|genes| {
+            !designs.contains(genes) && limits.admit(&problem.costs.member(genes.clone(), 0.0))
+        });
+        added.truncate(designs.len() / 2);
+        designs.truncate(designs.len() - added.len());
+        designs.extend(added);
+    }
+    designs
+}
+
+/// The largest network of every width at resolutions from end to end, the largest resolutions first: what the sandwich rule
+/// trains in every step, at the side of the step's batch.
+fn largest(space: &Space) -> Vec<Genotype> {
+    let upper = space.upper();
+    let last = usize::from(upper[0]);
+    let places = KEPT_SIDES.min(last + 1);
+    let mut networks = Vec::new();
+    for place in (0..places).rev() {
+        let side = (place * last).div_ceil((places - 1).max(1));
+        for width in (0..=upper[1]).rev() {
+            let mut genes = upper.clone();
+            genes[..2].copy_from_slice(&[side as u16, width]);
+            networks.push(space.genotype(&genes).expect("the largest of every gene"));
+        }
+    }
+    networks
 }
 
 /// The reference directions of a run for its number of objectives.
@@ -40,31 +74,30 @@ pub fn propose(
     let threads = preprocess::threads(0);
     let mut proposal = nat_search::propose(problem, measured, directions, seeds, threads)?;
     if config.adapt.sandwich {
-        keep_largest(&mut proposal, measured, &problem.costs.space().largest());
+        keep(&mut proposal, measured, &largest(problem.costs.space()));
     }
     Ok(proposal)
 }
 
 /// Every step trains the largest network: a measurement that once was unlucky must not end its being looked at.
-fn keep_largest(proposal: &mut Proposal, measured: &[Member], largest: &Genotype) {
-    let is_largest = |member: &&Member| member.genes == *largest;
-    if !proposal.members.iter().any(|member| is_largest(&member)) {
-        proposal
-            .members
-            .extend(measured.iter().find(is_largest).cloned());
-    }
+fn keep(proposal: &mut Proposal, measured: &[Member], networks: &[Genotype]) {
+    let kept = |member: &&Member| {
+        networks.contains(&member.genes)
+            && !(proposal.members.iter()).any(|other| other.genes == member.genes)
+    };
+    let lost: Vec<Member> = measured.iter().filter(kept).cloned().collect();
+    proposal.members.extend(lost);
 }
 
 #[cfg(test)]
 mod tests {
     use nat_search::{Costs, Objective};
-    use nat_space::Space;
 
     use super::*;
     use crate::Preset;
 
     #[test]
-    fn the_largest_network_stays_where_every_step_trains_it() {
+    fn the_largest_networks_stay_where_every_step_trains_them() {
         let space = Space::builtin("nat").unwrap();
         let mut config = Preset::Quick.config(&space);
         // By these objectives it is the worst of all.
@@ -81,7 +114,7 @@ mod tests {
                 aims: &aims,
                 settings: &config.search,
             };
-            let designs = initial_designs(&problem, config.seed).into_iter();
+            let designs = initial_designs(&problem, &config).into_iter();
             let archive: Vec<Member> = designs
                 .map(|genes| {
                     let sum: f64 = genes.as_slice().iter().map(|&gene| f64::from(gene)).sum();
@@ -90,9 +123,28 @@ mod tests {
                 .collect();
             let directions = directions(&config);
             let proposal = propose(&problem, &archive, &directions, &config, 1).unwrap();
-            let largest = |member: &&Member| member.genes == space.largest();
-            proposal.members.iter().filter(largest).count()
+            assert_eq!(archive.len(), 60);
+            let largest = largest(&space);
+            let kept = proposal
+                .members
+                .iter()
+                .filter(|m| largest.contains(&m.genes));
+            kept.count()
         };
-        assert_eq!((kept(false), kept(true)), (0, 1));
+        assert_eq!((kept(false), kept(true)), (0, 10));
+    }
+
+    #[test]
+    fn the_largest_networks_go_from_end_to_end() {
+        let space = Space::builtin("nat").unwrap();
+        let sides: Vec<usize> = (largest(&space).iter().step_by(2))
+            .map(|genes| space.architecture(genes).resolution)
+            .collect();
+        assert_eq!(sides, [256, 240, 224, 208, 192]);
+        let few = space.with_resolutions(64, 96, 16).unwrap();
+        assert_eq!(largest(&few).len(), 6);
+        assert_eq!(largest(&few)[0].as_slice()[..2], [2, 1]);
+        let one = space.with_resolutions(64, 64, 1).unwrap();
+        assert_eq!(largest(&one)[1].as_slice()[..2], [0, 0]);
     }
 }

@@ -92,7 +92,7 @@ impl Run {
             aims: &record.config.aims(),
             settings: &record.config.search,
         };
-        let designs = propose::initial_designs(&problem, record.config.seed);
+        let designs = propose::initial_designs(&problem, &record.config);
         directory.create(&record)?;
         let state = State {
             generation: 0,
