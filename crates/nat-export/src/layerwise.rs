@@ -135,7 +135,7 @@ mod tests {
             assert_eq!(times.len(), timed.count(), "{name}");
             assert!(times.iter().all(|&ms| ms > 0.0));
             let found = layers.run(&pixels).unwrap();
-            let expected: Vec<f32> = expected.into_data().to_vec().unwrap();
+            let expected: Vec<f32> = expected.into_data().try_to_vec().unwrap();
             for (found, expected) in found.iter().zip(&expected) {
                 assert!(
                     (found - expected).abs() < 1e-3,

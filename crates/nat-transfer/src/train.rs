@@ -371,7 +371,14 @@ mod tests {
             ..TEACHING
         };
         let learned = |teaching| {
-            adaptation_gradients(&supernet, &batch, &[smallest.clone()], &largest, teaching).1
+            adaptation_gradients(
+                &supernet,
+                &batch,
+                std::slice::from_ref(&smallest),
+                &largest,
+                teaching,
+            )
+            .1
         };
         // The teacher of an adaptation step does not learn, so that its logits are those without dropout.
         let teacher = supernet

@@ -197,7 +197,7 @@ fn supernet(space: &Space, width: usize, args: &LatencyBuild) -> Supernet {
 /// A network ready to be timed in the runtime asked for.
 enum Prepared {
     Own(Box<InferenceNet>, usize),
-    Rten(Layerwise),
+    Rten(Box<Layerwise>),
 }
 
 impl Prepared {
@@ -209,7 +209,10 @@ impl Prepared {
         subnet.recalibrate(std::iter::once(Ok::<_, anyhow::Error>(input)))?;
         Ok(match args.runtime {
             Runtime::Nat => Prepared::Own(Box::new(subnet.inference()), side),
-            Runtime::Rten => Prepared::Rten(Layerwise::new(&subnet.fold(), args.threads.into())?),
+            Runtime::Rten => Prepared::Rten(Box::new(Layerwise::new(
+                &subnet.fold(),
+                args.threads.into(),
+            )?)),
         })
     }
 
