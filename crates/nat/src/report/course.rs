@@ -67,7 +67,9 @@ pub fn loss(run: &Run) -> Markup {
         (frame.axes("Pass over the training images", "Loss"))
         @for stretch in stretches {
             @let places = stretch.iter().map(|(pass, epoch)| (frame.x(*pass as f64), frame.y(epoch.loss)));
-            g class=(phase_class(&stretch[0].1.phase)) {
+            // A warm-up counts as the training that precedes the first archive.
+            @let adapts = stretch[0].1.phase == "adapt";
+            g class=(phase_class(if adapts { "adapt" } else { "pretrain" })) {
                 polyline.line points=(points(places)) {}
                 @for (pass, epoch) in stretch {
                     circle.point cx=(frame.x(*pass as f64)) cy=(frame.y(epoch.loss)) r="2.5" {
@@ -188,12 +190,8 @@ fn stacked(seconds: &Seconds) -> Vec<Part> {
     parts
 }
 
-/// The colour class of a phase; only known names become part of the page's structure.
-fn phase_class(phase: &str) -> String {
-    let name = Seconds::NAMES
-        .into_iter()
-        .find(|name| *name == phase)
-        .unwrap_or("adapt");
+/// The colour class of a phase.
+fn phase_class(name: &'static str) -> String {
     format!("phase-{name}")
 }
 
