@@ -52,7 +52,8 @@ impl Mixing {
             let rectangle = rectangle(batch.resolution, share, &mut rng);
             batch.cut(&partners, rectangle)
         } else {
-            batch.blend(&partners, share as f32)
+            batch.blend(&partners, share as f32);
+            share as f32
         };
         batch.mixture = Some(Mixture {
             labels: partners.iter().map(|&other| batch.labels[other]).collect(),
@@ -72,8 +73,8 @@ fn rectangle(side: usize, share: f64, rng: &mut ChaCha8Rng) -> [Range<usize>; 2]
 }
 
 impl Batch {
-    /// Adds the partners' pixels with the weight that `share` leaves; gives back `share`.
-    fn blend(&mut self, partners: &[usize], share: f32) -> f32 {
+    /// Adds the partners' pixels with the weight that `share` leaves.
+    fn blend(&mut self, partners: &[usize], share: f32) {
         let values = self.images.len() / partners.len();
         let before = self.images.clone();
         for (image, &other) in self.images.chunks_exact_mut(values).zip(partners) {
@@ -82,7 +83,6 @@ impl Batch {
                 *own = share * *own + (1.0 - share) * other;
             }
         }
-        share
     }
 
     /// Puts the partners' rectangle in place of one's own; gives the share of the pixels that are left.

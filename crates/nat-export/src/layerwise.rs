@@ -27,9 +27,7 @@ impl Layerwise {
     pub fn new(net: &FoldedNet, threads: usize) -> Result<Layerwise, ExportError> {
         check::check(net)?;
         let (bytes, ends) = onnx::encode_in_layers(net);
-        let model = ModelOptions::with_all_ops()
-            .load(bytes)
-            .map_err(|error| ExportError::Runtime(error.to_string()))?;
+        let model = ModelOptions::with_all_ops().load(bytes).map_err(failed)?;
         let node = |name: &str| model.node_id(name).map_err(failed);
         Ok(Layerwise {
             input: node(onnx::INPUT)?,

@@ -108,14 +108,14 @@ pub fn reference_point(values: &[Vec<f64>]) -> Vec<f64> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use nat_space::Space;
     use rand::SeedableRng;
 
     use super::*;
     use crate::{Limits, Preferences};
 
-    fn member(index: u64, error: f64, madds: u64) -> Member {
+    pub(crate) fn member(index: u64, error: f64, madds: u64) -> Member {
         let space = Space::builtin("tiny").unwrap();
         Member {
             genes: space.sample(&mut ChaCha8Rng::seed_from_u64(index)),

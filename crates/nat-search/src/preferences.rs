@@ -154,27 +154,11 @@ impl From<Preferences> for Vec<String> {
 
 #[cfg(test)]
 mod tests {
-    use nat_space::Space;
-    use rand::SeedableRng;
-    use rand_chacha::ChaCha8Rng;
-
     use super::*;
-    use crate::Limits;
+    use crate::{Limits, archive::tests::member};
 
     fn prefer(texts: &[&str]) -> Result<Preferences, SearchError> {
         Preferences::try_from(texts.iter().map(|t| t.to_string()).collect::<Vec<_>>())
-    }
-
-    fn member(index: u64, error: f64, madds: u64) -> Member {
-        let space = Space::builtin("tiny").unwrap();
-        Member {
-            genes: space.sample(&mut ChaCha8Rng::seed_from_u64(index)),
-            error,
-            madds,
-            params: 1000,
-            memory: 0,
-            measures: Vec::new(),
-        }
     }
 
     fn aims(preferences: Preferences) -> Aims {

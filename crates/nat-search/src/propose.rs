@@ -303,6 +303,11 @@ mod tests {
         costs.member(genes, 80.0 - 0.4 * sum)
     }
 
+    fn first_archive(problem: &Problem<'_>) -> Vec<Member> {
+        let designs = initial_designs(problem, &mut rng(5)).into_iter();
+        designs.map(|genes| measure(problem.costs, genes)).collect()
+    }
+
     #[test]
     fn designs_are_distinct_and_hold_both_ends() {
         let (costs, settings) = (costs(), settings());
@@ -354,8 +359,7 @@ mod tests {
                 aims: &aims,
                 settings: &settings,
             };
-            let designs = initial_designs(&problem, &mut rng(5)).into_iter();
-            let archive: Vec<Member> = designs.map(|genes| measure(&costs, genes)).collect();
+            let archive = first_archive(&problem);
             let directions = directions(objectives.len(), &settings, 6);
             let proposal = propose(&problem, &archive, &directions, seeds(), 1).unwrap();
             let again = propose(&problem, &archive, &directions, seeds(), 2).unwrap();
@@ -386,8 +390,7 @@ mod tests {
             aims: &aims,
             settings: &settings,
         };
-        let designs = initial_designs(&problem, &mut rng(5)).into_iter();
-        let archive: Vec<Member> = designs.map(|genes| measure(&costs, genes)).collect();
+        let archive = first_archive(&problem);
         let directions = directions(2, &settings, 6);
         let proposal = propose(&problem, &archive, &directions, seeds(), 1).unwrap();
         let known: BTreeSet<&Genotype> = archive.iter().map(|member| &member.genes).collect();
@@ -411,8 +414,7 @@ mod tests {
                 aims: &aims,
                 settings: &settings,
             };
-            let designs = initial_designs(&problem, &mut rng(5)).into_iter();
-            let archive: Vec<Member> = designs.map(|genes| measure(&costs, genes)).collect();
+            let archive = first_archive(&problem);
             let directions = directions(2, &settings, 6);
             let proposal = propose(&problem, &archive, &directions, seeds(), 1).unwrap();
             let known: BTreeSet<&Genotype> = archive.iter().map(|member| &member.genes).collect();

@@ -30,7 +30,7 @@ pub struct Provenance {
     pub mean: [f32; 3],
     /// Divides each RGB channel afterwards; same scale.
     pub std: [f32; 3],
-    /// Filter that images were scaled with, `bicubic` or `bilinear`. Files without it are from before there was a choice.
+    /// Filter that images were scaled with, `bicubic` or `bilinear`. A file that does not say means `bicubic`.
     #[serde(default = "bicubic")]
     pub filter: String,
 }

@@ -117,7 +117,11 @@ pub fn adapt(
             marginals.sample_gene(0, &mut rng)
         }
     };
-    let counts = shares(pass.steps, trainee.supernets.supernets.len(), candidates);
+    let widths = trainee.supernets.supernets.len();
+    let counts = match settings.sampling {
+        Sampling::Uniform => vec![pass.steps / widths; widths],
+        _ => shares(pass.steps, widths, candidates),
+    };
     let steps = plan(&counts, offset, schedule, |step| {
         sides[usize::from(resolution_gene(step))]
     });

@@ -163,7 +163,7 @@ pub enum Sampling {
     /// Whole members of the archive, which keeps what goes together (option of AwesomeLemon/ENCAS); those of the
     /// batch's resolution where there are any.
     Members,
-    /// From the whole space, resolutions too: the archive does not matter.
+    /// From the whole space, resolutions and widths too: the archive does not matter.
     Uniform,
 }
 

@@ -18,6 +18,16 @@ struct Judged<'a> {
     predicted: &'a [(f64, f64)],
 }
 
+/// Of what, and over which generations, a pair of plots is; `number` tells it from the others of the page.
+#[derive(Clone, Copy)]
+struct Shown<'a> {
+    first: usize,
+    last: usize,
+    name: &'a str,
+    unit: &'a str,
+    number: usize,
+}
+
 /// Scatter of predicted against measured values, and rank correlations over the generations: of the error, then of whatever
 /// else was measured.
 pub fn plots(run: &Run) -> Markup {
@@ -67,20 +77,27 @@ fn pair(mut judged: Vec<Judged<'_>>, name: &str, unit: &str, number: usize) -> M
     let (Some(first), Some(last)) = (judged.first(), judged.last()) else {
         return html! {};
     };
-    let span = (first.generation, last.generation);
+    let shown = Shown {
+        first: first.generation,
+        last: last.generation,
+        name,
+        unit,
+        number,
+    };
     html! {
-        (scatter(&judged, span, name, unit, number))
-        (correlations(&judged, span, name, unit, number))
+        (scatter(&judged, shown))
+        (correlations(&judged, shown))
     }
 }
 
-fn scatter(
-    predicted: &[Judged<'_>],
-    (first, last): (usize, usize),
-    name: &str,
-    unit: &str,
-    number: usize,
-) -> Markup {
+fn scatter(predicted: &[Judged<'_>], shown: Shown<'_>) -> Markup {
+    let Shown {
+        first,
+        last,
+        name,
+        unit,
+        number,
+    } = shown;
     let pairs = || {
         predicted
             .iter()
@@ -137,13 +154,14 @@ fn scatter(
     )
 }
 
-fn correlations(
-    predicted: &[Judged<'_>],
-    (first, last): (usize, usize),
-    name: &str,
-    unit: &str,
-    number: usize,
-) -> Markup {
+fn correlations(predicted: &[Judged<'_>], shown: Shown<'_>) -> Markup {
+    let Shown {
+        first,
+        last,
+        name,
+        unit,
+        number,
+    } = shown;
     type Metric = fn(&Judged<'_>) -> Option<f64>;
     let metrics: [(&str, &str, Metric); 2] = [
         ("tau", "Kendall's τ", |event| event.tau),
