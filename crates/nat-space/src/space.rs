@@ -66,6 +66,16 @@ impl Resolutions {
         (side <= self.to && offset.is_multiple_of(self.step)).then(|| offset / self.step)
     }
 
+    /// Resolution genes of up to `n` sides from end to end, ascending and evenly spaced; of the last one alone for `n` = 1.
+    pub fn spread(&self, n: usize) -> impl DoubleEndedIterator<Item = usize> + use<> {
+        let last = self.count() - 1;
+        let places = n.min(self.count());
+        (0..places).map(move |place| match places {
+            1 => last,
+            _ => (place * last).div_ceil(places - 1),
+        })
+    }
+
     /// All sides, ascending.
     pub fn sides(self) -> impl Iterator<Item = usize> {
         (0..self.count()).map(move |index| self.side(index))
@@ -436,6 +446,11 @@ mod tests {
             assert_eq!(sides.index_of(absent), None);
         }
         assert_eq!(sides.sides().last(), Some(256));
+        let spread = |n| sides.spread(n).collect::<Vec<_>>();
+        assert_eq!(spread(5), [0, 4, 8, 12, 16]);
+        assert_eq!(spread(2), [0, 16]);
+        assert_eq!(spread(1), [16]);
+        assert_eq!(spread(100).len(), 17);
     }
 
     #[test]

@@ -33,11 +33,8 @@ pub fn initial_designs(problem: &Problem<'_>, config: &RunConfig) -> Vec<Genotyp
 /// trains in every step, at the side of the step's batch.
 fn largest(space: &Space) -> Vec<Genotype> {
     let upper = space.upper();
-    let last = usize::from(upper[0]);
-    let places = KEPT_SIDES.min(last + 1);
     let mut networks = Vec::new();
-    for place in (0..places).rev() {
-        let side = (place * last).div_ceil((places - 1).max(1));
+    for side in space.resolutions.spread(KEPT_SIDES).rev() {
         for width in (0..=upper[1]).rev() {
             let mut genes = upper.clone();
             genes[..2].copy_from_slice(&[side as u16, width]);

@@ -72,10 +72,8 @@ fn noise(side: usize) -> Vec<f32> {
 fn build(args: &LatencyBuild) -> Result<()> {
     let begun = Instant::now();
     let space = with_preset_sides(&Space::load(&args.space)?)?;
-    let sides = spread(
-        &space.resolutions.sides().collect::<Vec<_>>(),
-        args.resolutions.into(),
-    );
+    let spread = space.resolutions.spread(args.resolutions.into());
+    let sides: Vec<usize> = spread.map(|gene| space.resolutions.side(gene)).collect();
     let mut table = LatencyTable::new(device(args), rows(&space, &sides, args)?);
     table.interpolate = true;
     let rows = table.rows().len();
@@ -124,17 +122,6 @@ fn with_preset_sides(space: &Space) -> Result<Space> {
     } else {
         space.with_resolutions(from, own.to, step)?
     })
-}
-
-/// Up to `n` values from first to last, evenly spaced by position.
-fn spread(values: &[usize], n: usize) -> Vec<usize> {
-    let last = values.len() - 1;
-    if n > last {
-        return values.to_vec();
-    }
-    (0..n)
-        .map(|i| values[(i * last).div_ceil((n - 1).max(1))])
-        .collect()
 }
 
 /// Median and half the interquartile range of every layer. The layers are timed inside whole networks: what is in the
@@ -333,14 +320,6 @@ fn device(args: &LatencyBuild) -> Device {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn sides_are_spread_from_end_to_end() {
-        let all: Vec<usize> = (0..17).map(|i| 192 + 4 * i).collect();
-        assert_eq!(spread(&all, 5), [192, 208, 224, 240, 256]);
-        assert_eq!(spread(&[64, 96], 5), [64, 96]);
-        assert_eq!(spread(&all, 2), [192, 256]);
-    }
 
     #[test]
     fn a_table_covers_what_every_preset_searches() {
