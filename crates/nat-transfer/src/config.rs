@@ -9,7 +9,7 @@ use toml::Table;
 
 use crate::{
     CommandSettings, Preset, TransferError,
-    overrides::{merge, one_line, parse_override},
+    overrides::{merge, one_line, parse_override, resolve_balanced_error},
 };
 
 /// Everything that decides the result of a run besides the data, the weights and the seed of the machine.
@@ -268,6 +268,7 @@ impl RunConfig {
             merge(&mut table, layer, "")
                 .map_err(|error| TransferError::Config(format!("--set {text}: {error}")))?;
         }
+        resolve_balanced_error(&mut table);
         let config: RunConfig = table
             .try_into()
             .map_err(|error: toml::de::Error| TransferError::Config(one_line(&error)))?;
@@ -288,6 +289,10 @@ impl RunConfig {
                 "objectives",
                 "name at least one of error, madds, params, memory",
             );
+        }
+        let mut listed = self.objectives.iter().enumerate();
+        if let Some((_, twice)) = listed.find(|(at, one)| self.objectives[..*at].contains(one)) {
+            return fail("objectives", &format!("name '{twice}' once"));
         }
         self.search.check()?;
         for (name, command) in &self.commands {
@@ -450,6 +455,19 @@ mod tests {
     }
 
     #[test]
+    fn the_balanced_error_is_the_error_counted_otherwise() {
+        let file = "objectives = ['madds', 'balanced_error']\nlimits = ['madds<=9M and balanced_error<=20%']";
+        let config = resolve(Some(file), &[]).unwrap();
+        assert!(config.evaluate.balanced);
+        assert_eq!(config.objectives, [Objective::Madds, Objective::Error]);
+        assert_eq!(
+            config.limits,
+            Limits::parse("madds<=9M,error<=20%").unwrap()
+        );
+        assert!(!resolve(None, &[]).unwrap().evaluate.balanced);
+    }
+
+    #[test]
     fn mistakes_are_named() {
         for (overrides, part) in [
             (vec!["search.initail=3"], "'search.initail'"),
@@ -467,6 +485,10 @@ mod tests {
                 "search.mutation must lie in 0 to 1",
             ),
             (vec!["adapt.learning_rate=nan"], "adapt.learning_rate"),
+            (
+                vec!["objectives=[\"balanced_error\",\"error\"]"],
+                "objectives must name 'error' once",
+            ),
             (vec!["adapt.average=1"], "adapt.average must be at least 0"),
             (
                 vec!["warm_up.frozen=2"],

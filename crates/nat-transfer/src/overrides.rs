@@ -49,6 +49,34 @@ pub fn merge(base: &mut Table, layer: Table, path: &str) -> Result<(), String> {
     Ok(())
 }
 
+/// `balanced_error` is the error as `evaluate.balanced` counts it: objectives and limits that name it get `error`, and that
+/// switch is turned on.
+pub fn resolve_balanced_error(config: &mut Table) {
+    let mut found = false;
+    for key in ["objectives", "limits"] {
+        let texts = config.get_mut(key).and_then(Value::as_array_mut);
+        for value in texts.into_iter().flatten() {
+            let Value::String(text) = value else { continue };
+            let parts = text.replace(" and ", ",");
+            let plain: Vec<&str> = (parts.split(','))
+                .map(|part| match part.trim().strip_prefix("balanced_") {
+                    Some(plain) if plain.starts_with("error") => plain,
+                    _ => part,
+                })
+                .collect();
+            let plain = plain.join(",");
+            if plain != parts {
+                *text = plain;
+                found = true;
+            }
+        }
+    }
+    let evaluate = config.get_mut("evaluate").and_then(Value::as_table_mut);
+    if let Some(evaluate) = evaluate.filter(|_| found) {
+        evaluate.insert("balanced".into(), Value::Boolean(true));
+    }
+}
+
 /// `a.b=c` as a table. What TOML does not read as a value is taken as a string.
 ///
 /// # Errors

@@ -308,7 +308,7 @@ pub struct Search {
 
 #[derive(Clone, Group)]
 pub struct Settings {
-    /// Defaults to start from: quick (minutes on the space tiny), standard (larger), paper
+    /// Defaults to start from: quick (minutes on two cores), standard (larger), paper
     #[arg(long, default_value = "quick")]
     pub preset: String,
     /// TOML file laid over the preset

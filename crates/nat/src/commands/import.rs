@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use anyhow::Result;
+use nat_data::Normalisation;
 use nat_export::{ModelInfo, PRODUCER};
 use nat_space::Space;
 use nat_supernet::{
@@ -10,16 +11,7 @@ use nat_supernet::{
     import::{self, Origin},
 };
 
-use crate::{
-    args,
-    commands::{
-        export,
-        search::{IMAGENET_MEAN, IMAGENET_STD},
-    },
-    dataset,
-    failure::bad_input,
-    table, weights,
-};
+use crate::{args, commands::export, dataset, failure::bad_input, table, weights};
 
 /// The spaces that a once-for-all checkpoint may belong to.
 const OFA_SPACES: [&str; 3] = ["ofa-mbv3-w1.0", "ofa-mbv3-w1.2", "nat"];
@@ -58,8 +50,8 @@ fn ofa(files: &[PathBuf]) -> Result<SupernetFile> {
         supernets: imported.supernets,
         provenance: Provenance {
             class_names: (0..classes).map(|class| class.to_string()).collect(),
-            mean: IMAGENET_MEAN,
-            std: IMAGENET_STD,
+            mean: Normalisation::IMAGENET.mean,
+            std: Normalisation::IMAGENET.std,
             filter: "bicubic".into(),
         },
     })
@@ -113,8 +105,8 @@ fn net_config(args: &args::NetConfig) -> Result<()> {
     // How the published networks were measured (human-analysis/neural-architecture-transfer, its data providers).
     let info = ModelInfo {
         classes,
-        mean: IMAGENET_MEAN,
-        std: IMAGENET_STD,
+        mean: Normalisation::IMAGENET.mean,
+        std: Normalisation::IMAGENET.std,
         resolution: side,
         crop_ratio: 0.875,
         filter: "bicubic".into(),

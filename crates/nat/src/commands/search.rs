@@ -10,12 +10,12 @@ use std::{
 };
 
 use anyhow::{Context, Result};
-use nat_data::{Filter, ImageSet};
+use nat_data::{Filter, ImageSet, Normalisation};
 use nat_space::Space;
 use nat_supernet::{Provenance, Supernet, SupernetFile};
 use nat_transfer::{
-    DataRecord, Input, Limits, Name, Objective, Outcome, Preferences, Preset, Run, RunConfig,
-    RunDirectory, RunRecord, TransferError, is_name,
+    DataRecord, Input, Name, Objective, Outcome, Preset, Run, RunConfig, RunDirectory, RunRecord,
+    TransferError, is_name,
     streams::{Purpose, key, seed_of, seed_of_set},
 };
 
@@ -31,59 +31,42 @@ use crate::{
 /// The source name of a supernet that is trained from nothing.
 pub const SCRATCH: &str = "scratch";
 
-/// Colour statistics of ImageNet's training images, on a scale of 0 to 1 (torchvision): what networks are fed with
-/// unless their file says otherwise.
-pub const IMAGENET_MEAN: [f32; 3] = [0.485, 0.456, 0.406];
-/// See [`IMAGENET_MEAN`].
-pub const IMAGENET_STD: [f32; 3] = [0.229, 0.224, 0.225];
-
-/// The error as the mean of the classes' own.
-const BALANCED: &str = "balanced_error";
-
 pub fn run(args: &args::Search) -> Result<ExitCode> {
-    let (objectives, balanced) = match &args.objectives {
-        Some(list) => {
-            let (list, balanced) = unbalanced(list);
-            (Some(Objective::parse_list(&list)?), balanced)
-        }
-        None => (None, false),
-    };
     let data = dataset::given(&args.data)?;
     let preset = Preset::named(&args.settings.preset)?;
     let source = Source::open(&args.supernet, args.space.as_deref())?;
     let mut request = args.settings.clone();
     request.set = own_objectives(&args.command)?;
+    if let Some(list) = &args.objectives {
+        request
+            .set
+            .push(list_setting("objectives", list.split(',').map(str::trim)));
+    }
+    if !args.limit.is_empty() {
+        request.set.push(list_setting("limits", &args.limit));
+    }
+    if !args.prefer.is_empty() {
+        request.set.push(list_setting("prefer", &args.prefer));
+    }
     request.set.extend(args.settings.set.iter().cloned());
     let mut config = settings(&request, preset, source.space())?;
     let names: Vec<Name> = (data.iter())
         .filter_map(|set| set.name.as_deref().map(Name::new))
         .collect();
     let unchosen = config.objectives == preset.config(source.space()).objectives;
-    if let Some(objectives) = objectives {
-        config.objectives = objectives;
-    } else if unchosen && !names.is_empty() {
+    if args.objectives.is_none() && unchosen && !names.is_empty() {
         config.objectives = names.into_iter().map(Objective::ErrorOn).collect();
         config.objectives.push(Objective::Madds);
-    }
-    config.evaluate.balanced |= balanced;
-    if !args.limit.is_empty() {
-        config.limits = Limits::try_from(args.limit.clone())?;
-    }
-    if !args.prefer.is_empty() {
-        config.prefer = Preferences::try_from(args.prefer.clone())?;
     }
     start(data, source, preset, config, &args.out, args.profile)
 }
 
-/// A list of objectives with `error` for `balanced_error`, and whether that stood there: it is the same objective, counted by
-/// `evaluate.balanced`.
-fn unbalanced(list: &str) -> (String, bool) {
-    let mut names: Vec<&str> = list.split(',').map(str::trim).collect();
-    let balanced = names.contains(&BALANCED);
-    for name in names.iter_mut().filter(|name| **name == BALANCED) {
-        *name = "error";
-    }
-    (names.join(","), balanced)
+/// A list of strings as a setting.
+fn list_setting(key: &str, values: impl IntoIterator<Item: Into<String>>) -> String {
+    let values = values
+        .into_iter()
+        .map(|value| toml::Value::String(value.into()));
+    format!("{key}={}", toml::Value::Array(values.collect()))
 }
 
 /// `--command NAME=PROGRAM…` as settings.
@@ -259,8 +242,8 @@ pub fn fresh(space: &Space, set: &ImageSet, seed: u64) -> SupernetFile {
 fn provenance(set: &ImageSet) -> Provenance {
     Provenance {
         class_names: set.classes().to_vec(),
-        mean: IMAGENET_MEAN,
-        std: IMAGENET_STD,
+        mean: Normalisation::IMAGENET.mean,
+        std: Normalisation::IMAGENET.std,
         filter: Filter::Bicubic.name().into(),
     }
 }
@@ -338,19 +321,5 @@ fn drive(mut run: Run, out: &Path, profile: bool) -> Result<ExitCode> {
             front::print_answer(out)?;
             Ok(ExitCode::SUCCESS)
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_balanced_error_is_the_error_counted_otherwise() {
-        let plain = ("error,madds".to_owned(), false);
-        assert_eq!(unbalanced("error, madds"), plain);
-        assert_eq!(unbalanced("balanced_error,madds"), (plain.0, true));
-        let (twice, _) = unbalanced("error,balanced_error");
-        assert!(Objective::parse_list(&twice).is_err());
     }
 }
