@@ -195,7 +195,7 @@ impl Preset {
                 ..paper
             },
             Preset::Quick => RunConfig {
-                resolutions: small_input(64, 96, 16),
+                resolutions: small_input(48, 80, 16),
                 pretrain: Pretraining {
                     epochs: 60,
                     max_steps: 2600,
@@ -207,7 +207,7 @@ impl Preset {
                 },
                 warm_up: Pretraining {
                     epochs: 100,
-                    max_steps: 1100,
+                    max_steps: 1600,
                     batch: 32,
                     learning_rate: 0.01,
                     largest_first: 0.3,
@@ -223,7 +223,7 @@ impl Preset {
                 },
                 adapt: Adaptation {
                     epochs: 20,
-                    max_steps: if large { 130 } else { 100 },
+                    max_steps: if large { 200 } else { 100 },
                     batch: if large { 32 } else { 64 },
                     subnets: 2,
                     learning_rate: if large { 0.008 } else { 0.02 },
