@@ -12,11 +12,12 @@ use crate::{
 };
 
 /// What the demo changes of the quick preset: sides that suit its tiles, and an end within minutes on two cores.
-const SETTINGS: [&str; 7] = [
+const SETTINGS: [&str; 8] = [
     "resolutions.from=48",
     "resolutions.to=64",
     "resolutions.step=16",
     "warm_up.max_steps=500",
+    "adapt.max_steps=130",
     "search.iterations=4",
     "search.initial=30",
     "search.archive=40",
