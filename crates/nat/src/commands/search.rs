@@ -37,6 +37,7 @@ pub fn run(args: &args::Search) -> Result<ExitCode> {
     let source = Source::open(&args.supernet, args.space.as_deref())?;
     let mut request = args.settings.clone();
     request.set = own_objectives(&args.command)?;
+    request.set.extend(args.settings.set.iter().cloned());
     if let Some(list) = &args.objectives {
         request
             .set
@@ -48,7 +49,6 @@ pub fn run(args: &args::Search) -> Result<ExitCode> {
     if !args.prefer.is_empty() {
         request.set.push(list_setting("prefer", &args.prefer));
     }
-    request.set.extend(args.settings.set.iter().cloned());
     let mut config = settings(&request, preset, source.space())?;
     let names: Vec<Name> = (data.iter())
         .filter_map(|set| set.name.as_deref().map(Name::new))
