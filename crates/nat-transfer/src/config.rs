@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use nat_search::{Aims, Limits, Objective, Preferences, Settings as Search};
+use nat_search::{Aims, Algorithm, Limits, Objective, Preferences, Settings as Search};
 use nat_space::Space;
 use serde::{Deserialize, Serialize};
 use toml::Table;
@@ -295,6 +295,12 @@ impl RunConfig {
             return fail("objectives", &format!("name '{twice}' once"));
         }
         self.search.check()?;
+        if !self.prefer.is_empty() && self.search.algorithm != Algorithm::Nsga3 {
+            return fail(
+                "search.algorithm",
+                "be nsga3 where a region is preferred: only reference directions can be drawn to one",
+            );
+        }
         for (name, command) in &self.commands {
             command.check(name)?;
         }
@@ -389,7 +395,7 @@ impl RunConfig {
 mod tests {
     use super::*;
 
-    use nat_search::{Algorithm, PredictorKind};
+    use nat_search::PredictorKind;
 
     fn space() -> Space {
         Space::builtin("tiny").unwrap()
@@ -500,6 +506,10 @@ mod tests {
             (vec!["search.predictor=oracle"], "rbf-ensemble"),
             (vec!["limits=[\"madds\"]"], "no comparison"),
             (vec!["prefer=[\"madds<9M\"]"], "is not of the form"),
+            (
+                vec!["prefer=[\"madds=9M\"]", "search.algorithm=nsga2"],
+                "search.algorithm must be nsga3 where a region is preferred",
+            ),
             (vec!["nothing"], "key=value"),
             (vec!["resolutions.from=32"], "missing field"),
             (vec!["commands.energy.parallel=2"], "missing field `run`"),
