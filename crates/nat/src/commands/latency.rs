@@ -21,6 +21,10 @@ use crate::args::{Latency, LatencyBuild, LatencyMeasure, Runtime};
 /// Runs of a network before those that count.
 const WARM_UP: usize = 2;
 
+/// Rounds over all networks in which the runs are taken: what slows the machine down for a while then falls on few of the
+/// runs of many layers, where the median passes over it, and not on all runs of a few.
+const ROUNDS: usize = 5;
+
 pub fn run(args: &Latency) -> Result<()> {
     match args {
         Latency::Build(args) => build(args),
@@ -36,7 +40,7 @@ fn measure(args: &LatencyMeasure) -> Result<()> {
     let side = model.info().resolution;
     let pixels = noise(side);
     model.run(&pixels, 1)?;
-    let times = times(args.repeats, || {
+    let times = times(args.repeats.into(), || {
         let _ = model.run(&pixels, 1);
     });
     if args.json {
@@ -74,11 +78,16 @@ fn build(args: &LatencyBuild) -> Result<()> {
     let space = with_preset_sides(&Space::load(&args.space)?)?;
     let spread = space.resolutions.spread(args.resolutions.into());
     let sides: Vec<usize> = spread.map(|gene| space.resolutions.side(gene)).collect();
-    let mut table = LatencyTable::new(device(args), rows(&space, &sides, args)?);
+    let mut random = stream(key(1, Purpose::Designs, 0, 0));
+    let whole: Vec<Architecture> = (0..args.check)
+        .map(|_| space.architecture(&space.sample(&mut random)))
+        .collect();
+    let times = time(&space, &sides, &whole, args)?;
+    let mut table = LatencyTable::new(device(args), rows(times.layers));
     table.interpolate = true;
     let rows = table.rows().len();
+    let check = check(&space, &mut table, &whole, &times.networks, args)?;
     let seconds = begun.elapsed().as_secs_f64();
-    let check = check(&space, &mut table, args)?;
     write_atomically(&args.out, table.to_json().as_bytes())?;
     if args.json {
         println!(
@@ -92,7 +101,8 @@ fn build(args: &LatencyBuild) -> Result<()> {
         return Ok(());
     }
     println!(
-        "{rows} rows at {sides:?} px in {seconds:.0} s: {}",
+        "{rows} rows at {sides:?} px and {} networks in {seconds:.0} s: {}",
+        args.check,
         args.out.display()
     );
     if let (Some(rho), Some(error), Some(corrected)) = (check.rho, check.error, check.corrected) {
@@ -124,35 +134,67 @@ fn with_preset_sides(space: &Space) -> Result<Space> {
     })
 }
 
-/// Median and half the interquartile range of every layer. The layers are timed inside whole networks: what is in the
+/// Milliseconds of every run, by layer and by network.
+struct Times {
+    layers: BTreeMap<Layer, Vec<f64>>,
+    networks: Vec<Vec<f64>>,
+}
+
+/// Times the layers of the space at some sides, and some networks as a whole. The layers are timed inside networks: what is in the
 /// cache when a layer begins is then what is there in use.
-fn rows(space: &Space, sides: &[usize], args: &LatencyBuild) -> Result<Vec<(Layer, Timing)>> {
-    let mut samples: BTreeMap<Layer, Vec<f64>> = BTreeMap::new();
-    for width in 0..space.width_multipliers.len() {
-        let supernet = supernet(space, width, args);
-        for &side in sides {
-            for architecture in space.uniform_architectures(width, side) {
-                let network = Prepared::new(&supernet, &architecture, args)?;
-                let pixels = noise(side);
-                let layers = layers(space, &architecture, args.classes.into());
-                for repeat in 0..WARM_UP + usize::from(args.repeats) {
-                    let times = network.layer_ms(&pixels)?;
-                    if repeat >= WARM_UP {
-                        for (layer, ms) in layers.iter().zip(times) {
-                            samples.entry(*layer).or_default().push(ms);
+fn time(
+    space: &Space,
+    sides: &[usize],
+    whole: &[Architecture],
+    args: &LatencyBuild,
+) -> Result<Times> {
+    let supernets: Vec<Supernet> = (0..space.width_multipliers.len())
+        .map(|width| Supernet::new(space, width, args.classes.into(), 1))
+        .map(|supernet| supernet.with_threads(args.threads.into()))
+        .collect();
+    let mut times = Times {
+        layers: BTreeMap::new(),
+        networks: vec![Vec::new(); whole.len()],
+    };
+    for round in 0..ROUNDS {
+        let until = |round: usize| usize::from(args.repeats) * round / ROUNDS;
+        let runs = until(round + 1) - until(round);
+        if runs == 0 {
+            continue;
+        }
+        for (width, supernet) in supernets.iter().enumerate() {
+            for &side in sides {
+                for architecture in space.uniform_architectures(width, side) {
+                    let network = Prepared::new(supernet, &architecture, args)?;
+                    let pixels = noise(side);
+                    let layers = layers(space, &architecture, args.classes.into());
+                    for run in 0..WARM_UP + runs {
+                        let ms = network.layer_ms(&pixels)?;
+                        if run >= WARM_UP {
+                            for (layer, ms) in layers.iter().zip(ms) {
+                                times.layers.entry(*layer).or_default().push(ms);
+                            }
                         }
                     }
                 }
             }
         }
-        eprintln!(
-            "nat: width {} of {}",
-            width + 1,
-            space.width_multipliers.len()
-        );
+        for (architecture, times) in whole.iter().zip(&mut times.networks) {
+            let network = Prepared::new(&supernets[architecture.width], architecture, args)?;
+            let pixels = noise(architecture.resolution);
+            network.run(&pixels)?;
+            times.extend(self::times(runs, || {
+                let _ = network.run(&pixels);
+            }));
+        }
+        eprintln!("nat: round {} of {ROUNDS}", round + 1);
     }
-    Ok(samples
-        .into_iter()
+    Ok(times)
+}
+
+/// Median and half the interquartile range of every layer.
+fn rows(times: BTreeMap<Layer, Vec<f64>>) -> Vec<(Layer, Timing)> {
+    (times.into_iter())
         .map(|(layer, mut times)| {
             times.sort_by(f64::total_cmp);
             let quartile = |share: usize| times[(times.len() - 1) * share / 4];
@@ -162,7 +204,7 @@ fn rows(space: &Space, sides: &[usize], args: &LatencyBuild) -> Result<Vec<(Laye
             };
             (layer, timing)
         })
-        .collect())
+        .collect()
 }
 
 /// The layers of a network as the table holds them: pooling counts to the convolution before it.
@@ -175,10 +217,6 @@ fn layers(space: &Space, architecture: &Architecture, classes: usize) -> Vec<Lay
             ..layer
         })
         .collect()
-}
-
-fn supernet(space: &Space, width: usize, args: &LatencyBuild) -> Supernet {
-    Supernet::new(space, width, args.classes.into(), 1).with_threads(args.threads.into())
 }
 
 /// A network ready to be timed in the runtime asked for.
@@ -227,24 +265,20 @@ struct Check {
     corrected: Option<f64>,
 }
 
-/// Measures random networks as a whole. The correction is fitted on every other one of them and judged on the rest; it
-/// stays in the table where it helps there.
-fn check(space: &Space, table: &mut LatencyTable, args: &LatencyBuild) -> Result<Check> {
-    let mut random = stream(key(1, Purpose::Designs, 0, 0));
+/// Compares the table with networks that were timed as a whole. The correction is fitted on every other one of them and judged on
+/// the rest; it stays in the table where it helps there.
+fn check(
+    space: &Space,
+    table: &mut LatencyTable,
+    networks: &[Architecture],
+    times: &[Vec<f64>],
+    args: &LatencyBuild,
+) -> Result<Check> {
     let mut pairs = Vec::new();
-    let supernets: Vec<Supernet> = (0..space.width_multipliers.len())
-        .map(|width| supernet(space, width, args))
-        .collect();
-    for _ in 0..args.check {
-        let architecture = space.architecture(&space.sample(&mut random));
-        let side = architecture.resolution;
-        let network = Prepared::new(&supernets[architecture.width], &architecture, args)?;
-        let pixels = noise(side);
-        network.run(&pixels)?;
-        let times = times(args.repeats, || {
-            let _ = network.run(&pixels);
-        });
-        let sum = table.network_ms(&space.network(&architecture, args.classes.into()))?;
+    for (architecture, times) in networks.iter().zip(times) {
+        let sum = table.network_ms(&space.network(architecture, args.classes.into()))?;
+        let mut times = times.clone();
+        times.sort_by(f64::total_cmp);
         pairs.push((sum, median(&times)));
     }
     if pairs.len() < 8 {

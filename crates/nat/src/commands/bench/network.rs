@@ -100,7 +100,7 @@ impl Bench {
                     body_rate: 1.0,
                 };
                 let mut sgd = Sgd::new(settings, self.supernet.parameters().len());
-                Ok(measure(repeats, || {
+                Ok(measure(repeats.into(), || {
                     let logits = self
                         .supernet
                         .subnet(&self.architecture)
@@ -114,13 +114,13 @@ impl Bench {
                 let mut subnet = self.supernet.extract(&self.architecture);
                 subnet.recalibrate(std::iter::once(Ok::<_, anyhow::Error>(input)))?;
                 let network = subnet.inference();
-                Ok(measure(repeats, || {
+                Ok(measure(repeats.into(), || {
                     network.logits(&self.pixels, shape);
                 }))
             }
             Work::Bncal => {
                 let subnet = self.supernet.extract(&self.architecture);
-                Ok(measure(repeats, || {
+                Ok(measure(repeats.into(), || {
                     let mut moments = Vec::new();
                     subnet
                         .forward(input.clone(), &mut BnMode::Track(&mut moments))
@@ -132,7 +132,7 @@ impl Bench {
 }
 
 /// Milliseconds of every timed repeat, ascending.
-pub fn measure(repeats: u16, mut work: impl FnMut()) -> Vec<f64> {
+pub fn measure(repeats: usize, mut work: impl FnMut()) -> Vec<f64> {
     for _ in 0..WARM_UP {
         work();
     }
