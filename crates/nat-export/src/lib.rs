@@ -7,7 +7,6 @@
 //! the layers alone, in the form that once-for-all's programs read; [`read_net_config`] and [`net_config_weights`] read the
 //! published networks of that form.
 
-mod atomic_file;
 mod check;
 mod error;
 mod info;
@@ -25,3 +24,11 @@ pub use model::{Model, read_info, verify};
 pub use net_config::{net_config_weights, read_net_config, write_net_config};
 pub use onnx::write_onnx;
 pub use weights::{read_safetensors, write_safetensors};
+
+/// Puts a complete file at `path`, or says why not.
+fn written(path: &std::path::Path, bytes: &[u8]) -> Result<(), ExportError> {
+    nat_weights::write_whole(path, bytes).map_err(|source| ExportError::Write {
+        path: path.into(),
+        source,
+    })
+}

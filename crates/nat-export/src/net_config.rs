@@ -11,7 +11,7 @@ use std::path::Path;
 use nat_space::{Activation, BlockPlan, ConvPlan, Network, Padding};
 use serde::{Deserialize, Serialize};
 
-use crate::{ExportError, atomic_file, layers};
+use crate::{ExportError, layers, written};
 
 pub use read::read_net_config;
 pub use weights::net_config_weights;
@@ -111,7 +111,7 @@ pub fn write_net_config(path: &Path, network: &Network) -> Result<(), ExportErro
     let config = NetConfig::of(network)?;
     let mut text = serde_json::to_string_pretty(&config).expect("plain data has a JSON form");
     text.push('\n');
-    atomic_file::replace(path, text.as_bytes())
+    written(path, text.as_bytes())
 }
 
 impl BatchNormConfig {

@@ -13,7 +13,7 @@ use nat_supernet::FoldedNet;
 use prost::Message;
 
 use crate::info::{Properties, Source};
-use crate::{ExportError, ModelInfo, atomic_file, check};
+use crate::{ExportError, ModelInfo, check, written};
 use messages::{Graph, Model, OperatorSet, Property};
 
 pub(crate) const FORM: &str = "ONNX";
@@ -38,7 +38,7 @@ const IR_VERSION: i64 = 7;
 pub fn write_onnx(path: &Path, net: &FoldedNet, info: &ModelInfo) -> Result<(), ExportError> {
     check::check(net)?;
     info.check(net)?;
-    atomic_file::replace(path, &encode(net, info))
+    written(path, &encode(net, info))
 }
 
 /// The bytes of the model. `net` has been checked.

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::info::{self, Properties, Source};
 use crate::layers::{self, BlockNames};
-use crate::{ExportError, ModelInfo, atomic_file, check};
+use crate::{ExportError, ModelInfo, check, written};
 
 pub(crate) const FORM: &str = "safetensors";
 
@@ -102,7 +102,7 @@ pub fn write_safetensors(
 ) -> Result<(), ExportError> {
     check::check(net)?;
     info.check(net)?;
-    atomic_file::replace(path, &encode(net, info))
+    written(path, &encode(net, info))
 }
 
 /// Rebuilds the network of a file that [`write_safetensors`] wrote, equal to the bit.

@@ -1,8 +1,7 @@
 //! Supernets as files: safetensors with the space, the classes and the normalisation beside the weights.
 
 use std::collections::{BTreeMap, HashMap};
-use std::fs::{self, File};
-use std::io::Write;
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use nat_space::Space;
@@ -130,7 +129,7 @@ impl SupernetFile {
         });
         let metadata = HashMap::from([(ENTRY.to_string(), header)]);
         let file = safetensors::serialize(views, Some(metadata)).expect("views are consistent");
-        write_beside(path, &file).map_err(|source| CheckpointError::Write {
+        nat_weights::write_whole(path, &file).map_err(|source| CheckpointError::Write {
             path: path.into(),
             source,
         })
@@ -251,22 +250,6 @@ fn bytes(values: &[f32]) -> Vec<u8> {
         .iter()
         .flat_map(|value| value.to_le_bytes())
         .collect()
-}
-
-fn write_beside(path: &Path, content: &[u8]) -> std::io::Result<()> {
-    let name = path
-        .file_name()
-        .and_then(|name| name.to_str())
-        .unwrap_or("supernet");
-    let beside = path.with_file_name(format!(".{name}.{}.tmp", std::process::id()));
-    let written = File::create(&beside)
-        .and_then(|mut file| file.write_all(content).and_then(|()| file.sync_all()))
-        .and_then(|()| fs::rename(&beside, path));
-    if written.is_err() {
-        // It may not exist where creating it was what failed.
-        let _ = fs::remove_file(&beside);
-    }
-    written
 }
 
 #[cfg(test)]

@@ -261,26 +261,14 @@ impl RunDirectory {
     }
 }
 
-/// Writes a file beside its place, flushes it to the disk and renames it into place. Nothing is left behind on failure.
+/// Writes a file that is complete or absent ([`nat_weights::write_whole`]).
 ///
 /// # Errors
-/// Writing or renaming fails.
+/// Writing fails; what was there before is unchanged.
 pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<(), TransferError> {
-    let name = path
-        .file_name()
-        .and_then(|name| name.to_str())
-        .unwrap_or("file");
-    let beside = path.with_file_name(format!(".{name}.{}.tmp", std::process::id()));
-    let written = File::create(&beside)
-        .and_then(|mut file| file.write_all(bytes).and_then(|()| file.sync_all()))
-        .and_then(|()| fs::rename(&beside, path));
-    written.map_err(|source| {
-        // The file may not exist when creating it was what failed.
-        let _ = fs::remove_file(&beside);
-        TransferError::Io {
-            path: path.into(),
-            source,
-        }
+    nat_weights::write_whole(path, bytes).map_err(|source| TransferError::Io {
+        path: path.into(),
+        source,
     })
 }
 

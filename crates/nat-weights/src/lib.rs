@@ -2,16 +2,19 @@
 //!
 //! Files may be hostile. No code of a pickle is run, nothing recurses, every length is checked against the bytes that are
 //! there, and what a file makes the reader allocate is bounded by a small multiple of the file's length (pickles, which
-//! could refer to one object many times, have a limit on objects of their own).
+//! could refer to one object many times, have a limit on objects of their own). Files are written whole or not at all.
 
 mod pickle;
 mod pytorch;
 mod safetensors;
+mod whole_file;
 mod zip;
 
 use std::path::{Path, PathBuf};
 
 use thiserror::Error;
+
+pub use whole_file::write_whole;
 
 /// A tensor on the host. Integers and other floating-point numbers are converted.
 #[derive(Clone, Debug, PartialEq)]

@@ -15,7 +15,7 @@ use nat_transfer::{
 use rand::RngExt;
 use serde_json::json;
 
-use super::bench::network::{measure as times, median};
+use super::bench::network::{measure as time_runs, median};
 use crate::args::{Latency, LatencyBuild, LatencyMeasure, Runtime};
 
 /// Runs of a network before those that count.
@@ -40,7 +40,7 @@ fn measure(args: &LatencyMeasure) -> Result<()> {
     let side = model.info().resolution;
     let pixels = noise(side);
     model.run(&pixels, 1)?;
-    let times = times(args.repeats.into(), || {
+    let times = time_runs(args.repeats.into(), || {
         let _ = model.run(&pixels, 1);
     });
     if args.json {
@@ -152,6 +152,10 @@ fn time(
         .map(|width| Supernet::new(space, width, args.classes.into(), 1))
         .map(|supernet| supernet.with_threads(args.threads.into()))
         .collect();
+    let uniform: Vec<Architecture> = (0..supernets.len())
+        .flat_map(|width| sides.iter().map(move |&side| (width, side)))
+        .flat_map(|(width, side)| space.uniform_architectures(width, side))
+        .collect();
     let mut times = Times {
         layers: BTreeMap::new(),
         networks: vec![Vec::new(); whole.len()],
@@ -162,19 +166,15 @@ fn time(
         if runs == 0 {
             continue;
         }
-        for (width, supernet) in supernets.iter().enumerate() {
-            for &side in sides {
-                for architecture in space.uniform_architectures(width, side) {
-                    let network = Prepared::new(supernet, &architecture, args)?;
-                    let pixels = noise(side);
-                    let layers = layers(space, &architecture, args.classes.into());
-                    for run in 0..WARM_UP + runs {
-                        let ms = network.layer_ms(&pixels)?;
-                        if run >= WARM_UP {
-                            for (layer, ms) in layers.iter().zip(ms) {
-                                times.layers.entry(*layer).or_default().push(ms);
-                            }
-                        }
+        for architecture in &uniform {
+            let network = Prepared::new(&supernets[architecture.width], architecture, args)?;
+            let pixels = noise(architecture.resolution);
+            let layers = layers(space, architecture, args.classes.into());
+            for run in 0..WARM_UP + runs {
+                let ms = network.layer_ms(&pixels)?;
+                if run >= WARM_UP {
+                    for (layer, ms) in layers.iter().zip(ms) {
+                        times.layers.entry(*layer).or_default().push(ms);
                     }
                 }
             }
@@ -183,7 +183,7 @@ fn time(
             let network = Prepared::new(&supernets[architecture.width], architecture, args)?;
             let pixels = noise(architecture.resolution);
             network.run(&pixels)?;
-            times.extend(self::times(runs, || {
+            times.extend(time_runs(runs, || {
                 let _ = network.run(&pixels);
             }));
         }

@@ -5,22 +5,12 @@ use std::io::{self, Write};
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::ExportError;
-
 /// Puts `bytes` at `path`: written beside it, flushed to the device, renamed over it. An interruption at any
 /// moment leaves the old file or the new one.
 ///
 /// # Errors
-///
-/// [`ExportError::Write`]; what stood at `path` is then unchanged.
-pub(crate) fn replace(path: &Path, bytes: &[u8]) -> Result<(), ExportError> {
-    replace_io(path, bytes).map_err(|source| ExportError::Write {
-        path: path.into(),
-        source,
-    })
-}
-
-fn replace_io(path: &Path, bytes: &[u8]) -> io::Result<()> {
+/// Writing or renaming fails; what stood at `path` is then unchanged, and nothing lies beside it.
+pub fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
     // The process id keeps programs apart, the counter threads of one program.
     static WRITES: AtomicU64 = AtomicU64::new(0);
     let Some(name) = path.file_name() else {
@@ -75,20 +65,19 @@ mod tests {
     fn an_existing_file_is_replaced_and_nothing_is_left_beside_it() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("model.onnx");
-        replace(&path, b"first, and longer").unwrap();
-        replace(&path, b"second").unwrap();
+        write_whole(&path, b"first, and longer").unwrap();
+        write_whole(&path, b"second").unwrap();
         assert_eq!(fs::read(&path).unwrap(), b"second");
         assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
     }
 
     #[test]
-    fn a_failed_rename_leaves_no_trace_and_names_the_file() {
+    fn a_failed_rename_leaves_no_trace() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("taken");
         fs::create_dir(&path).unwrap();
         fs::write(path.join("inside"), b"x").unwrap();
-        let error = replace(&path, b"bytes").unwrap_err();
-        assert!(error.to_string().contains("taken: cannot be written"));
+        assert!(write_whole(&path, b"bytes").is_err());
         assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
     }
 
@@ -96,9 +85,6 @@ mod tests {
     fn a_missing_directory_is_an_error() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("absent").join("model.onnx");
-        assert!(matches!(
-            replace(&path, b"bytes"),
-            Err(ExportError::Write { .. })
-        ));
+        assert!(write_whole(&path, b"bytes").is_err());
     }
 }
