@@ -71,17 +71,21 @@ impl Objective {
     /// # Errors
     /// An unknown or repeated name, or an empty list.
     pub fn parse_list(text: &str) -> Result<Vec<Objective>, SearchError> {
-        let mut list = Vec::new();
-        for name in text.split(',').map(str::trim) {
-            let objective: Objective = name.parse()?;
-            if list.contains(&objective) {
-                return Err(SearchError::Config(format!(
-                    "objective '{name}' is given twice"
-                )));
-            }
-            list.push(objective);
+        let names = text.split(',').map(str::trim);
+        let list: Vec<Objective> = names.map(str::parse).collect::<Result<_, _>>()?;
+        match Objective::repeated(&list) {
+            Some(twice) => Err(SearchError::Config(format!(
+                "objective '{twice}' is given twice"
+            ))),
+            None => Ok(list),
         }
-        Ok(list)
+    }
+
+    /// The first of a list that stands in it before.
+    pub fn repeated(list: &[Objective]) -> Option<Objective> {
+        let mut all = list.iter().enumerate();
+        all.find(|&(at, one)| list[..at].contains(one))
+            .map(|(_, &one)| one)
     }
 
     /// Whether networks must be measured to know it, so that the search predicts it.

@@ -290,8 +290,7 @@ impl RunConfig {
                 "name at least one of error, madds, params, memory",
             );
         }
-        let mut listed = self.objectives.iter().enumerate();
-        if let Some((_, twice)) = listed.find(|(at, one)| self.objectives[..*at].contains(one)) {
+        if let Some(twice) = Objective::repeated(&self.objectives) {
             return fail("objectives", &format!("name '{twice}' once"));
         }
         self.search.check()?;
