@@ -28,6 +28,20 @@ struct Shown<'a> {
     number: usize,
 }
 
+impl Shown<'_> {
+    fn generations(&self) -> String {
+        format!("generations {} to {}", self.first, self.last)
+    }
+
+    /// An identifier that is the page's only one of its kind.
+    fn id(&self, kind: &str) -> String {
+        match self.number {
+            0 => kind.to_owned(),
+            number => format!("{kind}-{number}"),
+        }
+    }
+}
+
 /// Scatter of predicted against measured values, and rank correlations over the generations: of the error, then of whatever
 /// else was measured.
 pub fn plots(run: &Run) -> Markup {
@@ -91,13 +105,6 @@ fn pair(mut judged: Vec<Judged<'_>>, name: &str, unit: &str, number: usize) -> M
 }
 
 fn scatter(predicted: &[Judged<'_>], shown: Shown<'_>) -> Markup {
-    let Shown {
-        first,
-        last,
-        name,
-        unit,
-        number,
-    } = shown;
     let pairs = || {
         predicted
             .iter()
@@ -114,9 +121,9 @@ fn scatter(predicted: &[Judged<'_>], shown: Shown<'_>) -> Markup {
         x: axis.clone(),
         y: axis.clone(),
     };
-    let label = |what: &str| match unit {
-        "" => format!("{what} {name}"),
-        unit => format!("{what} {name} ({unit})"),
+    let label = |what: &str| match shown.unit {
+        "" => format!("{what} {}", shown.name),
+        unit => format!("{what} {} ({unit})", shown.name),
     };
     let body = html! {
         (frame.axes(&label("Predicted"), &label("Measured")))
@@ -131,19 +138,20 @@ fn scatter(predicted: &[Judged<'_>], shown: Shown<'_>) -> Markup {
             }
         }
     };
-    let caption = &format!("Predicted and measured {name}");
+    let caption = &format!("Predicted and measured {}", shown.name);
     let description = format!(
-        "Scatter of {} networks measured for the first time in generations {first} to {last}; on the diagonal both agree.",
-        pairs().count()
+        "Scatter of {} networks measured for the first time in {}; on the diagonal both agree.",
+        pairs().count(),
+        shown.generations()
     );
     let explanation = html! {
-        (ramp_legend(first, last))
+        (ramp_legend(shown.first, shown.last))
         span.legend { "networks measured for the first time; predicted before, measured after the adaptation" }
     };
     figure(
         caption,
         drawing(
-            &id("predicted", number),
+            &shown.id("predicted"),
             HALF,
             HEIGHT,
             caption,
@@ -155,13 +163,6 @@ fn scatter(predicted: &[Judged<'_>], shown: Shown<'_>) -> Markup {
 }
 
 fn correlations(predicted: &[Judged<'_>], shown: Shown<'_>) -> Markup {
-    let Shown {
-        first,
-        last,
-        name,
-        unit,
-        number,
-    } = shown;
     type Metric = fn(&Judged<'_>) -> Option<f64>;
     let metrics: [(&str, &str, Metric); 2] = [
         ("tau", "Kendall's τ", |event| event.tau),
@@ -173,7 +174,7 @@ fn correlations(predicted: &[Judged<'_>], shown: Shown<'_>) -> Markup {
     let frame = Frame {
         width: HALF,
         height: HEIGHT,
-        x: Axis::counting(first..=last, 8),
+        x: Axis::counting(shown.first..=shown.last, 8),
         y: Axis::covering(values.chain([0.0, 1.0]), 6),
     };
     let body = html! {
@@ -191,9 +192,9 @@ fn correlations(predicted: &[Judged<'_>], shown: Shown<'_>) -> Markup {
             }
         }
     };
-    let caption = &match number {
+    let caption = &match shown.number {
         0 => "Ranking by the predictor".to_owned(),
-        _ => format!("Ranking by the predictor of {name}"),
+        _ => format!("Ranking by the predictor of {}", shown.name),
     };
     let latest = |metric: Metric| predicted.iter().rev().find_map(|event| metric(event));
     let spoken: Vec<String> = metrics
@@ -201,7 +202,8 @@ fn correlations(predicted: &[Judged<'_>], shown: Shown<'_>) -> Markup {
         .filter_map(|(_, name, metric)| Some(format!("{name} {:.3}", latest(*metric)?)))
         .collect();
     let description = format!(
-        "Lines over generations {first} to {last}. At last: {}.",
+        "Lines over {}. At last: {}.",
+        shown.generations(),
         spoken.join(", ")
     );
     let explanation = html! {
@@ -211,12 +213,12 @@ fn correlations(predicted: &[Judged<'_>], shown: Shown<'_>) -> Markup {
                 @if let Some(value) = latest(metric) { ", at last " (format!("{value:.2}")) }
             }
         }
-        @if let Some(rmse) = latest(|event| event.rmse) { span.legend { "RMSE at last " (format!("{rmse:.2}")) @if unit == "%" { " points" } } }
+        @if let Some(rmse) = latest(|event| event.rmse) { span.legend { "RMSE at last " (format!("{rmse:.2}")) @if shown.unit == "%" { " points" } } }
     };
     figure(
         caption,
         drawing(
-            &id("correlations", number),
+            &shown.id("correlations"),
             HALF,
             HEIGHT,
             caption,
@@ -225,12 +227,4 @@ fn correlations(predicted: &[Judged<'_>], shown: Shown<'_>) -> Markup {
         ),
         explanation,
     )
-}
-
-/// An identifier that is the page's only one of its kind.
-fn id(kind: &str, number: usize) -> String {
-    match number {
-        0 => kind.to_owned(),
-        _ => format!("{kind}-{number}"),
-    }
 }
