@@ -50,6 +50,28 @@ impl<'a> Matrix<'a> {
     }
 }
 
+/// Rows and columns that [`transpose`] moves at a time: a square of both matrices stays in the first-level cache.
+const SQUARE: usize = 16;
+
+/// `to = from^T` for `from` of `rows` x `columns`; rows of `to` follow one another without gaps.
+///
+/// # Panics
+/// If a slice is too short.
+pub fn transpose((rows, columns): (usize, usize), from: Matrix, to: &mut [f32]) {
+    assert!(from.holds(rows, columns), "matrix too short");
+    assert!(to.len() >= rows * columns, "no place for the result");
+    for column in (0..columns).step_by(SQUARE) {
+        for row in (0..rows).step_by(SQUARE) {
+            for j in column..columns.min(column + SQUARE) {
+                let to = &mut to[j * rows..][row..rows.min(row + SQUARE)];
+                for (i, value) in to.iter_mut().enumerate() {
+                    *value = from.data[(row + i) * from.row + j * from.column];
+                }
+            }
+        }
+    }
+}
+
 /// Sizes of a product: `rows` x `depth` times `depth` x `columns`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Size {
@@ -126,6 +148,20 @@ pub(crate) unsafe fn product_into(
 mod tests {
     use super::*;
     use crate::testing::{assert_close, random};
+
+    #[test]
+    fn a_transposed_matrix_has_its_rows_as_columns() {
+        for (rows, columns) in [(1, 1), (3, 40), (16, 16), (33, 17)] {
+            let values = random(rows * 50, 1);
+            let from = Matrix::rows(&values, 50).skip_columns(3);
+            let mut to = vec![0.0; rows * columns];
+            transpose((rows, columns), from, &mut to);
+            for (place, value) in to.iter().enumerate() {
+                let (column, row) = (place / rows, place % rows);
+                assert_eq!(*value, values[row * 50 + 3 + column]);
+            }
+        }
+    }
 
     #[test]
     fn slices_of_wider_matrices_multiply_in_every_orientation() {

@@ -5,7 +5,7 @@ use std::ops::Range;
 use pulp::Arch;
 
 use crate::filters::Filters;
-use crate::matmul::{Matrix, Size, product};
+use crate::matmul::{Matrix, Size, product, transpose};
 use crate::norm::{MomentSums, Moments};
 use crate::slabs::{Slabs, columns, share};
 use crate::workspace::{Shared, Workspace};
@@ -56,7 +56,7 @@ pub(crate) fn forward(
     // The product packs a factor whose columns do not lie side by side, for every slab anew.
     let turned = (slabs.count() > 1).then(|| {
         let mut turned = workspace.take(inputs * outputs);
-        transpose(filters, &mut turned);
+        transpose((outputs, inputs), filters.matrix(), &mut turned);
         turned
     });
     let weight = match &turned {
@@ -95,16 +95,6 @@ pub(crate) fn forward(
         }
     });
     sums.map(|sums| sums.moments())
-}
-
-/// Inputs by outputs, without gaps.
-fn transpose(filters: Filters, out: &mut [f32]) {
-    let outputs = filters.outputs;
-    for (output, row) in filters.values.chunks(filters.row).take(outputs).enumerate() {
-        for (input, value) in row[..filters.inputs].iter().enumerate() {
-            out[input * outputs + output] = *value;
-        }
-    }
 }
 
 /// Where the gradient of the input goes: `dx = dz W`, plus `residual` where there is one.

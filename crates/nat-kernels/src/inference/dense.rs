@@ -5,7 +5,7 @@ use std::ops::Range;
 use pulp::Arch;
 
 use crate::activation::{Activation, Function, with_function};
-use crate::matmul::{Matrix, Size, product};
+use crate::matmul::{Matrix, Size, product, transpose};
 use crate::slabs::{Slabs, columns};
 use crate::workspace::{Shared, Workspace};
 
@@ -41,11 +41,8 @@ impl Dense {
         );
         let inputs = folded.weight.len() / outputs;
         let mut weight = vec![0.0; folded.weight.len()];
-        for (output, row) in folded.weight.chunks_exact(inputs).enumerate() {
-            for (input, value) in row.iter().enumerate() {
-                weight[input * outputs + output] = *value;
-            }
-        }
+        let rows = Matrix::rows(folded.weight, inputs);
+        transpose((outputs, inputs), rows, &mut weight);
         Self {
             weight,
             bias: folded.bias.to_vec(),

@@ -11,7 +11,7 @@ use crate::block_tile::{
     channels, gather, gather_two, kernel_blocks, lanes, scatter, scratch_len, tiles,
 };
 use crate::depthwise::{self, BLOCK};
-use crate::matmul::{Matrix, Size, product};
+use crate::matmul::{Matrix, Size, product, transpose};
 use crate::norm::{GradientSums, Norm, NormGradient, gradient_sums};
 use crate::pointwise::{self, InputGradient, Rows, sum_of_parts};
 use crate::slabs::{Slabs, columns, share};
@@ -97,7 +97,7 @@ pub fn backward(
         (Some((z, norm)), Some((filters, _))) => {
             let rows = shape.batch * shape.input_pixels();
             let expand_norm = norm.gradient(&sums.expect("sums of the expansion"), rows);
-            let mut input = vec![0.0; rows * shape.inputs];
+            let mut input = workspace.take(rows * shape.inputs).into_vec();
             let middle = shape.middle;
             let fill = |rows: Range<usize>, out: &mut [f32]| {
                 let range = rows.start * middle..rows.end * middle;
@@ -211,11 +211,8 @@ impl Projection<'_> {
         });
         let transposed = sum_of_parts(self.workspace, &partial, outputs * middle);
         let mut weight = vec![0.0; outputs * middle];
-        for (m, row) in transposed.chunks_exact(outputs).enumerate() {
-            for (o, value) in row.iter().enumerate() {
-                weight[o * middle + m] = *value;
-            }
-        }
+        let turned = Matrix::rows(&transposed, outputs);
+        transpose((middle, outputs), turned, &mut weight);
         (weight, wide, sums)
     }
 
