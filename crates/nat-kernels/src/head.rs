@@ -146,7 +146,7 @@ pub fn backward(
         norm_gradient.rows_in_place(out, &raw[rows.start * channels..rows.end * channels]);
     };
     let inputs = filters.inputs;
-    let mut input = vec![0.0; rows * inputs];
+    let mut input = workspace.take(rows * inputs).into_vec();
     let to_input = InputGradient {
         filters,
         dx: &mut input,

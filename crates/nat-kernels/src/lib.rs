@@ -21,6 +21,7 @@ mod pointwise;
 mod slabs;
 pub mod squeeze_excite;
 pub mod stem;
+mod team;
 #[cfg(test)]
 mod testing;
 pub mod workspace;

@@ -139,7 +139,7 @@ pub fn forward(
         .or_else(|| given.cloned())
         .expect("statistics are measured or given");
     let norm = Norm::new(norm, moments, shape.eps);
-    let mut output = vec![0.0; rows * channels];
+    let mut output = workspace.take(rows * channels).into_vec();
     let shared = Shared::new(&mut output);
     let items = rows.div_ceil(1024);
     workspace.for_each(items, |item| {

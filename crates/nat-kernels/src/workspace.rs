@@ -5,22 +5,41 @@ use std::ops::{Deref, DerefMut};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
+use crate::team::Team;
+
 /// How many threads the kernels may use, and the buffers that they give back after use.
 ///
-/// A clone shares the buffers. Large feature maps come and go with every training step; taking them from here instead
+/// A clone shares both. Large feature maps come and go with every training step; taking them from here instead
 /// of the system spares the page faults, which cost as much as a pass over the memory.
 #[derive(Clone, Debug)]
 pub struct Workspace {
     threads: usize,
-    free: Arc<Mutex<Vec<Vec<f32>>>>,
+    common: Arc<Common>,
+}
+
+#[derive(Debug, Default)]
+struct Common {
+    free: Mutex<Vec<Vec<f32>>>,
+    /// Those who work with a clone at the same time.
+    parties: AtomicUsize,
+}
+
+/// One of several that work with clones of a [`Workspace`] at the same time: see [`Workspace::party`].
+#[derive(Debug)]
+pub struct Party(Arc<Common>);
+
+impl Drop for Party {
+    fn drop(&mut self) {
+        self.0.parties.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 impl Workspace {
-    /// A workspace without buffers for up to `threads` threads of the global rayon pool; 0 counts as 1.
+    /// A workspace without buffers for up to `threads` threads; 0 counts as 1.
     pub fn new(threads: usize) -> Self {
         Self {
             threads: threads.max(1),
-            free: Arc::default(),
+            common: Arc::default(),
         }
     }
 
@@ -28,18 +47,34 @@ impl Workspace {
     pub fn with_threads(&self, threads: usize) -> Self {
         Self {
             threads: threads.max(1),
-            free: Arc::clone(&self.free),
+            common: Arc::clone(&self.common),
         }
     }
 
-    /// Threads that the kernels may use.
+    /// Does `work` for every item in `0..items` as [`Workspace::for_each`] does, each item a [`Workspace::party`].
+    pub fn side_by_side(&self, items: usize, work: impl Fn(usize) + Sync) {
+        self.for_each(items, |item| {
+            let _party = self.party();
+            work(item);
+        });
+    }
+
+    /// Announces a party to the threads, which are divided among all that live: a thread that runs a network of its own
+    /// beside others then does not wait for help that has work already. No result depends on it.
+    pub fn party(&self) -> Party {
+        self.common.parties.fetch_add(1, Ordering::Relaxed);
+        Party(Arc::clone(&self.common))
+    }
+
+    /// Threads that a kernel may use now.
     pub fn threads(&self) -> usize {
-        self.threads
+        let parties = self.common.parties.load(Ordering::Relaxed).max(1);
+        (self.threads / parties).max(1)
     }
 
     /// A buffer of `length` values, whatever they are.
     pub fn take(&self, length: usize) -> Buffer {
-        let mut free = self.free.lock().expect("no holder of the lock panics");
+        let mut free = self.lock();
         // The smallest that fits and does not waste more than it holds.
         let fitting = free
             .iter()
@@ -57,8 +92,22 @@ impl Workspace {
         }
         Buffer {
             values,
-            home: Arc::clone(&self.free),
+            home: Arc::clone(&self.common),
         }
+    }
+
+    /// Takes memory that a [`Buffer`] was, or that comes from elsewhere, for later buffers.
+    pub fn give(&self, values: Vec<f32>) {
+        if values.capacity() > 0 {
+            self.lock().push(values);
+        }
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Vec<f32>>> {
+        self.common
+            .free
+            .lock()
+            .expect("no holder of the lock panics")
     }
 
     /// A buffer of `length` zeros.
@@ -91,16 +140,10 @@ impl Workspace {
                 work(item, &mut buffer);
             }
         };
-        let threads = self.threads.min(items);
-        if threads <= 1 {
-            return worker();
+        match self.threads().min(items) {
+            0 | 1 => worker(),
+            threads => Team::global().run(threads - 1, &worker),
         }
-        rayon::scope(|scope| {
-            for _ in 1..threads {
-                scope.spawn(|_| worker());
-            }
-            worker();
-        });
     }
 }
 
@@ -108,11 +151,11 @@ impl Workspace {
 #[derive(Debug)]
 pub struct Buffer {
     values: Vec<f32>,
-    home: Arc<Mutex<Vec<Vec<f32>>>>,
+    home: Arc<Common>,
 }
 
 impl Buffer {
-    /// The values as a vector of their own, which does not come back.
+    /// The values as a vector of their own, which comes back only by [`Workspace::give`].
     pub fn into_vec(mut self) -> Vec<f32> {
         std::mem::take(&mut self.values)
     }
@@ -136,7 +179,7 @@ impl Drop for Buffer {
     fn drop(&mut self) {
         let values = std::mem::take(&mut self.values);
         if values.capacity() > 0
-            && let Ok(mut free) = self.home.lock()
+            && let Ok(mut free) = self.home.free.lock()
         {
             free.push(values);
         }
@@ -209,6 +252,19 @@ mod tests {
     }
 
     #[test]
+    fn parties_share_the_threads() {
+        let workspace = Workspace::new(5);
+        assert_eq!(workspace.threads(), 5);
+        let first = workspace.party();
+        assert_eq!(workspace.clone().threads(), 5);
+        let second = workspace.clone().party();
+        assert_eq!(workspace.threads(), 2);
+        assert_eq!(workspace.with_threads(1).threads(), 1);
+        drop((first, second));
+        assert_eq!(workspace.threads(), 5);
+    }
+
+    #[test]
     fn a_buffer_comes_back_and_is_used_again() {
         let workspace = Workspace::new(1);
         let first = workspace.take(100).as_ptr();
@@ -219,5 +275,10 @@ mod tests {
         drop(again);
         assert_ne!(workspace.take(10).as_ptr(), first);
         assert!(workspace.zeros(100).iter().all(|&v| v == 0.0));
+        // What left as a vector comes back if it is given.
+        let vector = workspace.take(1000).into_vec();
+        let place = vector.as_ptr();
+        workspace.give(vector);
+        assert_eq!(workspace.take(1000).as_ptr(), place);
     }
 }

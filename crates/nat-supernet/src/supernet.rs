@@ -3,7 +3,7 @@
 use std::thread;
 
 use burn::tensor::{Device, Gradients, Tensor, TensorData};
-use nat_kernels::workspace::Workspace;
+use nat_kernels::workspace::{Party, Workspace};
 use nat_space::{Architecture, Space};
 
 use crate::batch_norm::{BatchMoments, move_running};
@@ -108,6 +108,18 @@ impl Supernet {
     pub fn with_threads(mut self, threads: usize) -> Self {
         self.workspace = self.workspace.with_threads(threads);
         self
+    }
+
+    /// Does `work` for every item in `0..items`, several at a time on the threads of the kernels. Networks of this supernet,
+    /// or of clones, that run inside share the threads. No result depends on their number.
+    pub fn side_by_side(&self, items: usize, work: impl Fn(usize) + Sync) {
+        self.workspace.side_by_side(items, work);
+    }
+
+    /// Announces that a network of this supernet, or of a clone, runs beside others until the result is dropped: they share
+    /// the threads. No result depends on it.
+    pub fn party(&self) -> Party {
+        self.workspace.party()
     }
 
     /// All learnable tensors, in network order.

@@ -4,9 +4,9 @@ use nat_space::Space;
 use nat_supernet::{BnMode, Supernet, images, losses};
 
 /// Loss, all gradients and recalibrated logits of one step, as bits.
-fn step(space: &str, side: usize, batch: usize) -> Vec<u32> {
+fn step((space, side, batch): (&str, usize, usize), threads: usize) -> Vec<u32> {
     let space = Space::builtin(space).unwrap();
-    let supernet = Supernet::new(&space, 0, 10, 3);
+    let supernet = Supernet::new(&space, 0, 10, 3).with_threads(threads);
     let pixels: Vec<f32> = (0..batch * 3 * side * side)
         .map(|i| (i as f32 * 0.37).sin())
         .collect();
@@ -34,18 +34,16 @@ fn step(space: &str, side: usize, batch: usize) -> Vec<u32> {
     bits
 }
 
-fn with_threads(threads: usize, run: impl FnOnce() -> Vec<u32> + Send) -> Vec<u32> {
-    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
-    pool.unwrap().install(run)
-}
-
 #[test]
 fn threads_do_not_change_a_bit() {
-    for (space, side, batch) in [("tiny", 48, 16), ("ofa-mbv3-w1.0", 64, 6), ("lite0", 64, 4)] {
-        let one = with_threads(1, || step(space, side, batch));
+    for network in [("tiny", 48, 16), ("ofa-mbv3-w1.0", 64, 6), ("lite0", 64, 4)] {
+        let one = step(network, 1);
         for threads in [2, 3] {
-            let several = with_threads(threads, || step(space, side, batch));
-            assert!(one == several, "{space}: {threads} threads differ from one");
+            let several = step(network, threads);
+            assert!(
+                one == several,
+                "{network:?}: {threads} threads differ from one"
+            );
         }
     }
 }

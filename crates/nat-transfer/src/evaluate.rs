@@ -151,6 +151,7 @@ impl Evaluator {
         let seen = AtomicUsize::new(0);
         let results: Mutex<Vec<(usize, Result<Measurement, TransferError>)>> = Mutex::default();
         let work = || {
+            let _parties: Vec<_> = supernets.iter().map(Supernet::party).collect();
             while !stop.load(Ordering::Relaxed) {
                 let Some(&index) = open.get(next.fetch_add(1, Ordering::Relaxed)) else {
                     return;

@@ -1,12 +1,6 @@
 //! One training step: several subnets on one batch, their gradients added.
 
-use std::{
-    sync::{
-        Mutex,
-        atomic::{AtomicUsize, Ordering},
-    },
-    thread,
-};
+use std::sync::{Mutex, OnceLock};
 
 use burn::tensor::Tensor;
 use nat_data::Batch;
@@ -103,10 +97,10 @@ pub fn adaptation_gradients(
         .iter()
         .map(|architecture| (architecture, &lesson))
         .collect();
-    let learned = Queue::new(&lessons).work_off(supernet, batch, || ());
-    let losses: f32 = learned.1.iter().map(|(_, loss)| loss).sum();
+    let ((), learned) = learn_all(supernet, batch, &lessons, || ());
+    let losses: f32 = learned.iter().map(|(_, loss)| loss).sum();
     let mean = losses / subnets.len() as f32;
-    (sum(supernet, learned.1), mean)
+    (sum(supernet, learned), mean)
 }
 
 /// The gradients of a sandwich step and the largest subnet's loss: the largest subnet learns from the labels, all
@@ -128,7 +122,7 @@ pub fn sandwich_gradients(
         .map(|architecture| (architecture, &lesson))
         .collect();
     // The others need no more than the logits: they go forward while the largest goes backward.
-    let (first, mut learned) = Queue::new(&lessons).work_off(supernet, batch, || {
+    let (first, mut learned) = learn_all(supernet, batch, &lessons, || {
         backward(&own, labelled(logits, batch, teaching.smoothing))
     });
     let loss = first.1;
@@ -152,64 +146,40 @@ pub fn tracked_gradients(
     (gradients, loss, moments)
 }
 
-/// Lessons that several threads take one by one. Each has a gradient graph of its own, so the
-/// result does not depend on who takes what; sums are formed in the order of the lessons.
-struct Queue<'a> {
-    lessons: &'a [(&'a Architecture, &'a Lesson)],
-    next: AtomicUsize,
-    learned: Mutex<Vec<(usize, Learned)>>,
+/// Does every lesson, several at a time, and `first` beside them. Each has a gradient graph of its own, so the result
+/// does not depend on who does what; it has the order of the lessons.
+fn learn_all<T: Send>(
+    supernet: &Supernet,
+    batch: &Batch,
+    lessons: &[(&Architecture, &Lesson)],
+    first: impl FnOnce() -> T + Send,
+) -> (T, Vec<Learned>) {
+    let first = Mutex::new((Some(first), None));
+    let learned: Vec<OnceLock<Learned>> = lessons.iter().map(|_| OnceLock::new()).collect();
+    supernet.side_by_side(lessons.len() + 1, |item| {
+        if item == 0 {
+            let mut first = first.lock().expect("one thread locks it");
+            first.1 = first.0.take().map(|work| work());
+            return;
+        }
+        // The last one first: the smallest subnet, the first of a sandwich, fills the rest of the time best.
+        let index = lessons.len() - item;
+        let (architecture, lesson) = lessons[index];
+        // The subnet of number 0 is the largest one, which is no lesson.
+        let done = learn(supernet, batch, architecture, lesson, index + 1);
+        assert!(learned[index].set(done).is_ok(), "a lesson is done once");
+    });
+    let (_, first) = first.into_inner().expect("no worker panicked");
+    let learned = learned.into_iter().map(OnceLock::into_inner);
+    (
+        first.expect("the first item is done"),
+        learned
+            .map(|done| done.expect("every lesson is done"))
+            .collect(),
+    )
 }
 
 type Learned = (Gradients, f32);
-
-impl<'a> Queue<'a> {
-    fn new(lessons: &'a [(&'a Architecture, &'a Lesson)]) -> Queue<'a> {
-        Queue {
-            lessons,
-            next: AtomicUsize::new(0),
-            learned: Mutex::default(),
-        }
-    }
-
-    /// Does every lesson, and `first` on this thread before it joins in.
-    fn work_off<T>(
-        &self,
-        supernet: &Supernet,
-        batch: &Batch,
-        first: impl FnOnce() -> T,
-    ) -> (T, Vec<Learned>) {
-        let threads = thread::available_parallelism().map_or(1, usize::from);
-        let result = thread::scope(|scope| {
-            for _ in 1..threads.min(self.lessons.len() + 1) {
-                scope.spawn(|| self.work(supernet, batch));
-            }
-            let result = first();
-            self.work(supernet, batch);
-            result
-        });
-        let mut learned = std::mem::take(&mut *self.learned.lock().expect("no worker panicked"));
-        learned.sort_by_key(|(index, _)| *index);
-        (
-            result,
-            learned.into_iter().map(|(_, learned)| learned).collect(),
-        )
-    }
-
-    fn work(&self, supernet: &Supernet, batch: &Batch) {
-        loop {
-            let index = self.next.fetch_add(1, Ordering::Relaxed);
-            let Some((architecture, lesson)) = self.lessons.get(index) else {
-                return;
-            };
-            // The subnet of number 0 is the largest one, which no queue holds.
-            let learned = learn(supernet, batch, architecture, lesson, index + 1);
-            self.learned
-                .lock()
-                .expect("no worker panicked")
-                .push((index, learned));
-        }
-    }
-}
 
 fn learn(
     supernet: &Supernet,

@@ -3,8 +3,11 @@
 use super::{Axis, BLOCK};
 use pulp::{NullaryFnOnce, Simd};
 
-/// Widest tile: 6 columns of two AVX2 vectors leave 4 of 16 registers for the operands.
-const MAX_TILE: usize = 6;
+/// Widest tile with `V` vectors to a block: 6 columns of two AVX2 vectors leave 4 of 16 registers for the operands; the sums
+/// of 8 columns keep both multipliers of a machine with AVX-512 busy, for which 6 are too few.
+const fn max_tile(v: usize) -> usize {
+    if v == 1 { 8 } else { 6 }
+}
 
 /// `y[row][column] = sum over taps (i, j) of x[origin(row) + i][origin(column) + j] * weight[i][j]`, without the
 /// taps outside `x`.
@@ -92,7 +95,7 @@ impl Correlation {
         &self,
         simd: S,
     ) {
-        let tiles = self.columns.output.div_ceil(MAX_TILE).max(1);
+        let tiles = self.columns.output.div_ceil(max_tile(V)).max(1);
         let (width, wider) = (self.columns.output / tiles, self.columns.output % tiles);
         for (width, first, tiles) in [
             (width + 1, 0, wider),
@@ -118,6 +121,8 @@ impl Correlation {
                 4 => band!(4),
                 5 => band!(5),
                 6 => band!(6),
+                7 if V == 1 => band!(7),
+                8 if V == 1 => band!(8),
                 _ => {}
             }
         }
@@ -283,8 +288,8 @@ impl<
                 }
             )*};
         }
-        const { assert!(Self::SPAN <= 17) };
-        columns!(0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16);
+        const { assert!(Self::SPAN <= 21) };
+        columns!(0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20);
     }
 
     /// Adds input column `COLUMN` to all outputs that see it.

@@ -74,7 +74,7 @@ pub fn forward(
     );
     let projected_norm = norm(weights.project_norm, moments);
 
-    let mut output = vec![0.0; rows * shape.outputs];
+    let mut output = workspace.take(rows * shape.outputs).into_vec();
     let residual = shape.residual.then_some(x);
     normalise(
         workspace,

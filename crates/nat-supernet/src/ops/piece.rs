@@ -368,6 +368,15 @@ fn tensor(values: Vec<f32>, shape: impl Into<Vec<usize>>) -> FlexTensor {
     FlexTensor::from_data(TensorData::new(values, shape.into()))
 }
 
+/// Keeps the memory of a map for later ones, unless somebody else still reads it.
+fn recycle(workspace: &Workspace, map: FlexTensor) {
+    if map.is_unique()
+        && let Ok(values) = map.into_data().try_into_vec::<f32>()
+    {
+        workspace.give(values);
+    }
+}
+
 impl Piece for Flex {
     fn piece(
         x: FlexTensor,
@@ -430,7 +439,10 @@ impl PieceGradients for Flex {
         gradient: FlexTensor,
         run: &Run,
     ) -> (Option<FlexTensor>, Vec<FlexTensor>) {
-        let (x, gradient) = (x.to_contiguous(), gradient.to_contiguous());
+        let [x, gradient] = [x, gradient].map(|map| match map.is_contiguous() {
+            true => map,
+            false => map.to_contiguous(),
+        });
         let mut reader = Reader::new(weights, run);
         let workspace = &run.workspace;
         let saved = run.saved().expect("a piece runs before its gradients");
@@ -486,6 +498,13 @@ impl PieceGradients for Flex {
             _ => unreachable!("a run saves what its kind computes"),
         };
         let input = input.map(|values| tensor(values, x.shape().to_vec()));
+        // What did not come from the workspace must not pile up there.
+        if !matches!(run.kind, Kind::Stem(_)) {
+            recycle(workspace, x);
+        }
+        if !matches!(run.kind, Kind::Head(_)) {
+            recycle(workspace, gradient);
+        }
         let of_weights = of_weights
             .into_iter()
             .zip(weights)
