@@ -225,7 +225,8 @@ impl Evaluator {
         }
     }
 
-    fn calibration_images(&self) -> usize {
+    /// Training images that batch norms are recalibrated on.
+    pub fn calibration_images(&self) -> usize {
         self.set
             .len(Split::Train)
             .min(self.config.evaluate.calibration_images)

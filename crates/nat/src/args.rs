@@ -64,6 +64,8 @@ pub enum Bench {
     Bncal(BenchNetwork),
     /// How a step's time grows with batch, resolution, network and threads: a JSON line a point
     Growth(BenchGrowth),
+    /// How an iteration's time grows with its archive, on the data and weights of a finished run: a JSON line a size
+    Generation(BenchGeneration),
     /// The search alone, beside simpler ones, on published accuracies and latencies
     Search(BenchSearch),
     /// How well each accuracy predictor ranks networks of a finished run that it has not seen
@@ -247,6 +249,26 @@ pub struct BenchGrowth {
     /// Timed repeats of every point, after two untimed ones
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..))]
     pub repeats: u16,
+    /// Draws the points into an SVG file
+    #[arg(long, value_name = "FILE")]
+    pub plot: Option<PathBuf>,
+}
+
+#[derive(Group)]
+pub struct BenchGeneration {
+    /// Folder of the run
+    pub run: PathBuf,
+    /// Networks in the archive, drawn from the marginals of the run's own
+    #[arg(
+        long,
+        value_delimiter = ',',
+        default_value = "30,60,120,200,300",
+        value_name = "N,…"
+    )]
+    pub archives: Vec<usize>,
+    /// Seed of the drawing
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
     /// Draws the points into an SVG file
     #[arg(long, value_name = "FILE")]
     pub plot: Option<PathBuf>,

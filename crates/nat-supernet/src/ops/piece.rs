@@ -368,6 +368,13 @@ fn tensor(values: Vec<f32>, shape: impl Into<Vec<usize>>) -> FlexTensor {
     FlexTensor::from_data(TensorData::new(values, shape.into()))
 }
 
+fn contiguous(map: FlexTensor) -> FlexTensor {
+    match map.is_contiguous() {
+        true => map,
+        false => map.to_contiguous(),
+    }
+}
+
 /// Keeps the memory of a map for later ones, unless somebody else still reads it.
 fn recycle(workspace: &Workspace, map: FlexTensor) {
     if map.is_unique()
@@ -396,11 +403,11 @@ impl Piece for Flex {
         run: Arc<Run>,
     ) -> FlexTensor {
         let weights = [w0, w1, w2, w3, w4, w5, w6, w7, w8, w9, w10, w11, w12];
-        let x = x.to_contiguous();
+        let x = contiguous(x);
         let mut reader = Reader::new(&weights, &run);
         let (workspace, given) = (&run.workspace, run.given.as_deref());
         let first = given.map(|given| &given[0]);
-        match run.kind {
+        let output = match run.kind {
             Kind::Stem(shape) => {
                 let layer = reader.layer();
                 let (y, saved) = stem::forward(workspace, &shape, layer, packed(&x), first);
@@ -428,7 +435,13 @@ impl Piece for Flex {
                 run.leave(vec![saved.moments().clone()], Saved::Head(saved));
                 tensor(y, [shape.batch, layer.0.outputs])
             }
+        };
+        // Weights that are no arguments of the piece are the input once more.
+        drop(weights);
+        if !matches!(run.kind, Kind::Stem(_)) {
+            recycle(&run.workspace, x);
         }
+        output
     }
 }
 
@@ -439,10 +452,7 @@ impl PieceGradients for Flex {
         gradient: FlexTensor,
         run: &Run,
     ) -> (Option<FlexTensor>, Vec<FlexTensor>) {
-        let [x, gradient] = [x, gradient].map(|map| match map.is_contiguous() {
-            true => map,
-            false => map.to_contiguous(),
-        });
+        let [x, gradient] = [x, gradient].map(contiguous);
         let mut reader = Reader::new(weights, run);
         let workspace = &run.workspace;
         let saved = run.saved().expect("a piece runs before its gradients");

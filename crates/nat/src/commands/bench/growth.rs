@@ -150,7 +150,7 @@ fn chart(points: &[Point]) -> String {
 }
 
 /// Floating-point operations a second of products of large matrices, one on each thread; the best of several.
-fn product_rate(threads: usize) -> f64 {
+pub fn product_rate(threads: usize) -> f64 {
     let (a, b) = (vec![1.0f32; PROBE * PROBE], vec![0.5f32; PROBE * PROBE]);
     let size = Size {
         rows: PROBE,

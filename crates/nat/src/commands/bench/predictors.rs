@@ -1,17 +1,18 @@
 //! `nat bench predictors`: how well every accuracy predictor ranks networks of a finished run that it has not seen.
 
-use std::{collections::BTreeSet, sync::atomic::AtomicBool};
+use std::sync::atomic::AtomicBool;
 
 use anyhow::Result;
 use nat_predictor::metrics;
 use nat_search::{PredictorKind, Training};
 use nat_space::Genotype;
 use nat_transfer::{
-    Answer, Marginals, Measurement, RunDirectory, regressed,
-    streams::{Purpose, key, seed_of, stream},
+    Answer, Measurement, RunDirectory, regressed,
+    streams::{Purpose, key, seed_of},
 };
 use serde_json::json;
 
+use super::drawing;
 use crate::{args::BenchPredictors, dataset, failure::wrong_argument, table};
 
 const KINDS: [PredictorKind; 6] = [
@@ -23,16 +24,13 @@ const KINDS: [PredictorKind; 6] = [
     PredictorKind::Switching,
 ];
 
-/// Networks that are drawn in vain, for each one wanted, before the run's space counts as used up.
-const PATIENCE: usize = 50;
-
 pub fn run(args: &BenchPredictors) -> Result<()> {
     let answer = Answer::open(RunDirectory::at(&args.run))?;
     let most = args.samples.iter().copied().max().unwrap_or_default();
     if args.samples.contains(&0) {
         return Err(wrong_argument("--samples must be above 0"));
     }
-    let genotypes = draw(&answer, most + args.held_out, args)?;
+    let genotypes = drawing::draw(&answer, most + args.held_out, args.floor, args.seed)?;
     let errors = measure(&answer, &genotypes)?;
     let genes: Vec<Vec<u16>> = (genotypes.iter())
         .map(|genotype| genotype.as_slice().to_vec())
@@ -78,32 +76,6 @@ pub fn run(args: &BenchPredictors) -> Result<()> {
         print!("{}", table::render(&header, &rows));
     }
     Ok(())
-}
-
-/// Distinct networks as the search meets them: from the marginals of the run's archive, with a floor that lets every
-/// value of every gene appear.
-fn draw(answer: &Answer, wanted: usize, args: &BenchPredictors) -> Result<Vec<Genotype>> {
-    let space = &answer.record.space;
-    let archive = answer.archive.iter().map(|member| &member.genes);
-    let floor = args.floor * answer.archive.len() as f64;
-    let marginals = Marginals::of(space, archive, floor);
-    let mut rng = stream(key(args.seed, Purpose::Designs, 0, 0));
-    let (mut known, mut drawn) = (BTreeSet::new(), Vec::new());
-    for _ in 0..PATIENCE * wanted {
-        let side = marginals.sample_gene(0, &mut rng);
-        let width = marginals.sample_gene(1, &mut rng);
-        let genotype = marginals.sample(space, side, width, &mut rng);
-        if known.insert(genotype.clone()) {
-            drawn.push(genotype);
-        }
-        if drawn.len() == wanted {
-            return Ok(drawn);
-        }
-    }
-    Err(wrong_argument(format!(
-        "--samples and --held-out need {wanted} networks; only {} different ones were drawn",
-        drawn.len()
-    )))
 }
 
 /// Errors on the search split, as the run measured them.
