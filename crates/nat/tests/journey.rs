@@ -122,6 +122,21 @@ fn from_images_to_a_deployed_model() {
     assert_eq!(csv.lines().count(), front.len() + 1);
     assert_eq!(fs::read_to_string(run.join("front.csv")).unwrap(), csv);
 
+    let plot = path("generation.svg");
+    let grown = ["bench", "generation", text(&run), "--archives", "9,4"];
+    let grown = lines(&succeeds(&[&grown[..], &["--plot", text(&plot)]].concat()));
+    let sizes: Vec<_> = grown
+        .iter()
+        .map(|point| point["archive"].as_u64())
+        .collect();
+    assert_eq!(sizes, [Some(4), Some(9)]);
+    for point in &grown {
+        for part in ["adapt", "measure", "search", "limit_share"] {
+            assert!(point[part].as_f64().unwrap() > 0.0, "{part} of {point}");
+        }
+    }
+    assert!(fs::read_to_string(plot).unwrap().starts_with("<svg"));
+
     let cheapest = lines(&succeeds(&[
         "pick",
         text(&run),
