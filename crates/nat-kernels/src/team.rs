@@ -31,10 +31,20 @@ struct State {
     next: usize,
 }
 
+/// What a loop consists of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Grain {
+    /// Items that call no loops themselves and hold no locks: whoever waits for others may join in the meantime.
+    Fine,
+    /// Anything, such as whole networks.
+    Coarse,
+}
+
 /// A loop that wants helpers.
 #[derive(Clone, Copy)]
 struct Job {
     number: usize,
+    grain: Grain,
     /// How many more may join.
     seats: usize,
     task: *const Task<'static>,
@@ -78,20 +88,29 @@ impl Team {
 
     /// Calls `work` on this thread, and at the same time on up to `helpers` others that have nothing else to do.
     ///
+    /// When its own part is done, this thread helps with the fine loops of those that it waits for.
+    ///
     /// # Panics
     /// If `work` does on any thread, when all have left it.
-    pub(crate) fn run(&self, helpers: usize, work: &(dyn Fn() + Sync)) {
+    pub(crate) fn run(&self, helpers: usize, grain: Grain, work: &(dyn Fn() + Sync)) {
         let task = Task {
             work,
             joined: AtomicUsize::new(0),
             panicked: AtomicBool::new(false),
         };
-        let number = self.post(helpers, &task);
+        let number = self.post(helpers, grain, &task);
         let own = catch_unwind(AssertUnwindSafe(work));
         self.withdraw(number);
-        // Nobody joins any more, and who has joined is about to finish: all items are taken.
+        // Nobody joins any more.
         let mut looks = 0usize;
         while task.joined.load(Ordering::Acquire) > 0 {
+            if self.seats.load(Ordering::Relaxed) > 0 {
+                let other = self.join(&mut self.lock(), Some(Grain::Fine));
+                if let Some(other) = other {
+                    Team::work_on(other);
+                    continue;
+                }
+            }
             looks += 1;
             match looks % 4096 {
                 0 => thread::yield_now(),
@@ -104,13 +123,14 @@ impl Team {
         assert!(!task.panicked.load(Ordering::Relaxed), "a helper panicked");
     }
 
-    fn post(&self, seats: usize, task: &Task<'_>) -> usize {
+    fn post(&self, seats: usize, grain: Grain, task: &Task<'_>) -> usize {
         let mut state = self.lock();
         let number = state.next;
         state.next += 1;
         let task: *const Task<'_> = task;
         state.jobs.push(Job {
             number,
+            grain,
             seats,
             task: task.cast(),
         });
@@ -132,9 +152,10 @@ impl Team {
         }
     }
 
-    /// A seat of some job, whose task counts the helper from then on.
-    fn join(&self, state: &mut State) -> Option<*const Task<'static>> {
-        let job = state.jobs.iter_mut().find(|job| job.seats > 0)?;
+    /// A seat of some job, of the given grain if any, whose task counts the helper from then on.
+    fn join(&self, state: &mut State, grain: Option<Grain>) -> Option<*const Task<'static>> {
+        let fits = |job: &&mut Job| job.seats > 0 && grain.is_none_or(|grain| job.grain == grain);
+        let job = state.jobs.iter_mut().find(fits)?;
         job.seats -= 1;
         self.seats.fetch_sub(1, Ordering::Relaxed);
         // SAFETY: a job that is listed under the lock has not been withdrawn, so its task lives.
@@ -144,15 +165,19 @@ impl Team {
 
     fn help(&self) -> ! {
         loop {
-            let task = self.wait();
-            // SAFETY: `run` keeps the task until every helper that has joined it has left.
-            let task = unsafe { &*task };
-            if catch_unwind(AssertUnwindSafe(task.work)).is_err() {
-                task.panicked.store(true, Ordering::Relaxed);
-            }
-            // The last access to the task: it may be gone afterwards.
-            task.joined.fetch_sub(1, Ordering::Release);
+            Team::work_on(self.wait());
         }
+    }
+
+    /// Does what is left of a task that has been joined.
+    fn work_on(task: *const Task<'static>) {
+        // SAFETY: `run` keeps the task until everyone who has joined it has left.
+        let task = unsafe { &*task };
+        if catch_unwind(AssertUnwindSafe(task.work)).is_err() {
+            task.panicked.store(true, Ordering::Relaxed);
+        }
+        // The last access to the task: it may be gone afterwards.
+        task.joined.fetch_sub(1, Ordering::Release);
     }
 
     fn wait(&self) -> *const Task<'static> {
@@ -160,7 +185,7 @@ impl Team {
         loop {
             for _ in 0..LOOKS {
                 if self.seats.load(Ordering::Relaxed) > 0
-                    && let Some(task) = self.join(&mut self.lock())
+                    && let Some(task) = self.join(&mut self.lock(), None)
                 {
                     return task;
                 }
@@ -172,7 +197,7 @@ impl Team {
         }
         let mut state = self.lock();
         loop {
-            if let Some(task) = self.join(&mut state) {
+            if let Some(task) = self.join(&mut state, None) {
                 return task;
             }
             state.asleep += 1;
@@ -194,7 +219,7 @@ mod tests {
     fn count(team: &Team, helpers: usize, items: usize) -> Vec<usize> {
         let done: Vec<AtomicUsize> = (0..items).map(|_| AtomicUsize::new(0)).collect();
         let next = AtomicUsize::new(0);
-        team.run(helpers, &|| {
+        team.run(helpers, Grain::Fine, &|| {
             while let Some(item) = done.get(next.fetch_add(1, Ordering::Relaxed)) {
                 item.fetch_add(1, Ordering::Relaxed);
             }
@@ -236,7 +261,7 @@ mod tests {
         let team = Team::with_helpers(1);
         let here = thread::current().id();
         let helped = AtomicBool::new(false);
-        team.run(1, &|| {
+        team.run(1, Grain::Fine, &|| {
             if thread::current().id() != here {
                 helped.store(true, Ordering::Release);
             }
@@ -246,6 +271,31 @@ mod tests {
         });
     }
 
+    /// Returns when two threads have met here, or says that they have not.
+    fn meet(met: &AtomicUsize) -> bool {
+        let begun = Instant::now();
+        met.fetch_add(1, Ordering::AcqRel);
+        while met.load(Ordering::Acquire) < 2 && begun.elapsed() < Duration::from_secs(20) {
+            std::hint::spin_loop();
+        }
+        met.load(Ordering::Acquire) >= 2
+    }
+
+    #[test]
+    fn who_waits_helps_with_fine_loops() {
+        let team = Team::with_helpers(1);
+        let (outer, inner) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        let here = thread::current().id();
+        team.run(1, Grain::Coarse, &|| {
+            assert!(meet(&outer), "the helper joins");
+            // This thread is done; the helper has a loop for two.
+            if thread::current().id() != here {
+                team.run(1, Grain::Fine, &|| assert!(meet(&inner), "nobody helps"));
+            }
+        });
+        assert_eq!(inner.into_inner(), 2);
+    }
+
     #[test]
     fn a_panic_reaches_the_caller_and_spares_the_team() {
         let team = Team::with_helpers(1);
@@ -253,7 +303,7 @@ mod tests {
         for panics_here in [true, false] {
             let met = AtomicUsize::new(0);
             let result = catch_unwind(AssertUnwindSafe(|| {
-                team.run(1, &|| {
+                team.run(1, Grain::Fine, &|| {
                     met.fetch_add(1, Ordering::AcqRel);
                     while met.load(Ordering::Acquire) < 2 {
                         std::hint::spin_loop();

@@ -5,7 +5,7 @@ use std::ops::{Deref, DerefMut};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
-use crate::team::Team;
+use crate::team::{Grain, Team};
 
 /// How many threads the kernels may use, and the buffers that they give back after use.
 ///
@@ -51,9 +51,10 @@ impl Workspace {
         }
     }
 
-    /// Does `work` for every item in `0..items` as [`Workspace::for_each`] does, each item a [`Workspace::party`].
+    /// Does `work` for every item in `0..items` as [`Workspace::for_each`] does, each item a [`Workspace::party`], which may
+    /// itself run kernels.
     pub fn side_by_side(&self, items: usize, work: impl Fn(usize) + Sync) {
-        self.for_each(items, |item| {
+        self.spread(Grain::Coarse, items, 0, |item, _| {
             let _party = self.party();
             work(item);
         });
@@ -117,7 +118,8 @@ impl Workspace {
         buffer
     }
 
-    /// Does `work` for every item in `0..items`, each once, on any of the threads.
+    /// Does `work` for every item in `0..items`, each once, on any of the threads. An item must not wait for locks or call
+    /// loops of its own with more than one thread: see [`Workspace::side_by_side`].
     pub fn for_each(&self, items: usize, work: impl Fn(usize) + Sync) {
         self.for_each_with(items, 0, |item, _| work(item));
     }
@@ -125,6 +127,16 @@ impl Workspace {
     /// [`Workspace::for_each`] with `scratch` values, whatever they are, for the use of one item at a time.
     pub fn for_each_with(
         &self,
+        items: usize,
+        scratch: usize,
+        work: impl Fn(usize, &mut [f32]) + Sync,
+    ) {
+        self.spread(Grain::Fine, items, scratch, work);
+    }
+
+    fn spread(
+        &self,
+        grain: Grain,
         items: usize,
         scratch: usize,
         work: impl Fn(usize, &mut [f32]) + Sync,
@@ -142,7 +154,7 @@ impl Workspace {
         };
         match self.threads().min(items) {
             0 | 1 => worker(),
-            threads => Team::global().run(threads - 1, &worker),
+            threads => Team::global().run(threads - 1, grain, &worker),
         }
     }
 }
