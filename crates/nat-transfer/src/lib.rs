@@ -53,6 +53,7 @@ pub use nat_search::{
 pub use overrides::parse_override;
 pub use preprocess::{Input, eval as eval_transform};
 pub use preset::Preset;
+pub use propose::{directions, propose};
 pub use record::{DataRecord, RunRecord};
 pub use run::{Outcome, Run, Student, peak_rss_mb};
 pub use sgd::{Sgd, SgdSettings};

@@ -4,12 +4,8 @@ use std::{sync::atomic::AtomicBool, time::Instant};
 
 use anyhow::Result;
 use nat_data::Split;
-use nat_search::{Member, Problem, Seeds};
-use nat_transfer::{
-    Answer, Event, Measurement, RunDirectory, regressed,
-    streams::{Purpose, key, seed_of, stream},
-    write_atomically,
-};
+use nat_search::{Member, Problem};
+use nat_transfer::{Answer, Event, Measurement, RunDirectory, regressed, write_atomically};
 use serde::Serialize;
 
 use super::{drawing, growth::product_rate, network::median};
@@ -51,11 +47,10 @@ pub fn run(args: &BenchGeneration) -> Result<()> {
     }
     let genotypes = drawing::draw(&answer, most, 0.1, args.seed)?;
     let adapt = adaptation(&RunDirectory::at(&args.run))?;
-    let threads = std::thread::available_parallelism().map_or(1, usize::from);
-    let limit = product_rate(threads);
+    let limit = product_rate(std::thread::available_parallelism().map_or(1, usize::from));
     let mut points = Vec::new();
     for &size in &archives {
-        let point = iteration(&answer, &genotypes[..size], adapt, (threads, limit))?;
+        let point = iteration(&answer, &genotypes[..size], adapt, limit)?;
         println!("{}", serde_json::to_string(&point)?);
         points.push(point);
     }
@@ -92,7 +87,7 @@ fn iteration(
     answer: &Answer,
     genotypes: &[nat_space::Genotype],
     adapt: f64,
-    (threads, limit): (usize, f64),
+    limit: f64,
 ) -> Result<Point> {
     let record = &answer.record;
     let set = dataset::open_recorded(&record.data[0])?;
@@ -117,25 +112,17 @@ fn iteration(
         .collect();
     let images = evaluator.calibration_images() + evaluator.images(Split::Val);
     let madds: f64 = members.iter().map(|member| member.madds as f64).sum();
-    let seed = record.config.seed;
-    let directions =
-        nat_search::directions(record.config.objectives.len(), &record.config.search, seed);
-    let of = |purpose, step| key(seed, purpose, answer.generation + 1, step);
-    let proposal = nat_search::propose(
-        &Problem {
-            costs: &costs,
-            aims: &record.config.aims(),
-            settings: &record.config.search,
-        },
+    let problem = Problem {
+        costs: &costs,
+        aims: &record.config.aims(),
+        settings: &record.config.search,
+    };
+    let proposal = nat_transfer::propose(
+        &problem,
         &members,
-        &directions,
-        Seeds {
-            rows: stream(of(Purpose::Survival, 0)),
-            predictor: seed_of(of(Purpose::Predictor, 0)),
-            search: seed_of(of(Purpose::Search, 0)),
-            survival: stream(of(Purpose::Survival, 1)),
-        },
-        threads,
+        &nat_transfer::directions(&record.config),
+        &record.config,
+        answer.generation + 1,
     )?;
     Ok(Point {
         archive: genotypes.len(),
