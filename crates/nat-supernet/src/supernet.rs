@@ -174,13 +174,12 @@ impl Supernet {
             .collect()
     }
 
-    /// Moves the running statistics of the layers of `architecture` towards one batch's by the space's momentum;
-    /// inactive channels keep theirs. `moments` are those of a forward pass of that architecture.
+    /// Moves the running statistics of the layers of `architecture` towards one batch's by `momentum` (0 to 1, the share of
+    /// the batch); inactive channels keep theirs. `moments` are those of a forward pass of that architecture.
     ///
     /// # Panics
     /// If `moments` come from another architecture.
-    pub fn track(&mut self, architecture: &Architecture, moments: &[BatchMoments]) {
-        let momentum = self.space.bn.momentum;
+    pub fn track(&mut self, architecture: &Architecture, moments: &[BatchMoments], momentum: f64) {
         let active = self.active_norms(architecture);
         assert_eq!(
             active.len(),
@@ -370,7 +369,7 @@ mod tests {
         let mut moments = Vec::new();
         let subnet = supernet.extract(&architecture);
         subnet.forward(batch, &mut BnMode::Track(&mut moments));
-        supernet.track(&architecture, &moments);
+        supernet.track(&architecture, &moments, 0.1);
         let active = supernet.active_norms(&architecture);
         for (index, (new, old)) in supernet.statistics().iter().zip(&before).enumerate() {
             assert_eq!(

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     DataRecord, Evaluator, Member, RunConfig, RunDirectory, RunRecord, TransferError, archive,
-    checkpoint, learner::Learner, streams, write_atomically,
+    checkpoint, config::Evaluation, learner::Learner, streams, write_atomically,
 };
 
 /// The last finished iteration of a run.
@@ -79,17 +79,28 @@ impl Answer {
         checkpoint::supernet_path(&self.folder, self.record.sets()[place])
     }
 
-    /// The run's way of measuring on the data set at a place.
+    /// The way of measuring networks that leave the search, on the data set at a place.
     pub fn evaluator(&self, place: usize, set: Arc<ImageSet>) -> Evaluator {
+        let evaluate = self.record.config.evaluate.outside_the_search();
+        self.evaluator_by(place, set, evaluate)
+    }
+
+    /// The search's own way of measuring on the data set at a place.
+    pub fn search_evaluator(&self, place: usize, set: Arc<ImageSet>) -> Evaluator {
+        self.evaluator_by(place, set, self.record.config.evaluate)
+    }
+
+    fn evaluator_by(&self, place: usize, set: Arc<ImageSet>, evaluate: Evaluation) -> Evaluator {
         let config = RunConfig {
             seed: streams::seed_of_set(self.record.config.seed, place),
+            evaluate,
             ..self.record.config.clone()
         };
         let input = self.record.data[place].input();
         Evaluator::new(set, &config, input, self.record.space.resolutions.to)
     }
 
-    /// A network with the batch-norm statistics that it was measured with, at its own or another resolution.
+    /// A network with its batch norms recalibrated by the evaluator, at its own or another resolution.
     ///
     /// # Errors
     /// An image cannot be read.

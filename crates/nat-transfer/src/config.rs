@@ -186,8 +186,11 @@ pub struct Evaluation {
     pub images: usize,
     /// Images a forward pass.
     pub batch: usize,
-    /// Training images on which batch norm is recalibrated.
+    /// Training images on which batch norm is recalibrated for a measurement of the search.
     pub calibration_images: usize,
+    /// As many, where they are more, for a network that leaves the search: to be tested, evaluated or exported.
+    #[serde(default)]
+    pub final_calibration_images: usize,
     /// Images a recalibration batch.
     pub calibration_batch: usize,
     /// Share of the scaled image's shorter side that the centre crop keeps, above 0 and up to 1.
@@ -198,6 +201,16 @@ pub struct Evaluation {
     /// Whether the search works with errors estimated from the archive's line of counted error on the probability given to
     /// wrong classes, instead of with the counts: much less noise where the search split is small.
     pub regress: bool,
+}
+
+impl Evaluation {
+    /// How networks that leave the search are measured.
+    pub fn outside_the_search(self) -> Evaluation {
+        Evaluation {
+            calibration_images: self.calibration_images.max(self.final_calibration_images),
+            ..self
+        }
+    }
 }
 
 /// Augmentation of training images.

@@ -56,7 +56,7 @@ pub struct FineTuned {
 }
 
 /// Trains the subnet of `architecture` alone, as networks are fine-tuned: every weight, augmented images, one cosine,
-/// running averages of the batch-norm statistics with the space's momentum. Batch, smoothing, weight decay, the linear
+/// running averages of the batch-norm statistics with the space's momentum, after the plain mean of the first batches. Batch, smoothing, weight decay, the linear
 /// rise, the frozen beginning and the average of the weights are those of the configuration's `warm_up`.
 ///
 /// # Errors
@@ -174,7 +174,8 @@ fn train(
             };
             let (gradients, loss, moments) =
                 tracked_gradients(supernet, batch, architecture, teaching);
-            supernet.track(architecture, &moments);
+            let momentum = momentum(supernet.space().bn.momentum, step);
+            supernet.track(architecture, &moments, momentum);
             (gradients, loss)
         },
         &mut |moment| {
@@ -183,4 +184,28 @@ fn train(
         },
     )?;
     Ok(trainee.result().clone())
+}
+
+/// How far the batch of a step moves the running statistics: to the mean of all batches so far until that weighs a batch no
+/// more than the space's momentum does. So nothing is left of the statistics before, which are those of other subnets or
+/// another resolution: with Lite0's momentum of 0.01 they would be a twelfth of the average after 250 steps.
+fn momentum(space: f64, step: usize) -> f64 {
+    space.max(1.0 / (step + 1) as f64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn running_statistics_begin_as_the_mean_of_the_batches_and_forget_what_was_before() {
+        let batches = [3.0, 5.0, 10.0, 2.0];
+        let mut running = 1e6;
+        for (step, batch) in batches.iter().enumerate() {
+            let share = momentum(0.01, step);
+            running = (1.0 - share) * running + share * batch;
+        }
+        assert!((running - 5.0f64).abs() < 1e-12, "{running}");
+        assert_eq!((momentum(0.01, 200), momentum(0.1, 9)), (0.01, 0.1));
+    }
 }

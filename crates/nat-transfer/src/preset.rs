@@ -111,6 +111,7 @@ impl Preset {
                 images: 0,
                 batch: 150,
                 calibration_images: 2000,
+                final_calibration_images: 0,
                 calibration_batch: 150,
                 crop_ratio: 0.875,
                 balanced: false,
@@ -172,6 +173,7 @@ impl Preset {
                 evaluate: Evaluation {
                     images: 2000,
                     calibration_images: 1024,
+                    final_calibration_images: 2048,
                     regress: true,
                     batch: 64,
                     calibration_batch: 128,
@@ -227,6 +229,7 @@ impl Preset {
                 evaluate: Evaluation {
                     images: 512,
                     calibration_images: if large { 256 } else { 512 },
+                    final_calibration_images: 1024,
                     batch: 64,
                     calibration_batch: 128,
                     crop_ratio: 1.0,

@@ -243,7 +243,8 @@ fn running_statistics_move_by_the_momentum() {
         let mut moments = Vec::new();
         let subnet = supernet.subnet(&architecture);
         subnet.forward(image, &mut BnMode::Track(&mut moments));
-        supernet.track(&architecture, &moments);
+        let momentum = supernet.space().bn.momentum;
+        supernet.track(&architecture, &moments, momentum);
         let running = |supernet: &nat_supernet::Supernet| {
             let all = supernet.statistics().iter();
             all.clone()

@@ -55,7 +55,8 @@ impl Quarry {
     pub fn of_file(path: &Path, data: &str) -> Result<Quarry> {
         let supernets = weights::open(&path.to_string_lossy())?;
         let space = supernets.space().clone();
-        let config = RunConfig::resolve(Preset::Quick, &space, None, &[])?;
+        let mut config = RunConfig::resolve(Preset::Quick, &space, None, &[])?;
+        config.evaluate = config.evaluate.outside_the_search();
         let set = dataset::open(data, &dataset::options(config.seed))?;
         let provenance = &supernets.provenance;
         if set.classes() != provenance.class_names {

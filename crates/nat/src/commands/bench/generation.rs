@@ -92,7 +92,7 @@ fn iteration(
     let record = &answer.record;
     let set = dataset::open_recorded(&record.data[0])?;
     let supernets = answer.supernets(0)?;
-    let evaluator = answer.evaluator(0, set.clone());
+    let evaluator = answer.search_evaluator(0, set.clone());
     let mut measured: Vec<Option<Measurement>> = vec![None; genotypes.len()];
     let begun = Instant::now();
     evaluator.measure(

@@ -82,7 +82,10 @@ pub fn run(args: &BenchPredictors) -> Result<()> {
 fn measure(answer: &Answer, genotypes: &[Genotype]) -> Result<Vec<f64>> {
     let place = answer.record.set(None)?;
     let set = dataset::open_recorded(&answer.record.data[place])?;
-    let (supernets, evaluator) = (answer.supernets(place)?, answer.evaluator(place, set));
+    let (supernets, evaluator) = (
+        answer.supernets(place)?,
+        answer.search_evaluator(place, set),
+    );
     let mut measured: Vec<Option<Measurement>> = vec![None; genotypes.len()];
     evaluator.measure(
         &supernets.supernets,
