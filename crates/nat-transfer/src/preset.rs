@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use nat_search::{Limits, Objective, Preferences, Settings as Search};
+use nat_search::{Limits, Objective, PredictorKind, Preferences, Settings as Search};
 use nat_space::Space;
 
 use crate::{
@@ -157,6 +157,7 @@ impl Preset {
                     initial: 60,
                     iterations: 12,
                     archive: 120,
+                    predictor: PredictorKind::Switching,
                     ..paper.search
                 },
                 adapt: Adaptation {
@@ -212,6 +213,7 @@ impl Preset {
                     iterations: if large { 6 } else { 10 },
                     archive: if large { 60 } else { 160 },
                     generations: 60,
+                    predictor: PredictorKind::Switching,
                     ..paper.search
                 },
                 adapt: Adaptation {

@@ -12,7 +12,10 @@ use nat_transfer::{Answer, RunDirectory, write_atomically};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::plan::{Arm, Work, slug};
+use super::{
+    plan::{Arm, Work, slug},
+    settings::{self, Settings},
+};
 use crate::failure::{self, wrong_argument};
 
 /// Between two looks at a child.
@@ -70,7 +73,7 @@ pub struct Prediction {
 }
 
 /// What a finished cell found.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Found {
     /// The arguments, without those that the experiment gives.
     pub arguments: String,
@@ -78,6 +81,9 @@ pub struct Found {
     pub seconds: f64,
     /// Processor seconds of the same, where the system tells.
     pub processor_seconds: Option<f64>,
+    /// What a search was set to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub settings: Option<Settings>,
     /// Its networks.
     #[serde(default)]
     pub networks: Vec<Network>,
@@ -146,10 +152,7 @@ impl Cell<'_> {
         let part = self.arm.parts()[self.part];
         let mut found = Found {
             arguments: self.arguments(),
-            seconds: 0.0,
-            processor_seconds: None,
-            networks: Vec::new(),
-            predictions: Vec::new(),
+            ..Found::default()
         };
         match self.arm.work() {
             Work::Search(args) => self.search(&folder, args, part, &mut found)?,
@@ -186,6 +189,7 @@ impl Cell<'_> {
         };
         let (_, spent) = spent.child(command.arg(&run))?;
         found.take(&spent);
+        found.settings = Some(settings::of(&RunDirectory::at(&run).record()?.config));
         let mut command = nat(&["front"], &[]);
         let (text, _) = Spent::default().child(command.arg(&run).args(["--test", "--json"]))?;
         for line in lines::<Value>(&text)? {

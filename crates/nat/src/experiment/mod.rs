@@ -8,6 +8,7 @@ pub mod cell;
 pub mod chart;
 pub mod comparison;
 pub mod plan;
+pub mod settings;
 pub mod tables;
 
 pub use cell::{Cell, Found, Network};

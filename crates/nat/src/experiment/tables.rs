@@ -9,6 +9,7 @@ use super::{
         reference_point,
     },
     plan::Arm,
+    settings,
 };
 
 /// Every network of every cell, a line each.
@@ -92,6 +93,10 @@ pub fn summary(plan: &Plan, cells: &[Finished<'_>]) -> String {
                 let _ = write!(text, "\n{table}");
             }
         }
+    }
+    let differences = settings::differences(plan, cells);
+    if !differences.is_empty() {
+        let _ = write!(text, "\n{differences}");
     }
     text
 }
@@ -330,11 +335,10 @@ mod tests {
             data: "tiles",
             seed,
             found: Found {
-                arguments: String::new(),
                 seconds: 60.0,
                 processor_seconds: Some(90.0),
                 networks,
-                predictions: Vec::new(),
+                ..Found::default()
             },
         }
     }

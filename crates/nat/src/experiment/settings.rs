@@ -1,0 +1,111 @@
+//! The settings that a search ran with: defaults change between versions, and a comparison must not hide it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use nat_transfer::RunConfig;
+use serde_json::Value;
+
+use super::{Plan, comparison::Finished};
+
+/// Every setting of a run by its dotted name, the seed and what changes no result left out.
+pub type Settings = BTreeMap<String, Value>;
+
+/// Those of a configuration.
+pub fn of(config: &RunConfig) -> Settings {
+    let mut settings = Settings::new();
+    let whole = serde_json::to_value(config).expect("plain values");
+    flatten("", whole, &mut settings);
+    settings.retain(|name, _| name != "seed" && !name.starts_with("upkeep."));
+    settings
+}
+
+fn flatten(name: &str, value: Value, into: &mut Settings) {
+    match value {
+        Value::Object(members) => {
+            for (key, member) in members {
+                let name = if name.is_empty() {
+                    key
+                } else {
+                    format!("{name}.{key}")
+                };
+                flatten(&name, member, into);
+            }
+        }
+        value => {
+            into.insert(name.to_owned(), value);
+        }
+    }
+}
+
+/// A line for each arm whose searches did not all have the same settings; empty where they had.
+pub fn differences(plan: &Plan, cells: &[Finished<'_>]) -> String {
+    let mut text = String::new();
+    for (index, arm) in plan.arms.iter().enumerate() {
+        let mut names = BTreeSet::new();
+        for part in 0..arm.parts().len() {
+            let mine = cells
+                .iter()
+                .filter(|cell| cell.arm == index && cell.part == part)
+                .filter_map(|cell| cell.found.settings.as_ref());
+            let mut first: Option<&Settings> = None;
+            for settings in mine {
+                let known = *first.get_or_insert(settings);
+                let all = known.keys().chain(settings.keys());
+                names.extend(all.filter(|name| known.get(*name) != settings.get(*name)));
+            }
+        }
+        if !names.is_empty() {
+            let names: Vec<&str> = names.into_iter().map(String::as_str).collect();
+            text += &format!(
+                "Cells of the arm '{}' had different settings: {}\n",
+                arm.name,
+                names.join(", ")
+            );
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use nat_space::Space;
+    use nat_transfer::Preset;
+
+    use super::*;
+    use crate::experiment::Found;
+
+    #[test]
+    fn cells_of_an_arm_with_other_settings_are_named() {
+        let plan: Plan = toml::from_str(
+            "title = 'T'\nseeds = [1]\n[data]\na = 'x'\nb = 'y'\n\
+             [[arm]]\nname = 'nat'\nsearch = ''\n[[arm]]\nname = 'other'\nsearch = ''\n",
+        )
+        .unwrap();
+        let quick = Preset::Quick.config(&Space::builtin("lite0").unwrap());
+        let mut longer = quick.clone();
+        longer.seed = 7;
+        longer.upkeep.save_seconds = 1;
+        let cell = |arm, data, config: &RunConfig| Finished {
+            arm,
+            part: 0,
+            data,
+            seed: 1,
+            found: Found {
+                settings: Some(of(config)),
+                ..Found::default()
+            },
+        };
+        let same = [cell(0, "a", &quick), cell(0, "b", &longer)];
+        assert_eq!(differences(&plan, &same), "");
+        longer.warm_up.max_steps += 1;
+        longer.search.initial += 1;
+        // Arms differ by what they are.
+        let arms = [cell(0, "a", &quick), cell(1, "a", &longer)];
+        assert_eq!(differences(&plan, &arms), "");
+        let mixed = [cell(0, "a", &quick), cell(0, "b", &longer)];
+        assert_eq!(
+            differences(&plan, &mixed),
+            "Cells of the arm 'nat' had different settings: search.initial, warm_up.max_steps\n"
+        );
+    }
+}
