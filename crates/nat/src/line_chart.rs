@@ -1,4 +1,4 @@
-//! Line charts as files of their own: panels side by side, readable on light and dark paper.
+//! Line charts as files of their own: panels side by side in rows, readable on light and dark paper.
 
 use maud::{Markup, html};
 
@@ -12,7 +12,9 @@ const HEAD: f64 = 26.0;
 const ROW: f64 = 18.0;
 /// Most columns of the legend, and the least width of one.
 const COLUMNS: usize = 4;
-const COLUMN: f64 = 190.0;
+const COLUMN: f64 = 260.0;
+/// Most panels in a row; more than these stand in pairs, which a page still shows at a readable size.
+const ABREAST: usize = 3;
 
 /// Categorical colours that stay apart on white, on black and for the colour-blind (P. Tol's bright scheme).
 const COLOURS: [&str; 7] = [
@@ -82,18 +84,25 @@ pub fn render(panels: &[Panel]) -> String {
             legend.push(line);
         }
     }
-    let width = HALF * panels.len() as f64;
+    let abreast = match panels.len() {
+        count @ ..=ABREAST => count,
+        _ => 2,
+    };
+    let width = HALF * abreast as f64;
+    let bottom = (HEAD + HEIGHT) * panels.len().div_ceil(abreast) as f64;
     let columns = ((width / COLUMN) as usize).clamp(1, COLUMNS);
-    let height = HEAD + HEIGHT + ROW * (legend.len().div_ceil(columns) as f64 + 0.5);
+    let height = bottom + ROW * (legend.len().div_ceil(columns) as f64 + 0.5);
     let body = html! {
         svg xmlns="http://www.w3.org/2000/svg" viewBox={ "0 0 " (width) " " (height) } width=(width) height=(height) role="img" {
             style { (STYLE) }
             @for (index, panel) in panels.iter().enumerate() {
-                g transform={ "translate(" (index as f64 * HALF) " " (HEAD) ")" } { (draw(panel)) }
+                @let (row, column) = (index / abreast, index % abreast);
+                @let top = (HEAD + HEIGHT) * row as f64 + HEAD;
+                g transform={ "translate(" (column as f64 * HALF) " " (top) ")" } { (draw(panel)) }
             }
             @for (index, line) in legend.into_iter().enumerate() {
                 @let x = 54.0 + (index % columns) as f64 * (width - 68.0) / columns as f64;
-                @let y = HEAD + HEIGHT + ROW * ((index / columns) as f64 + 0.6);
+                @let y = bottom + ROW * ((index / columns) as f64 + 0.6);
                 line x1=(x) x2=(x + 24.0) y1=(y - 4.0) y2=(y - 4.0) stroke=(line.ink()) stroke-width="2"
                     stroke-dasharray=[line.dashes()] {}
                 text x=(x + 30.0) y=(y) { (line.name) }
@@ -164,5 +173,42 @@ mod tests {
         assert_eq!(svg.matches(">largest<").count(), 1);
         assert_eq!(svg.matches(">smallest<").count(), 1);
         assert!(svg.contains("ms &lt;per step&gt;"));
+    }
+
+    #[test]
+    fn four_panels_stand_in_pairs() {
+        let panels: Vec<Panel> = (0..4)
+            .map(|index| Panel {
+                title: index.to_string(),
+                x_title: "x".into(),
+                y_title: "y".into(),
+                scales: (Scale::FromZero, Scale::FromZero),
+                lines: Vec::new(),
+            })
+            .collect();
+        let places = |panels: &[Panel]| -> Vec<String> {
+            let svg = render(panels);
+            let parts = svg.split("<g transform=\"translate(").skip(1);
+            parts
+                .filter_map(|part| Some(part.split_once(')')?.0.to_owned()))
+                .collect()
+        };
+        let right = HALF.to_string();
+        let lower = (2.0 * HEAD + HEIGHT).to_string();
+        assert_eq!(
+            places(&panels),
+            [
+                format!("0 {HEAD}"),
+                format!("{right} {HEAD}"),
+                format!("0 {lower}"),
+                format!("{right} {lower}"),
+            ]
+        );
+        let beside = places(&panels[..3]);
+        assert!(
+            beside
+                .iter()
+                .all(|place| place.ends_with(&format!(" {HEAD}")))
+        );
     }
 }
