@@ -2,17 +2,16 @@
 
 use super::{
     Network, Plan, Work,
-    comparison::{Finished, cells_of},
+    comparison::{Finished, cells_of, compared},
 };
 use crate::line_chart::{Line, Panel, Scale, render};
 
 /// The chart as an SVG file; `None` where no cell made networks.
 pub fn accuracy_over_madds(plan: &Plan, cells: &[Finished<'_>]) -> Option<String> {
-    let panels: Vec<Panel> = plan
-        .data
-        .keys()
+    let panels: Vec<Panel> = compared(plan, cells)
+        .into_iter()
         .map(|data| Panel {
-            title: data.clone(),
+            title: data.to_owned(),
             x_title: "MAdds, millions".into(),
             y_title: "test accuracy, %".into(),
             scales: (Scale::Logarithmic, Scale::Covering),

@@ -52,6 +52,27 @@ impl Spread {
     }
 }
 
+/// The data sets, in the plan's order, on which there is something to compare: results of two arms or more. Where there is no
+/// such set, all that have a result.
+pub fn compared<'a>(plan: &'a Plan, cells: &[Finished<'_>]) -> Vec<&'a str> {
+    let arms = |data: &str| {
+        let mut arms: Vec<usize> = (cells.iter())
+            .filter_map(|cell| (cell.data == data).then_some(cell.arm))
+            .collect();
+        arms.sort_unstable();
+        arms.dedup();
+        arms.len()
+    };
+    let all: Vec<(&str, usize)> = (plan.data.keys())
+        .map(|data| (data.as_str(), arms(data)))
+        .collect();
+    let most = all.iter().map(|&(_, arms)| arms).max().unwrap_or(0);
+    all.into_iter()
+        .filter(|&(_, arms)| arms >= most.clamp(1, 2))
+        .map(|(data, _)| data)
+        .collect()
+}
+
 /// The network that a user would take who can afford so many MAdds: the least search error among those that are no larger.
 /// The test split has no say.
 pub fn best(networks: &[Network], madds: f64) -> Option<&Network> {
@@ -185,6 +206,27 @@ mod tests {
         assert_eq!(found.share, Some(40.0 / 30.0));
         let found = against(&network(5, 15.0, 10.0), &reference);
         assert_eq!((found.gain, found.share), (None, None));
+    }
+
+    #[test]
+    fn a_set_with_a_single_arm_is_shown_where_no_other_has_more() {
+        let plan: Plan = toml::from_str(
+            "title = 'T'\nseeds = [1]\n[data]\na = 'x'\nb = 'y'\nc = 'z'\n\
+             [[arm]]\nname = 'one'\nsearch = ''\n[[arm]]\nname = 'two'\nsearch = ''\n",
+        )
+        .unwrap();
+        let cell = |arm, data| Finished {
+            arm,
+            part: 0,
+            data,
+            seed: 1,
+            found: Found::default(),
+        };
+        let mut cells = vec![cell(0, "a"), cell(0, "b")];
+        assert_eq!(compared(&plan, &cells), ["a", "b"]);
+        cells.push(cell(1, "b"));
+        assert_eq!(compared(&plan, &cells), ["b"]);
+        assert!(compared(&plan, &[]).is_empty());
     }
 
     #[test]

@@ -5,8 +5,8 @@ use std::fmt::Write as _;
 use super::{
     Plan,
     comparison::{
-        Finished, Spread, against, best, cells_of, hypervolume, makes_networks, reference_of,
-        reference_point,
+        Finished, Spread, against, best, cells_of, compared, hypervolume, makes_networks,
+        reference_of, reference_point,
     },
     plan::Arm,
     settings,
@@ -78,11 +78,7 @@ fn quoted(text: &str) -> String {
 /// The tables that answer the experiment's question, in Markdown.
 pub fn summary(plan: &Plan, cells: &[Finished<'_>]) -> String {
     let mut text = format!("# {}\n", plan.title);
-    for data in plan.data.keys() {
-        let here = |arm: usize| cells_of(cells, arm, data).next().is_some();
-        if !(0..plan.arms.len()).any(here) {
-            continue;
-        }
+    for data in compared(plan, cells) {
         let _ = write!(text, "\n## {data}\n\n{}", arms(plan, cells, data));
         for table in [
             beside_reference(plan, cells, data),
