@@ -424,6 +424,23 @@ mod tests {
     }
 
     #[test]
+    fn what_leaves_the_search_is_recalibrated_on_no_fewer_images() {
+        let space = Space::builtin("lite0").unwrap();
+        for (preset, images) in [(Preset::Quick, 1024), (Preset::Paper, 2000)] {
+            let evaluate = preset.config(&space).evaluate;
+            let outside = evaluate.outside_the_search();
+            assert_eq!(outside.calibration_images, images);
+            assert_eq!(
+                Evaluation {
+                    calibration_images: evaluate.calibration_images,
+                    ..outside
+                },
+                evaluate
+            );
+        }
+    }
+
+    #[test]
     fn every_preset_passes_its_own_check_and_survives_toml() {
         for name in Preset::NAMES {
             let config = Preset::named(name).unwrap().config(&space());

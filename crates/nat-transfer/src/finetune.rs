@@ -56,8 +56,9 @@ pub struct FineTuned {
 }
 
 /// Trains the subnet of `architecture` alone, as networks are fine-tuned: every weight, augmented images, one cosine,
-/// running averages of the batch-norm statistics with the space's momentum, after the plain mean of the first batches. Batch, smoothing, weight decay, the linear
-/// rise, the frozen beginning and the average of the weights are those of the configuration's `warm_up`.
+/// running averages of the batch-norm statistics with the space's momentum, after the plain mean of the first batches.
+/// Batch, smoothing, weight decay, the linear rise, the frozen beginning and the average of the weights are those of the
+/// configuration's `warm_up`.
 ///
 /// # Errors
 /// An unreadable image, or a loss that is no number: that of the training, or those of all trial runs.
