@@ -109,13 +109,13 @@ fn arms(plan: &Plan, cells: &[Finished<'_>], data: &str) -> String {
         if !makes_networks(plan, index) {
             continue;
         }
-        // The parts of an arm with one seed are one set of networks.
+        // The parts of an arm with one seed are one set of networks, which counts when it is whole.
         let seeds: Vec<Vec<&Finished<'_>>> = (plan.seeds.iter())
             .map(|seed| {
                 let mine = cells_of(cells, index, data);
                 mine.filter(|cell| cell.seed == *seed).collect()
             })
-            .filter(|group: &Vec<_>| !group.is_empty())
+            .filter(|group: &Vec<_>| group.len() == arm.parts().len())
             .collect();
         if seeds.is_empty() {
             continue;
