@@ -1,5 +1,7 @@
 //! Statistics over the cells of an experiment.
 
+use std::collections::BTreeSet;
+
 use super::{Found, Network, Plan, Work};
 
 /// A finished cell.
@@ -56,12 +58,8 @@ impl Spread {
 /// such set, all that have a result.
 pub fn compared<'a>(plan: &'a Plan, cells: &[Finished<'_>]) -> Vec<&'a str> {
     let arms = |data: &str| {
-        let mut arms: Vec<usize> = (cells.iter())
-            .filter_map(|cell| (cell.data == data).then_some(cell.arm))
-            .collect();
-        arms.sort_unstable();
-        arms.dedup();
-        arms.len()
+        let here = cells.iter().filter(|cell| cell.data == data);
+        here.map(|cell| cell.arm).collect::<BTreeSet<_>>().len()
     };
     let all: Vec<(&str, usize)> = (plan.data.keys())
         .map(|data| (data.as_str(), arms(data)))

@@ -37,15 +37,15 @@ fn flatten(name: &str, value: Value, into: &mut Settings) {
     }
 }
 
-/// A line for each arm whose searches did not all have the same settings; empty where they had.
-pub fn differences(plan: &Plan, cells: &[Finished<'_>]) -> String {
+/// A line for each arm whose searches on some data sets did not all have the same settings; empty where they had.
+pub fn differences(plan: &Plan, cells: &[Finished<'_>], data: &[&str]) -> String {
     let mut text = String::new();
     for (index, arm) in plan.arms.iter().enumerate() {
         let mut names = BTreeSet::new();
         for part in 0..arm.parts().len() {
             let mine = cells
                 .iter()
-                .filter(|cell| cell.arm == index && cell.part == part)
+                .filter(|cell| cell.arm == index && cell.part == part && data.contains(&cell.data))
                 .filter_map(|cell| cell.found.settings.as_ref());
             let mut first: Option<&Settings> = None;
             for settings in mine {
@@ -96,16 +96,17 @@ mod tests {
             },
         };
         let same = [cell(0, "a", &quick), cell(0, "b", &longer)];
-        assert_eq!(differences(&plan, &same), "");
+        assert_eq!(differences(&plan, &same, &["a", "b"]), "");
         longer.warm_up.max_steps += 1;
         longer.search.initial += 1;
         // Arms differ by what they are.
         let arms = [cell(0, "a", &quick), cell(1, "a", &longer)];
-        assert_eq!(differences(&plan, &arms), "");
+        assert_eq!(differences(&plan, &arms, &["a", "b"]), "");
         let mixed = [cell(0, "a", &quick), cell(0, "b", &longer)];
         assert_eq!(
-            differences(&plan, &mixed),
+            differences(&plan, &mixed, &["a", "b"]),
             "Cells of the arm 'nat' had different settings: search.initial, warm_up.max_steps\n"
         );
+        assert_eq!(differences(&plan, &mixed, &["b"]), "");
     }
 }

@@ -78,7 +78,8 @@ fn quoted(text: &str) -> String {
 /// The tables that answer the experiment's question, in Markdown.
 pub fn summary(plan: &Plan, cells: &[Finished<'_>]) -> String {
     let mut text = format!("# {}\n", plan.title);
-    for data in compared(plan, cells) {
+    let sets = compared(plan, cells);
+    for &data in &sets {
         let _ = write!(text, "\n## {data}\n\n{}", arms(plan, cells, data));
         for table in [
             beside_reference(plan, cells, data),
@@ -90,7 +91,7 @@ pub fn summary(plan: &Plan, cells: &[Finished<'_>]) -> String {
             }
         }
     }
-    let differences = settings::differences(plan, cells);
+    let differences = settings::differences(plan, cells, &sets);
     if !differences.is_empty() {
         let _ = write!(text, "\n{differences}");
     }
