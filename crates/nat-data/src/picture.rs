@@ -4,7 +4,7 @@ use std::io::Cursor;
 
 use image::{DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader, Limits};
 
-use crate::jpeg;
+use crate::{jpeg, scale::Scaler};
 
 /// Decoded picture: 8-bit RGB, rows from the top, no padding.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -94,6 +94,19 @@ impl RgbImage {
                 picture.into_rgb8().into_raw()
             },
         })
+    }
+
+    /// The picture scaled to a shorter side of `side` pixels where it is longer, otherwise as it is.
+    ///
+    /// # Panics
+    /// If `side` is 0.
+    pub fn at_most(self, side: usize) -> RgbImage {
+        assert!(side > 0, "pictures of no pixels");
+        if self.width.min(self.height) > side {
+            Scaler::default().shrink(&self, side)
+        } else {
+            self
+        }
     }
 
     /// Red, green and blue at column `x`, row `y`.

@@ -242,10 +242,8 @@ impl ImageSet {
     fn decode(&self, split: Split, i: usize) -> Result<RgbImage, DataError> {
         let picture = self.samples[split as usize][i].decode(self.max_pixels)?;
         Ok(match self.max_shorter_side {
-            Some(side) if picture.width.min(picture.height) > side => {
-                Scaler::default().shrink(&picture, side)
-            }
-            _ => picture,
+            Some(side) => picture.at_most(side),
+            None => picture,
         })
     }
 }

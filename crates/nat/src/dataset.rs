@@ -3,7 +3,7 @@
 use std::{path::Path, sync::Arc};
 
 use anyhow::Result;
-use nat_data::{ImageSet, OpenOptions};
+use nat_data::{ImageFault, ImageSet, OpenOptions, RgbImage};
 use nat_transfer::{DataRecord, Input, is_name};
 
 use crate::failure::wrong_argument;
@@ -65,13 +65,23 @@ pub fn given(texts: &[String]) -> Result<Vec<Given>> {
     Ok(sets)
 }
 
+/// Splits that a set does not bring are drawn from this, whatever the seed of a run: images that one command trains on must not
+/// be what another tests on.
+const SPLIT_SEED: u64 = 1;
+
 /// How sets are opened everywhere.
-pub fn options(seed: u64) -> OpenOptions {
+pub fn options() -> OpenOptions {
     OpenOptions {
-        seed,
+        seed: SPLIT_SEED,
         max_shorter_side: Some(SHORTER_SIDE),
         ..OpenOptions::default()
     }
+}
+
+/// A single picture with the pixels that it would have in a set.
+pub fn picture(encoded: &[u8]) -> Result<RgbImage, ImageFault> {
+    let picture = RgbImage::decode(encoded, options().max_pixels)?;
+    Ok(picture.at_most(SHORTER_SIDE))
 }
 
 /// Opens a set, with its warnings on stderr.
@@ -132,7 +142,8 @@ pub fn open_recorded(record: &DataRecord) -> Result<Arc<ImageSet>> {
     let options = OpenOptions {
         val_fraction: record.val_fraction,
         test_fraction: record.test_fraction,
-        ..options(record.split_seed)
+        seed: record.split_seed,
+        ..options()
     };
     open_quietly(&record.path, &options)
 }
@@ -155,5 +166,42 @@ pub fn record(path: &str, set: &ImageSet, options: &OpenOptions, input: Input) -
         mean: input.normalisation.mean,
         std: input.normalisation.std,
         filter: input.filter,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use nat_data::Split;
+
+    use super::*;
+
+    /// A BMP of 24 bits a pixel, `width` a multiple of 4.
+    fn bitmap(width: u32, height: u32) -> Vec<u8> {
+        let pixels = width * height * 3;
+        let words = [54 + pixels, 0, 54, 40, width, height, 1 | (24 << 16), 0, pixels, 0, 0, 0, 0];
+        let header = words.iter().flat_map(|word: &u32| word.to_le_bytes());
+        let body = (0..pixels).map(|i| (i / 7 + (i / width) * 5) as u8);
+        b"BM".iter().copied().chain(header).chain(body).collect()
+    }
+
+    #[test]
+    fn a_single_picture_has_the_pixels_of_one_in_a_set() {
+        let folder = tempfile::tempdir().unwrap();
+        let encoded = bitmap(640, 600);
+        for class in ["train/a", "train/b"] {
+            std::fs::create_dir_all(folder.path().join(class)).unwrap();
+            for i in 0..3 {
+                let mut other = encoded.clone();
+                other.push(i);
+                other.push(class.len() as u8 ^ class.as_bytes()[6]);
+                let to = folder.path().join(class).join(format!("{i}.bmp"));
+                std::fs::write(to, other).unwrap();
+            }
+        }
+        let set = open_quietly(&folder.path().display().to_string(), &options()).unwrap();
+        let single = picture(&encoded).unwrap();
+        assert_eq!((single.width, single.height), (546, SHORTER_SIDE));
+        let listed = set.image(Split::Train, 0).unwrap();
+        assert_eq!(listed.data, single.data);
     }
 }

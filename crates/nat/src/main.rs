@@ -1,5 +1,10 @@
 //! The `nat` command line: arguments in, the crates called, results on stdout, messages on stderr.
 
+#![warn(clippy::print_stdout)]
+
+#[macro_use]
+mod stdout;
+
 mod args;
 mod commands;
 mod dataset;

@@ -285,6 +285,36 @@ fn one_network_is_fine_tuned_and_written() {
 }
 
 #[test]
+fn a_model_is_tested_on_the_images_that_its_training_left_out() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    let tar = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../../assets/climate-tiles/climate-tiles-64.tar.gz");
+    fs::create_dir(path("photos")).unwrap();
+    let classes = ["train/continental", "train/temperate", "train/steppe"];
+    let unpacked = Command::new("tar")
+        .args(["-xzf", text(&tar), "--strip-components=1", "-C"])
+        .arg(path("photos"))
+        .args(classes)
+        .status()
+        .unwrap();
+    assert!(unpacked.success());
+    let (photos, supernet, model) = (path("photos"), path("net.safetensors"), path("m.onnx"));
+    let pretrain = ["pretrain", "--data", text(&photos), "--space", "tiny"];
+    let pretrain = [&pretrain[..], &["--out", text(&supernet)]].concat();
+    succeeds(&with_settings(&pretrain, &[]));
+    // Splits are drawn here, and have to be the same ones whatever the seed.
+    let finetune = ["finetune", "--data", text(&photos), "--seed", "7", "--json"];
+    let network = ["--model", text(&supernet), "--genes", "min", "--lr", "0.01"];
+    let rest = ["--epochs", "1", "--out", text(&model)];
+    let line = succeeds(&[&finetune[..], &network, &rest].concat());
+    let line = lines(&line).pop().unwrap();
+    let score = ["eval", text(&model), "--data", text(&photos), "--json"];
+    let score = lines(&succeeds(&score)).remove(0);
+    assert_eq!(score["error"], line["test_error"]);
+}
+
+#[test]
 fn a_diverging_run_stops_and_keeps_its_last_state() {
     let folder = tempfile::tempdir().unwrap();
     let run = folder.path().join("run");

@@ -5,10 +5,10 @@ use anyhow::Result;
 use crate::{args, dataset, table};
 
 pub fn run(args: &args::Data) -> Result<()> {
-    let set = dataset::open_quietly(&args.path, &dataset::options(1))?;
+    let set = dataset::open_quietly(&args.path, &dataset::options())?;
     let census = set.census();
     if args.json {
-        println!("{}", serde_json::to_string(census)?);
+        outln!("{}", serde_json::to_string(census)?);
         return Ok(());
     }
     for warning in set.warnings() {
@@ -31,23 +31,23 @@ pub fn run(args: &args::Data) -> Result<()> {
         .map(|class| row(&class.name, class.images))
         .collect();
     rows.push(row("all", census.images));
-    print!(
+    out!(
         "{}",
         table::render(&["class", "train", "val", "test"], &rows)
     );
     let (width, height) = (census.width, census.height);
-    println!(
+    outln!(
         "\nsizes    {} to {} wide (median {}), {} to {} high (median {})",
         width.min, width.max, width.median, height.min, height.max, height.median
     );
     if !census.drawn.is_empty() {
         let names: Vec<&str> = census.drawn.iter().map(|split| split.name()).collect();
-        println!(
+        outln!(
             "drawn    {} from the training images: the set has no such folders",
             names.join(", ")
         );
     }
-    println!("skipped  {} of {} files", census.skipped, census.files);
-    println!("hash     {}", census.hash);
+    outln!("skipped  {} of {} files", census.skipped, census.files);
+    outln!("hash     {}", census.hash);
     Ok(())
 }

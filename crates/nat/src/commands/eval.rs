@@ -45,7 +45,7 @@ pub fn run(args: &args::Eval) -> Result<()> {
                 "--data-set goes with a run; this file is a single network",
             ));
         }
-        let set = dataset::open(&args.data, &dataset::options(1))?;
+        let set = dataset::open(&args.data, &dataset::options())?;
         let score = score(&Model::open(&args.model)?, &set, &args.data, split)?;
         (
             100.0 * score.errors as f64 / score.images as f64,
@@ -64,12 +64,12 @@ pub fn run(args: &args::Eval) -> Result<()> {
         )
     };
     if args.json {
-        println!(
+        outln!(
             "{}",
             json!({ "error": error, "images": images, "split": split.name() })
         );
     } else {
-        println!("{error:.2} % error on {images} images ({})", split.name());
+        outln!("{error:.2} % error on {images} images ({})", split.name());
     }
     Ok(())
 }

@@ -67,9 +67,9 @@ pub fn run(args: &args::Experiment) -> Result<ExitCode> {
     }
     let finished = finished(&plan, &args.out)?;
     write(&plan, &finished, &folder)?;
-    print!("{}", tables::summary(&plan, &finished));
+    out!("{}", tables::summary(&plan, &finished));
     if missing > 0 {
-        println!("\n{missing} of {} cells have not been run", cells.len());
+        outln!("\n{missing} of {} cells have not been run", cells.len());
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -3,6 +3,7 @@
 use std::{path::Path, sync::Arc};
 
 use anyhow::{Context, Result};
+use nat_data::OpenOptions;
 use nat_export::ModelInfo;
 use nat_space::{Genotype, Space};
 use nat_supernet::{FoldedNet, Subnet, SupernetFile};
@@ -34,7 +35,13 @@ impl Quarry {
         let record = &answer.record;
         let own = &record.data[place];
         let set = match data {
-            Some(path) => dataset::open(path, &dataset::options(own.split_seed))?,
+            Some(path) => {
+                let options = OpenOptions {
+                    seed: own.split_seed,
+                    ..dataset::options()
+                };
+                dataset::open(path, &options)?
+            }
             None => dataset::open_recorded(own).context("the data set of the run")?,
         };
         if set.classes() != own.classes {
@@ -57,7 +64,7 @@ impl Quarry {
         let space = supernets.space().clone();
         let mut config = RunConfig::resolve(Preset::Quick, &space, None, &[])?;
         config.evaluate = config.evaluate.outside_the_search();
-        let set = dataset::open(data, &dataset::options(config.seed))?;
+        let set = dataset::open(data, &dataset::options())?;
         let provenance = &supernets.provenance;
         if set.classes() != provenance.class_names {
             return Err(bad_input(format!(
@@ -142,7 +149,7 @@ fn report(path: &Path, info: &ModelInfo) {
         "" => &info.space,
         genes => genes,
     };
-    println!(
+    outln!(
         "{}: {genes}, {} MAdds, {} params, {side}x{side} pixels",
         path.display(),
         table::millions(info.madds),

@@ -49,7 +49,7 @@ pub fn run(args: &args::Finetune) -> Result<ExitCode> {
     };
     let side = architecture.resolution;
     let space = supernets.space().with_resolutions(side, side, 1)?;
-    let set = dataset::open(&args.data, &dataset::options(config.seed))?;
+    let set = dataset::open(&args.data, &dataset::options())?;
     let supernets = search::adopt(supernets, &set, config.seed);
     let input = Input::of(&supernets.provenance).with_context(|| args.model.clone())?;
     let evaluator = Evaluator::new(set.clone(), &config, input, side);
@@ -105,7 +105,7 @@ pub fn run(args: &args::Finetune) -> Result<ExitCode> {
     }
     let seconds = begun.elapsed().as_secs_f64();
     if args.json {
-        println!(
+        outln!(
             "{}",
             json!({
                 "genes": genotype.to_string(),
@@ -122,7 +122,7 @@ pub fn run(args: &args::Finetune) -> Result<ExitCode> {
             })
         );
     } else {
-        println!(
+        outln!(
             "{}: {:.2} % test error, {:.2} % search error; {} MAdds, {} params, {side}x{side} pixels; learning rate {}, {} steps, {seconds:.0} s",
             args.model,
             test.error,

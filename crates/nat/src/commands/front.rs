@@ -21,7 +21,7 @@ pub fn front(args: &args::Front) -> Result<()> {
     let test = |index: usize| tests.as_ref().map(|tests| &tests[index]);
     if args.json {
         for (index, member) in front.iter().enumerate() {
-            println!("{}", json_line(&answer, member, test(index)));
+            outln!("{}", json_line(&answer, member, test(index)));
         }
     } else if args.csv {
         let mut header = String::from("genes");
@@ -31,7 +31,7 @@ pub fn front(args: &args::Front) -> Result<()> {
         for (name, _) in tests.iter().flatten().take(1).flat_map(tested) {
             header.push_str(&format!(",{name}"));
         }
-        println!("{header}");
+        outln!("{header}");
         for (index, member) in front.iter().enumerate() {
             let known = member.known().map(|(_, value)| value);
             let tested = test(index).into_iter().flat_map(tested);
@@ -39,10 +39,10 @@ pub fn front(args: &args::Front) -> Result<()> {
                 .chain(tested.map(|(_, error)| error))
                 .map(|value| format!(",{value}"))
                 .collect();
-            println!("\"{}\"{values}", member.genes);
+            outln!("\"{}\"{values}", member.genes);
         }
     } else {
-        print!("{}", front_table(&answer, &front, tests.as_deref()));
+        out!("{}", front_table(&answer, &front, tests.as_deref()));
     }
     Ok(())
 }
@@ -73,10 +73,10 @@ pub fn pick(args: &args::Pick) -> Result<()> {
     };
     if args.json {
         for member in &chosen {
-            println!("{}", json_line(&answer, member, None));
+            outln!("{}", json_line(&answer, member, None));
         }
     } else {
-        print!("{}", front_table(&answer, &chosen, None));
+        out!("{}", front_table(&answer, &chosen, None));
     }
     Ok(())
 }
@@ -100,18 +100,18 @@ fn limits(choice: &args::Choice) -> Result<Limits> {
 pub fn print_answer(run: &Path) -> Result<()> {
     let answer = Answer::open(RunDirectory::at(run))?;
     let front = answer.front();
-    print!("{}", front_table(&answer, &front, None));
+    out!("{}", front_table(&answer, &front, None));
     let name = run.display();
     if front.len() > MARKED {
-        println!(
+        outln!(
             "\n* high-trade-off points: moving away from them costs most of one objective per gain in another"
         );
     }
-    println!("\nreport   {}", run.join("report.html").display());
-    println!("next     nat front {name} --test");
+    outln!("\nreport   {}", run.join("report.html").display());
+    outln!("next     nat front {name} --test");
     if let Some(middle) = front.get(front.len() / 2) {
         let limit = (middle.madds as f64 / 1e5).ceil() / 10.0;
-        println!(
+        outln!(
             "         nat export {name} --where \"madds<={limit}M\" --best error --to model.onnx"
         );
     }

@@ -30,7 +30,7 @@ pub fn run(args: &args::Import) -> Result<()> {
         .flat_map(Supernet::parameters)
         .map(Parameter::len)
         .sum();
-    println!(
+    outln!(
         "{}: space {}, {} classes, {parameters} parameters",
         out.display(),
         file.space().name,
@@ -80,13 +80,13 @@ fn net_config(args: &args::NetConfig) -> Result<()> {
         table::millions(params),
     );
     let (Some(weights), Some(out)) = (&args.weights, &args.out) else {
-        println!("{}: {costs}", args.config.display());
+        outln!("{}: {costs}", args.config.display());
         return Ok(());
     };
     let form = export::form(out)?;
     let folded = nat_export::net_config_weights(weights, &network)?;
     let classes = match &args.data {
-        Some(data) => dataset::open(data, &dataset::options(1))?
+        Some(data) => dataset::open(data, &dataset::options())?
             .classes()
             .to_vec(),
         None => (0..network.classes)
@@ -118,6 +118,6 @@ fn net_config(args: &args::NetConfig) -> Result<()> {
         producer: PRODUCER.into(),
     };
     form.write(out, &folded, &info)?;
-    println!("{}: {costs}", out.display());
+    outln!("{}: {costs}", out.display());
     Ok(())
 }

@@ -44,7 +44,7 @@ fn measure(args: &LatencyMeasure) -> Result<()> {
         let _ = model.run(&pixels, 1);
     });
     if args.json {
-        println!(
+        outln!(
             "{}",
             json!({
                 "model": args.model,
@@ -55,7 +55,7 @@ fn measure(args: &LatencyMeasure) -> Result<()> {
             })
         );
     } else {
-        println!(
+        outln!(
             "{}: {:.2} ms an image of {side} px (fastest {:.2})",
             args.model.display(),
             median(&times),
@@ -90,7 +90,7 @@ fn build(args: &LatencyBuild) -> Result<()> {
     let seconds = begun.elapsed().as_secs_f64();
     write_atomically(&args.out, table.to_json().as_bytes())?;
     if args.json {
-        println!(
+        outln!(
             "{}",
             json!({
                 "space": args.space, "rows": rows, "resolutions": sides, "threads": args.threads, "seconds": seconds,
@@ -100,13 +100,13 @@ fn build(args: &LatencyBuild) -> Result<()> {
         );
         return Ok(());
     }
-    println!(
+    outln!(
         "{rows} rows at {sides:?} px and {} networks in {seconds:.0} s: {}",
         args.check,
         args.out.display()
     );
     if let (Some(rho), Some(error), Some(corrected)) = (check.rho, check.error, check.corrected) {
-        println!(
+        outln!(
             "{} random networks, measured as a whole: Spearman {rho:.3}, mean error {:.1} % (sum of rows), {:.1} % (corrected; \
              on the half that did not fit the correction)",
             args.check,

@@ -1,11 +1,11 @@
 //! `nat predict`: classes of single images.
 
 use anyhow::{Context, Result};
-use nat_data::{RgbImage, Scaler};
+use nat_data::Scaler;
 use nat_export::Model;
 use serde_json::json;
 
-use crate::{args, commands::eval, failure::bad_input};
+use crate::{args, commands::eval, dataset, failure::bad_input};
 
 pub fn run(args: &args::Predict) -> Result<()> {
     let model = Model::open(&args.model)?;
@@ -15,7 +15,7 @@ pub fn run(args: &args::Predict) -> Result<()> {
     for path in &args.images {
         let name = path.display().to_string();
         let encoded = std::fs::read(path).map_err(|error| bad_input(format!("{name}: {error}")))?;
-        let picture = RgbImage::decode(&encoded, crate::dataset::options(1).max_pixels)
+        let picture = dataset::picture(&encoded)
             .map_err(|fault| bad_input(format!("{name}: {fault}")))?;
         let mut input = vec![0.0; 3 * info.resolution * info.resolution];
         transform.apply(&picture, info.resolution, &mut scaler, &mut input);
@@ -33,13 +33,13 @@ pub fn run(args: &args::Predict) -> Result<()> {
                 .iter()
                 .map(|&i| json!({ "class": info.classes[i], "probability": probabilities[i] }))
                 .collect();
-            println!("{}", json!({ "image": name, "classes": classes }));
+            outln!("{}", json!({ "image": name, "classes": classes }));
         } else {
             let classes: Vec<String> = order
                 .iter()
                 .map(|&i| format!("{} {:.1} %", info.classes[i], 100.0 * probabilities[i]))
                 .collect();
-            println!("{name}: {}", classes.join(", "));
+            outln!("{name}: {}", classes.join(", "));
         }
     }
     Ok(())

@@ -21,7 +21,7 @@ pub fn run(args: &args::Pretrain) -> Result<ExitCode> {
     if let Some(sides) = config.resolutions {
         space = space.with_resolutions(sides.from, sides.to, sides.step)?;
     }
-    let set = dataset::open(&args.data, &dataset::options(config.seed))?;
+    let set = dataset::open(&args.data, &dataset::options())?;
     let file = search::fresh(&space, &set, config.seed);
     let task = Task {
         set: &set,
@@ -44,7 +44,7 @@ pub fn run(args: &args::Pretrain) -> Result<ExitCode> {
     })?;
     progress.close();
     trainee.result().save(&args.out)?;
-    println!(
+    outln!(
         "{}: space {}, {} classes, loss {last_loss:.3}",
         args.out.display(),
         space.name,

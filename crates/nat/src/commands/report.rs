@@ -15,7 +15,7 @@ pub fn run(args: &args::Report) -> Result<()> {
     // The record is read first for its errors, which say what to do.
     nat_transfer::RunDirectory::at(&args.run).record()?;
     write(&args.run, &out)?;
-    println!("{}", out.display());
+    outln!("{}", out.display());
     Ok(())
 }
 

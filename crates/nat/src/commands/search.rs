@@ -191,7 +191,7 @@ pub fn start(
     if let Some(sides) = config.resolutions {
         space = space.with_resolutions(sides.from, sides.to, sides.step)?;
     }
-    let options = dataset::options(config.seed);
+    let options = dataset::options();
     let (mut records, mut students) = (Vec::new(), Vec::new());
     for (place, given) in data.into_iter().enumerate() {
         let set = dataset::open(&given.path, &options)?;

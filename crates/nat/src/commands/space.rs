@@ -12,7 +12,7 @@ use crate::{args, failure::wrong_argument, table};
 pub fn run(args: &args::Space) -> Result<()> {
     match args {
         args::Space::List { json } => list(*json),
-        args::Space::Show { space } => print!("{}", Space::load(space)?.to_toml()),
+        args::Space::Show { space } => out!("{}", Space::load(space)?.to_toml()),
         args::Space::Count {
             space,
             genes,
@@ -46,7 +46,7 @@ fn list(as_json: bool) {
         Space::BUILTIN_NAMES.map(|name| Space::builtin(name).expect("built-in names have a space"));
     if as_json {
         for space in spaces {
-            println!(
+            outln!(
                 "{}",
                 json!({ "name": space.name, "genes": space.genes(), "networks": space.size().to_string() })
             );
@@ -69,7 +69,7 @@ fn list(as_json: bool) {
             ]
         })
         .collect();
-    print!(
+    out!(
         "{}",
         table::render(
             &[
@@ -90,19 +90,19 @@ fn count(space: &Space, genes: &str, classes: usize, as_json: bool) -> Result<()
     }
     let count = space.count(&genotype(space, genes)?, classes);
     if as_json {
-        println!("{}", serde_json::to_string(&count)?);
+        outln!("{}", serde_json::to_string(&count)?);
         return Ok(());
     }
-    println!("genes       {}", count.genes);
-    println!("resolution  {}", count.resolution);
-    println!("depths      {:?}", count.depths);
-    println!("kernels     {:?}", count.kernels);
-    println!("expands     {:?}", count.expands);
-    println!(
+    outln!("genes       {}", count.genes);
+    outln!("resolution  {}", count.resolution);
+    outln!("depths      {:?}", count.depths);
+    outln!("kernels     {:?}", count.kernels);
+    outln!("expands     {:?}", count.expands);
+    outln!(
         "MAdds       {} (convolutions and linear layers)",
         count.madds
     );
-    println!("params      {}", count.params);
+    outln!("params      {}", count.params);
     Ok(())
 }
 
@@ -112,7 +112,7 @@ fn sample(space: &Space, n: usize, seed: u64) -> Result<()> {
         .sample_distinct(n, &mut rng, &BTreeSet::new())
         .map_err(|error| wrong_argument(error.to_string()))?;
     for genotype in genotypes {
-        println!("{genotype}");
+        outln!("{genotype}");
     }
     Ok(())
 }

@@ -3,7 +3,7 @@
 use std::{
     fs,
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    process::{Child, Command, ExitStatus, Stdio},
     time::{Duration, Instant},
 };
 
@@ -161,7 +161,7 @@ impl Cell<'_> {
                 let run = self.run_of(root, self.arm.networks_of.as_deref().unwrap_or_default());
                 let mut command = nat(&["bench", "predictors"], &[args, part]);
                 command.arg(&run).arg("--seed").arg(self.seed.to_string());
-                let (text, spent) = Spent::at(&folder, "").child(command.arg("--json"))?;
+                let (text, spent) = Spent::from_zero(&folder, "").child(command.arg("--json"))?;
                 found.take(&spent);
                 found.predictions = lines(&text)?;
             }
@@ -173,9 +173,8 @@ impl Cell<'_> {
 
     fn search(&self, folder: &Path, args: &str, part: &str, found: &mut Found) -> Result<()> {
         let run = folder.join("run");
-        let spent = Spent::at(folder, "");
-        let mut command = if RunDirectory::at(&run).record().is_ok() {
-            nat(&["resume"], &[])
+        let (mut command, spent) = if RunDirectory::at(&run).record().is_ok() {
+            (nat(&["resume"], &[]), Spent::so_far(folder, ""))
         } else {
             let mut command = nat(&["search"], &[args, part]);
             command.args([
@@ -185,7 +184,7 @@ impl Cell<'_> {
                 &self.seed.to_string(),
                 "--out",
             ]);
-            command
+            (command, Spent::from_zero(folder, ""))
         };
         let (_, spent) = spent.child(command.arg(&run))?;
         found.take(&spent);
@@ -240,10 +239,10 @@ impl Cell<'_> {
                 ]);
             }
             let kept = folder.join(format!("network-{index}.json"));
-            let spent = Spent::at(folder, &format!("-{index}"));
+            let suffix = format!("-{index}");
             let (text, spent) = match fs::read_to_string(&kept) {
-                Ok(text) => (text, spent),
-                Err(_) => spent.child(&mut command)?,
+                Ok(text) => (text, Spent::so_far(folder, &suffix)),
+                Err(_) => Spent::from_zero(folder, &suffix).child(&mut command)?,
             };
             found.take(&spent);
             let line = lines::<Value>(&text)?.pop().unwrap_or_default();
@@ -366,12 +365,21 @@ struct Spent {
 }
 
 impl Spent {
-    fn at(folder: &Path, suffix: &str) -> Spent {
-        let path = folder.join(format!("spent{suffix}.json"));
-        let known = fs::read_to_string(&path).ok();
-        let known = known.and_then(|text| serde_json::from_str(&text).ok());
+    /// For work that begins anew, whatever was spent before.
+    fn from_zero(folder: &Path, suffix: &str) -> Spent {
         Spent {
-            path: Some(path),
+            path: Some(folder.join(format!("spent{suffix}.json"))),
+            ..Spent::default()
+        }
+    }
+
+    /// For work that goes on where it was left.
+    fn so_far(folder: &Path, suffix: &str) -> Spent {
+        let Spent { path, .. } = Spent::from_zero(folder, suffix);
+        let known = path.as_ref().and_then(|path| fs::read_to_string(path).ok());
+        let known: Option<Spent> = known.and_then(|text| serde_json::from_str(&text).ok());
+        Spent {
+            path,
             ..known.unwrap_or_default()
         }
     }
@@ -388,18 +396,19 @@ impl Spent {
     fn child(self, command: &mut Command) -> Result<(String, Spent)> {
         let begun = Instant::now();
         let shown = format!("{command:?}").replace('"', "");
-        let mut child = command
+        let child = command
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .spawn()
             .with_context(|| shown.clone())?;
-        let mut pipe = child.stdout.take().expect("stdout is piped");
+        let mut child = Attended(child);
+        let mut pipe = child.0.stdout.take().expect("stdout is piped");
         let reader = std::thread::spawn(move || std::io::read_to_string(&mut pipe));
         let (mut now, mut noted) = (self.clone(), Instant::now());
         let status = loop {
-            let ended = child.try_wait()?;
+            let ended = child.0.try_wait()?;
             now.seconds = self.seconds + begun.elapsed().as_secs_f64();
-            if let Some(seconds) = processor_seconds(&child) {
+            if let Some(seconds) = processor_seconds(&child.0) {
                 now.processor_seconds = Some(self.processor_seconds.unwrap_or(0.0) + seconds);
             }
             if noted.elapsed() > NOTE || ended.is_some() {
@@ -412,13 +421,39 @@ impl Spent {
             }
         };
         let text = reader.join().expect("reading a pipe does not panic")?;
-        match status.code() {
-            Some(0) => Ok((text, now)),
-            Some(code) if code != i32::from(failure::INTERRUPTED) => {
-                Err(anyhow!("`{shown}` ended with exit code {code}"))
-            }
-            _ => Err(Stopped.into()),
+        match (status.code(), signal(status)) {
+            (Some(0), _) => Ok((text, now)),
+            (Some(code), _) if code == i32::from(failure::INTERRUPTED) => Err(Stopped.into()),
+            (_, Some(SIGINT | SIGTERM)) => Err(Stopped.into()),
+            (Some(code), _) => Err(anyhow!("`{shown}` ended with exit code {code}")),
+            (None, Some(signal)) => Err(anyhow!("`{shown}` was killed by signal {signal}")),
+            (None, None) => Err(anyhow!("`{shown}` ended without an exit code")),
         }
+    }
+}
+
+const SIGINT: i32 = 2;
+const SIGTERM: i32 = 15;
+
+/// The signal that ended a process.
+#[cfg(unix)]
+fn signal(status: ExitStatus) -> Option<i32> {
+    std::os::unix::process::ExitStatusExt::signal(&status)
+}
+
+#[cfg(not(unix))]
+fn signal(_: ExitStatus) -> Option<i32> {
+    None
+}
+
+/// A child that does not outlive the interest in it.
+struct Attended(Child);
+
+impl Drop for Attended {
+    fn drop(&mut self) {
+        // Both do nothing to a child that has ended.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
     }
 }
 
@@ -460,19 +495,31 @@ mod tests {
         assert!(chosen(0, 5).is_empty());
     }
 
+    fn shell(spent: Spent, script: &str) -> Result<(String, Spent)> {
+        spent.child(Command::new("sh").args(["-c", script]))
+    }
+
     #[test]
-    fn time_is_kept_over_interruptions() {
+    fn time_is_kept_over_interruptions_of_what_goes_on() {
         let folder = tempfile::tempdir().unwrap();
-        let (text, first) = Spent::at(folder.path(), "")
-            .child(Command::new("sh").args(["-c", "sleep 0.2; echo 5"]))
-            .unwrap();
+        let folder = folder.path();
+        let (text, first) = shell(Spent::from_zero(folder, ""), "sleep 0.2; echo 5").unwrap();
         assert_eq!(text, "5\n");
         assert!(first.seconds >= 0.2);
-        let failed = Spent::at(folder.path(), "").child(Command::new("sh").args(["-c", "exit 3"]));
-        assert!(failed.unwrap_err().to_string().contains("exit code 3"));
-        let stopped =
-            Spent::at(folder.path(), "").child(Command::new("sh").args(["-c", "exit 130"]));
+        let stopped = shell(Spent::so_far(folder, ""), "sleep 0.1; exit 130");
         assert!(stopped.unwrap_err().is::<Stopped>());
-        assert!(Spent::at(folder.path(), "").seconds > first.seconds);
+        let sum = Spent::so_far(folder, "").seconds;
+        assert!(sum >= first.seconds + 0.1, "{sum}");
+        let (_, anew) = shell(Spent::from_zero(folder, ""), "true").unwrap();
+        assert!(anew.seconds < sum, "{} of {sum}", anew.seconds);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn what_ended_a_child_is_told() {
+        let told = |script: &str| shell(Spent::default(), script).unwrap_err();
+        assert!(told("exit 3").to_string().contains("exit code 3"));
+        assert!(told("kill -KILL $$").to_string().contains("signal 9"));
+        assert!(told("kill -INT $$").is::<Stopped>());
     }
 }

@@ -20,7 +20,7 @@ pub struct Plan {
     /// Millions of MAdds up to which the best network of every arm is told.
     #[serde(default)]
     pub limits: Vec<f64>,
-    /// The arm with which every network of the others is compared at equal MAdds.
+    /// The search arm with which every fine-tuned network is compared, at no more MAdds and at no less accuracy.
     pub reference: Option<String>,
     /// What is run.
     #[serde(rename = "arm")]
@@ -110,6 +110,8 @@ impl Plan {
         {
             return Err(format!("limits must be above 0, got {limit}"));
         }
+        let names: Vec<&str> = self.data.keys().map(String::as_str).collect();
+        folders(&names).map_err(|reason| format!("data: {reason}"))?;
         for (index, arm) in self.arms.iter().enumerate() {
             arm.check(&self.arms[..index], self)
                 .map_err(|reason| format!("arm '{}': {reason}", arm.name))?;
@@ -162,12 +164,10 @@ impl Arm {
         if commands.iter().filter(|args| args.is_some()).count() != 1 {
             return Err("needs one of search, finetune and predictors".into());
         }
-        if before.iter().any(|arm| arm.name == self.name) {
-            return Err("stands twice".into());
-        }
-        if slug(&self.name).is_empty() {
-            return Err("needs a name with letters".into());
-        }
+        let names = before.iter().chain([self]);
+        folders(&names.map(|arm| &arm.name[..]).collect::<Vec<_>>())?;
+        folders(&self.each.iter().map(String::as_str).collect::<Vec<_>>())
+            .map_err(|reason| format!("each: {reason}"))?;
         let all = commands.into_iter().flatten().chain(&self.each);
         for argument in all.flat_map(|text| text.split_whitespace()) {
             let name = argument.split('=').next().unwrap_or_default();
@@ -211,18 +211,31 @@ impl Arm {
     }
 }
 
+/// Checks that names have folders of their own.
+fn folders(names: &[&str]) -> Result<(), String> {
+    for (index, name) in names.iter().enumerate() {
+        let folder = slug(name);
+        if folder.is_empty() {
+            return Err(format!("'{name}' needs letters or digits"));
+        }
+        if let Some(other) = names[..index].iter().find(|other| slug(other) == folder) {
+            return Err(format!("'{other}' and '{name}' would share the folder '{folder}'"));
+        }
+    }
+    Ok(())
+}
+
 /// A name as part of a path.
 pub fn slug(name: &str) -> String {
     let plain = |c: char| {
-        if c.is_ascii_alphanumeric() || ".=<".contains(c) {
+        if c.is_ascii_alphanumeric() || c == '.' {
             c.to_ascii_lowercase()
         } else {
             '-'
         }
     };
     let text: String = name.chars().map(plain).collect();
-    let words = text.replace(['<', '='], "-");
-    let words: Vec<&str> = words.split('-').filter(|word| !word.is_empty()).collect();
+    let words: Vec<&str> = text.split('-').filter(|word| !word.is_empty()).collect();
     words.join("-")
 }
 
@@ -264,7 +277,16 @@ mod tests {
             ),
             (
                 "[[arm]]\nname = 'x'\nsearch = ''\n[[arm]]\nname = 'x'\nsearch = ''\n",
-                "twice",
+                "'x' and 'x' would share",
+            ),
+            (
+                "[[arm]]\nname = 'NAT'\nsearch = ''\n[[arm]]\nname = 'nat'\nsearch = ''\n",
+                "share the folder 'nat'",
+            ),
+            ("[[arm]]\nname = '-'\nsearch = ''\n", "needs letters"),
+            (
+                "[[arm]]\nname = 'x'\nsearch = ''\neach = ['--seed-a 1', '--seed-a  1']\n",
+                "each: ",
             ),
             (
                 "[[arm]]\nname = 'x'\nsearch = ''\ndata = ['b']\n",
@@ -275,5 +297,8 @@ mod tests {
             let error = read(arms).unwrap_err();
             assert!(error.contains(part), "{error}");
         }
+        let twins = "title = 't'\nseeds = [1]\n[data]\nTrash = 'x'\ntrash = 'y'\n[[arm]]\nname = 'x'\nsearch = ''\n";
+        let error = toml::from_str::<Plan>(twins).unwrap().check().unwrap_err();
+        assert!(error.contains("data: 'Trash' and 'trash'"), "{error}");
     }
 }

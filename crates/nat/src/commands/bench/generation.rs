@@ -51,7 +51,7 @@ pub fn run(args: &BenchGeneration) -> Result<()> {
     let mut points = Vec::new();
     for &size in &archives {
         let point = iteration(&answer, &genotypes[..size], adapt, limit)?;
-        println!("{}", serde_json::to_string(&point)?);
+        outln!("{}", serde_json::to_string(&point)?);
         points.push(point);
     }
     if let Some(path) = &args.plot {

@@ -76,7 +76,7 @@ pub fn run(args: &BenchGrowth) -> Result<()> {
                     ms,
                     limit_share: flops / (1e-3 * ms) / limit,
                 };
-                println!("{}", serde_json::to_string(&point)?);
+                outln!("{}", serde_json::to_string(&point)?);
                 points.push(point);
             }
         }

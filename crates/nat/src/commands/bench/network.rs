@@ -161,7 +161,7 @@ fn report(work: Work, args: &BenchNetwork, times: &[f64]) {
     let (mode, median) = (work.name(), median(times));
     let per_second = 1e3 * f64::from(args.batch) / median;
     if args.json {
-        println!(
+        outln!(
             "{}",
             json!({
                 "mode": mode,
@@ -178,7 +178,7 @@ fn report(work: Work, args: &BenchNetwork, times: &[f64]) {
             })
         );
     } else {
-        println!(
+        outln!(
             "{mode} of {} at {} x {} px: {median:.1} ms (fastest {:.1}), {per_second:.0} images/s",
             args.subnet, args.batch, args.res, times[0]
         );

@@ -56,7 +56,7 @@ pub fn run(args: &BenchPredictors) -> Result<()> {
             let rmse = metrics::rmse(&predicted, held_out).unwrap_or_default();
             if args.json {
                 let (predictor, winner) = (kind.name(), winner.name());
-                println!(
+                outln!(
                     "{}",
                     json!({ "predictor": predictor, "winner": winner, "samples": samples, "held_out": held_out.len(), "tau": tau, "rho": rho, "rmse": rmse })
                 );
@@ -73,7 +73,7 @@ pub fn run(args: &BenchPredictors) -> Result<()> {
     }
     if !args.json {
         let header = ["predictor", "samples", "tau", "rho", "RMSE"];
-        print!("{}", table::render(&header, &rows));
+        out!("{}", table::render(&header, &rows));
     }
     Ok(())
 }

@@ -53,7 +53,7 @@ pub fn run(args: &BenchSearch) -> Result<()> {
         if args.json || args.csv {
             print_lines(&comparison, &entries, &marks, args);
         } else {
-            print!("{}", summary(&comparison, &entries, &marks, args));
+            out!("{}", summary(&comparison, &entries, &marks, args));
         }
         comparisons.push(comparison);
     }
@@ -164,7 +164,7 @@ fn print_lines(comparison: &Comparison, entries: &[Entry], marks: &[usize], args
     if args.csv {
         let columns = limits.iter().map(|limit| format!(",best error {limit}"));
         let columns: String = columns.collect();
-        println!("strategy,objectives,evaluations,seed,hypervolume{columns}");
+        outln!("strategy,objectives,evaluations,seed,hypervolume{columns}");
     }
     for (entry, curves) in entries.iter().zip(&comparison.curves) {
         for (seed, curve) in (1..).zip(curves) {
@@ -177,11 +177,11 @@ fn print_lines(comparison: &Comparison, entries: &[Entry], marks: &[usize], args
                     let text = |error: &Option<f64>| error.map_or(String::new(), |e| e.to_string());
                     let best: String = best.iter().map(|e| format!(",{}", text(e))).collect();
                     let objectives = names.join(" ");
-                    println!("{name},{objectives},{mark},{seed},{volume}{best}");
+                    outln!("{name},{objectives},{mark},{seed},{volume}{best}");
                 } else {
                     let pairs = limits.iter().cloned().zip(best.iter().map(|e| json!(e)));
                     let best: Map<_, _> = pairs.collect();
-                    println!(
+                    outln!(
                         "{}",
                         json!({
                             "strategy": name,
