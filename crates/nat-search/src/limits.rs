@@ -96,6 +96,33 @@ impl Limits {
         Ok(())
     }
 
+    /// Whether everything that is limited is known of the networks of a front.
+    ///
+    /// # Errors
+    /// The first objective that is not, and those that are.
+    pub fn check(&self, front: &[Member]) -> Result<(), SearchError> {
+        self.objectives()
+            .try_for_each(|objective| known(front, objective))
+    }
+
+    /// Why none of the networks between the smallest and the largest meets these limits.
+    pub(crate) fn unmet(&self, smallest: &Member, largest: &Member) -> SearchError {
+        let mut ranges: Vec<String> = Vec::new();
+        for objective in self.objectives() {
+            let span = span(objective, smallest.value(objective), largest.value(objective));
+            let range = format!("{objective} {span}");
+            if !ranges.contains(&range) {
+                ranges.push(range);
+            }
+        }
+        let texts: Vec<&str> = self.0.iter().map(|limit| &limit.text[..]).collect();
+        SearchError::Config(format!(
+            "no network of the space was found that meets {}; from the smallest to the largest: {}",
+            texts.join(", "),
+            ranges.join(", ")
+        ))
+    }
+
     /// Those limits that nothing has to be measured for.
     pub fn on_costs(&self) -> Limits {
         let on_costs = |limit: &&Limit| !limit.objective.is_measured();
@@ -151,15 +178,31 @@ fn parse_limit(part: &str) -> Result<Limit, SearchError> {
     })
 }
 
+fn known(front: &[Member], objective: Objective) -> Result<(), SearchError> {
+    match front.first() {
+        Some(member) if member.get(objective).is_none() => {
+            let names = member.known().map(|(objective, _)| objective.to_string());
+            Err(SearchError::Config(format!(
+                "nothing is known of '{objective}' here; there are {}",
+                names.collect::<Vec<_>>().join(", ")
+            )))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// The admitted network with the least value of `best`; ties by the other values, then by genotype.
 ///
 /// # Errors
-/// Nothing is admitted; the message gives the range that the front covers.
+/// Something is asked that is not known of the networks; or nothing is admitted: then the message gives the range that the
+/// front covers.
 pub fn pick<'a>(
     front: &'a [Member],
     limits: &Limits,
     best: Objective,
 ) -> Result<&'a Member, SearchError> {
+    limits.check(front)?;
+    known(front, best)?;
     let rank = |member: &Member| {
         (
             member.value(best),
@@ -296,16 +339,24 @@ mod tests {
                 .error,
             40.0
         );
-        let error = pick(
-            &front,
-            &Limits::parse("madds<=0.5M").unwrap(),
-            Objective::Error,
-        )
-        .unwrap_err()
-        .to_string();
+        let refused = |limits: &str, best: &str| {
+            let limits = Limits::parse(limits).unwrap();
+            let picked = pick(&front, &limits, best.parse().unwrap());
+            picked.unwrap_err().to_string()
+        };
+        let error = refused("madds<=0.5M", "error");
         assert!(
             error.contains("1.00M to 3.00M") && error.contains("20.0 to 40.0 %"),
             "{error}"
         );
+        for error in [
+            refused("latency:tablet<=15ms", "error"),
+            refused("madds<=2M", "latency:tablet"),
+        ] {
+            assert!(
+                error.contains("'latency:tablet'") && error.contains("memory, latency:phone"),
+                "{error}"
+            );
+        }
     }
 }

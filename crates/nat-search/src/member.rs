@@ -27,14 +27,20 @@ impl Member {
     /// # Panics
     /// If the member was made by [`Costs`] that do not hold the objective.
     pub fn value(&self, objective: Objective) -> f64 {
+        self.get(objective)
+            .expect("the costs of a run hold its objectives")
+    }
+
+    /// The value of one objective, if it is known.
+    pub fn get(&self, objective: Objective) -> Option<f64> {
         match objective {
-            Objective::Error => self.error,
-            Objective::Madds => self.madds as f64,
-            Objective::Params => self.params as f64,
-            Objective::Memory => self.memory as f64,
+            Objective::Error => Some(self.error),
+            Objective::Madds => Some(self.madds as f64),
+            Objective::Params => Some(self.params as f64),
+            Objective::Memory => Some(self.memory as f64),
             Objective::Latency(_) | Objective::ErrorOn(_) | Objective::Command(_) => {
-                let known = self.measures.iter().find(|(known, _)| *known == objective);
-                known.expect("the costs of a run hold its objectives").1
+                let mut measures = self.measures.iter();
+                Some(measures.find(|(known, _)| *known == objective)?.1)
             }
         }
     }

@@ -67,19 +67,33 @@ impl PredictorKind {
         }
     }
 
-    /// Fits the model; of [`PredictorKind::Switching`] the winner comes with it.
+    /// Fits the model and says which it is: of [`PredictorKind::Switching`] the winner; the linear one where the rows do not
+    /// suffice for the single RBF model, or for a choice.
     ///
     /// # Errors
-    /// The rows do not suffice for the model.
+    /// Rows that are not of the space, or none.
     pub fn fit(
         self,
         training: &Training<'_>,
     ) -> Result<(PredictorKind, Box<dyn Predictor>), FitError> {
-        if self == PredictorKind::Switching {
+        if self == PredictorKind::Switching && training.genes.len() >= 4 {
             return switch(training);
         }
-        let model = self.fit_rows(training, training.genes, training.values)?;
-        Ok((self, model))
+        let fit = |kind: PredictorKind| {
+            let model = kind.fit_rows(training, training.genes, training.values)?;
+            Ok((kind, model))
+        };
+        match self {
+            PredictorKind::Switching => fit(PredictorKind::Ridge),
+            // Genes that vary together over the archive leave its system singular, in every resume again.
+            PredictorKind::Rbf => match fit(self) {
+                Err(FitError::Singular { .. } | FitError::TooFewRows { .. }) => {
+                    fit(PredictorKind::Ridge)
+                }
+                fitted => fitted,
+            },
+            _ => fit(self),
+        }
     }
 
     fn fit_rows(
@@ -190,6 +204,28 @@ mod tests {
         let (chosen, model) = PredictorKind::Switching.fit(&training).unwrap();
         assert_ne!(chosen, PredictorKind::Switching);
         assert!(tau(&*model) > best - 0.05, "{}", chosen.name());
+    }
+
+    #[test]
+    fn rows_that_do_not_suffice_get_the_linear_model() {
+        let space = Space::builtin("tiny").unwrap();
+        let mut rng = ChaCha8Rng::seed_from_u64(1);
+        let genotypes: Vec<Genotype> = (0..5).map(|_| space.sample(&mut rng)).collect();
+        let genes = rows(&genotypes);
+        let fitted = |kind: PredictorKind, rows: usize| {
+            let training = Training {
+                space: &space,
+                genes: &genes[..rows],
+                values: &[30.0, 20.0, 25.0, 28.0, 22.0][..rows],
+                ensemble: 10,
+                seed: 3,
+                threads: 1,
+            };
+            kind.fit(&training).unwrap().0
+        };
+        assert_eq!(fitted(PredictorKind::Rbf, 5), PredictorKind::Ridge);
+        assert_eq!(fitted(PredictorKind::Switching, 3), PredictorKind::Ridge);
+        assert_eq!(fitted(PredictorKind::Forest, 5), PredictorKind::Forest);
     }
 
     #[test]

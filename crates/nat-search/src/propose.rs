@@ -41,15 +41,28 @@ const PATIENCE: usize = 200;
 ///
 /// Networks that violate limits on costs are left out, the smallest apart; where random drawing does not find enough
 /// others, those with the least violations fill up.
-pub fn initial_designs(problem: &Problem<'_>, rng: &mut ChaCha8Rng) -> Vec<Genotype> {
+///
+/// # Errors
+/// The space holds a single network, or no network that was found meets the limits on costs.
+pub fn initial_designs(
+    problem: &Problem<'_>,
+    rng: &mut ChaCha8Rng,
+) -> Result<Vec<Genotype>, SearchError> {
     let space = problem.costs.space();
+    if space.size() < 2 {
+        return Err(SearchError::Config(format!(
+            "the space '{}' holds a single network: there is nothing to search",
+            space.name
+        )));
+    }
     let limits = problem.aims.limits.on_costs();
     let violation = |genes: &Genotype| limits.violation(&problem.costs.member(genes.clone(), 0.0));
     let size = usize::try_from(space.size()).unwrap_or(usize::MAX);
     let wanted = problem.settings.initial.min(size);
-    let mut designs = vec![space.smallest()];
-    if violation(&space.largest()) == 0.0 {
-        designs.push(space.largest());
+    let (smallest, largest) = (space.smallest(), space.largest());
+    let mut designs = vec![smallest.clone()];
+    if largest != smallest && violation(&largest) == 0.0 {
+        designs.push(largest);
     }
     let mut taken: BTreeSet<Genotype> = designs.iter().cloned().collect();
     let mut outside: Vec<(f64, Genotype)> = Vec::new();
@@ -67,10 +80,14 @@ pub fn initial_designs(problem: &Problem<'_>, rng: &mut ChaCha8Rng) -> Vec<Genot
             }
         }
     }
+    if designs.len() == 1 && violation(&smallest) > 0.0 {
+        let [small, large] = [smallest, space.largest()].map(|genes| problem.costs.member(genes, 0.0));
+        return Err(limits.unmet(&small, &large));
+    }
     outside.sort_by(|a, b| a.0.total_cmp(&b.0));
     let missing = wanted - designs.len();
     designs.extend(outside.into_iter().take(missing).map(|(_, genes)| genes));
-    designs
+    Ok(designs)
 }
 
 /// The reference directions of a search, one for each member of the inner population.
@@ -304,7 +321,7 @@ mod tests {
     }
 
     fn first_archive(problem: &Problem<'_>) -> Vec<Member> {
-        let designs = initial_designs(problem, &mut rng(5)).into_iter();
+        let designs = initial_designs(problem, &mut rng(5)).unwrap().into_iter();
         designs.map(|genes| measure(problem.costs, genes)).collect()
     }
 
@@ -317,11 +334,26 @@ mod tests {
             aims: &aims,
             settings: &settings,
         };
-        let designs = initial_designs(&problem, &mut rng(5));
+        let designs = initial_designs(&problem, &mut rng(5)).unwrap();
         assert_eq!(designs.len(), 60);
         assert_eq!(designs.iter().collect::<BTreeSet<_>>().len(), 60);
         let space = costs.space();
         assert!(designs.contains(&space.smallest()) && designs.contains(&space.largest()));
+    }
+
+    #[test]
+    fn limits_that_no_network_meets_are_refused() {
+        let (costs, settings) = (costs(), settings());
+        let aims = aims(&[Objective::Error, Objective::Madds], "madds<=1M,error<5");
+        let problem = Problem {
+            costs: &costs,
+            aims: &aims,
+            settings: &settings,
+        };
+        let error = initial_designs(&problem, &mut rng(5)).unwrap_err().to_string();
+        for part in ["that meets madds<=1M;", "madds ", "M to "] {
+            assert!(error.contains(part), "{error}");
+        }
     }
 
     #[test]
@@ -334,7 +366,7 @@ mod tests {
                 aims: &aims,
                 settings: &settings,
             };
-            let designs = initial_designs(&problem, &mut rng(5));
+            let designs = initial_designs(&problem, &mut rng(5)).unwrap();
             assert_eq!(designs.len(), 60, "{limits}");
             assert_eq!(designs.iter().collect::<BTreeSet<_>>().len(), 60);
             let madds = designs
@@ -454,7 +486,7 @@ mod tests {
             let values = [80.0 - even, 70.0 - odd, 5.0 + 0.1 * (even + odd), 4.0];
             costs.assessed(genes, &values)
         };
-        let designs = initial_designs(&problem, &mut rng(5)).into_iter();
+        let designs = initial_designs(&problem, &mut rng(5)).unwrap().into_iter();
         let archive: Vec<Member> = designs.map(measure).collect();
         let directions = directions(4, &settings, 6);
         let proposal = propose(&problem, &archive, &directions, seeds(), 1).unwrap();

@@ -87,7 +87,7 @@ impl Strategy {
             settings,
         };
         let mut ledger = Ledger::new(testbed, budget);
-        let designs = initial_designs(&problem, &mut stream(seed, 0, Use::Designs));
+        let designs = initial_designs(&problem, &mut stream(seed, 0, Use::Designs))?;
         let designs = ledger.measure_all(&designs);
         match self {
             Strategy::Nat => nat::run(&problem, &mut ledger, designs, seed)?,

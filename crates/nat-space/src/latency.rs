@@ -88,6 +88,14 @@ pub enum LatencyError {
     Missing(Box<Layer>),
 }
 
+/// A time as tables may hold it.
+fn milliseconds(ms: f64) -> Result<f64, String> {
+    match ms.is_finite() && ms >= 0.0 {
+        true => Ok(ms),
+        false => Err(format!("{ms} ms, expected a finite number >= 0")),
+    }
+}
+
 impl LatencyTable {
     /// A table of measured rows. Of several rows of one layer the last counts.
     pub fn new(device: Device, rows: impl IntoIterator<Item = (Layer, Timing)>) -> Self {

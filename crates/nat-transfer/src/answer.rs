@@ -100,6 +100,14 @@ impl Answer {
         Evaluator::new(set, &config, input, self.record.space.resolutions.to)
     }
 
+    /// Checks that a data set is the one that the run had at a place.
+    ///
+    /// # Errors
+    /// It is another one.
+    pub fn check(&self, place: usize, set: &ImageSet) -> Result<(), TransferError> {
+        Learner::check(&self.record, place, set)
+    }
+
     /// A network with its batch norms recalibrated by the evaluator, at its own or another resolution.
     ///
     /// # Errors
@@ -152,11 +160,14 @@ impl Answer {
         let mut done = 0;
         for (place, record) in self.record.data.iter().enumerate() {
             let set = open(record)?;
-            Learner::check(&self.record, place, &set)?;
+            self.check(place, &set)?;
             let (supernets, evaluator) = (self.supernets(place)?, self.evaluator(place, set));
-            for (member, errors) in front.iter().zip(&mut errors) {
-                let subnet = self.subnet(&supernets, &evaluator, &member.genes, None)?;
-                errors.push(evaluator.error(&subnet, Split::Test)?);
+            // By resolution, since the evaluator keeps the images of one side prepared.
+            let mut order: Vec<usize> = (0..front.len()).collect();
+            order.sort_by_key(|&index| front[index].genes.as_slice()[0]);
+            for index in order {
+                let subnet = self.subnet(&supernets, &evaluator, &front[index].genes, None)?;
+                errors[index].push(evaluator.error(&subnet, Split::Test)?);
                 done += 1;
                 measured(done);
             }

@@ -210,10 +210,7 @@ pub fn load(
 ) -> Result<(State, Vec<Weights>), TransferError> {
     let latest = list(directory)?
         .pop()
-        .ok_or_else(|| TransferError::Directory {
-            path: directory.root().into(),
-            reason: "the run has no saved state yet: start it again in a new folder".into(),
-        })?;
+        .ok_or_else(|| nothing_saved(directory))?;
     let state = read_state(&latest.path)?;
     let weights = sets.iter().map(|&set| {
         let result = SupernetFile::load(&file(&latest.path, SUPERNET, set))?;
@@ -239,6 +236,9 @@ pub fn load(
 /// No iteration is finished, or the state cannot be read.
 pub fn load_finished(directory: &RunDirectory) -> Result<(State, PathBuf), TransferError> {
     let saved = list(directory)?;
+    if saved.is_empty() {
+        return Err(nothing_saved(directory));
+    }
     let entry = saved
         .iter()
         .rev()
@@ -251,6 +251,14 @@ pub fn load_finished(directory: &RunDirectory) -> Result<(State, PathBuf), Trans
             ),
         })?;
     Ok((read_state(&entry.path)?, entry.path.clone()))
+}
+
+fn nothing_saved(directory: &RunDirectory) -> TransferError {
+    TransferError::Directory {
+        path: directory.root().into(),
+        reason: "the run was ended before its first save: the `nat search` that began it begins it anew"
+            .into(),
+    }
 }
 
 /// The file of the supernets of a data set in the folder of a saved state.
@@ -274,6 +282,11 @@ struct Entry {
 }
 
 /// Saved states in order of progress.
+/// Whether a run has been saved at all.
+pub fn is_saved(directory: &RunDirectory) -> bool {
+    list(directory).is_ok_and(|saved| !saved.is_empty())
+}
+
 fn list(directory: &RunDirectory) -> Result<Vec<Entry>, TransferError> {
     let mut found = Vec::new();
     for entry in fs::read_dir(directory.root()).map_err(TransferError::io(directory.root()))? {

@@ -248,6 +248,9 @@ pub struct Upkeep {
     pub evaluators: usize,
 }
 
+/// More threads of one kind than this are a slip.
+const MOST_THREADS: usize = 1024;
+
 impl RunConfig {
     /// Objectives, limits and preferences.
     pub fn aims(&self) -> Aims {
@@ -305,6 +308,17 @@ impl RunConfig {
         }
         if let Some(twice) = Objective::repeated(&self.objectives) {
             return fail("objectives", &format!("name '{twice}' once"));
+        }
+        if i64::try_from(self.seed).is_err() {
+            return fail("seed", &format!("be at most {}, got {}", i64::MAX, self.seed));
+        }
+        for (field, value) in [
+            ("upkeep.loader_threads", self.upkeep.loader_threads),
+            ("upkeep.evaluators", self.upkeep.evaluators),
+        ] {
+            if value > MOST_THREADS {
+                return fail(field, &format!("be at most {MOST_THREADS}, got {value}"));
+            }
         }
         self.search.check()?;
         if !self.prefer.is_empty() && self.search.algorithm != Algorithm::Nsga3 {
@@ -532,7 +546,15 @@ mod tests {
             (vec!["augment.dropout=1"], "augment.dropout must be at"),
             (vec!["augment.mixup=0.001"], "augment.mixup must be 0 or"),
             (vec!["search.algorithm=spea"], "nsga"),
-            (vec!["search.predictor=oracle"], "rbf-ensemble"),
+            (
+                vec!["search.predictor=oracle"],
+                "search.predictor: unknown variant `oracle`",
+            ),
+            (vec!["search.iterations=-1"], "search.iterations: "),
+            (
+                vec!["upkeep.loader_threads=100000"],
+                "upkeep.loader_threads must be at most",
+            ),
             (vec!["limits=[\"madds\"]"], "no comparison"),
             (vec!["prefer=[\"madds<9M\"]"], "is not of the form"),
             (
@@ -541,7 +563,10 @@ mod tests {
             ),
             (vec!["nothing"], "key=value"),
             (vec!["resolutions.from=32"], "missing field"),
-            (vec!["commands.energy.parallel=2"], "missing field `run`"),
+            (
+                vec!["commands.energy.parallel=2"],
+                "commands.energy: missing field `run`",
+            ),
             (
                 vec!["commands.energy.run=x", "commands.energy.wait=2"],
                 "`wait`",

@@ -7,10 +7,10 @@ use std::{
 };
 
 use nat_search::{Name, Objective};
-use nat_space::LatencyTable;
+use nat_space::{LatencyTable, Space};
 use serde::Serialize;
 
-use crate::{ArchiveLine, Event, Member, RunRecord, TransferError};
+use crate::{ArchiveLine, Event, Member, RunRecord, TransferError, checkpoint};
 
 /// Paths of a run, and how they are read and written.
 #[derive(Clone, Debug)]
@@ -42,6 +42,9 @@ impl RunDirectory {
     /// # Errors
     /// The folder holds a run, or other files.
     pub fn check_vacant(&self) -> Result<(), TransferError> {
+        if self.is_abandoned() {
+            return Ok(());
+        }
         if self.path("run.toml").exists() {
             let seed = self.record().map_or_else(
                 |_| String::new(),
@@ -69,12 +72,25 @@ impl RunDirectory {
         Ok(())
     }
 
+    /// Whether a run was begun here and ended, by a kill, before anything of it was saved.
+    fn is_abandoned(&self) -> bool {
+        let begun = File::open(self.path("run.toml")).is_ok_and(|file| file.try_lock().is_ok());
+        begun && !checkpoint::is_saved(self)
+    }
+
     /// Makes the folder of a new run and writes its record.
     ///
     /// # Errors
     /// The folder is not vacant, or cannot be written.
     pub fn create(&self, record: &RunRecord) -> Result<(), TransferError> {
         self.check_vacant()?;
+        if self.is_abandoned() {
+            self.sweep()?;
+            let tables = self.path("latency");
+            if tables.exists() {
+                fs::remove_dir_all(&tables).map_err(TransferError::io(&tables))?;
+            }
+        }
         fs::create_dir_all(&self.root).map_err(TransferError::io(&self.root))?;
         if !record.tables.is_empty() {
             let folder = self.path("latency");
@@ -129,7 +145,8 @@ impl RunDirectory {
         }
     }
 
-    /// Removes the files that killed processes were writing beside their places. Whoever calls this holds the lock.
+    /// Removes what killed processes were writing beside its place: files, and folders of saved states. Whoever calls this
+    /// holds the lock.
     ///
     /// # Errors
     /// The directory cannot be read, or a file not removed.
@@ -139,8 +156,12 @@ impl RunDirectory {
             let path = entry.map_err(TransferError::io(&self.root))?.path();
             let name = path.file_name().and_then(|name| name.to_str());
             let beside = name.is_some_and(|name| name.starts_with('.') && name.ends_with(".tmp"));
-            if beside && path.is_file() {
-                fs::remove_file(&path).map_err(TransferError::io(&path))?;
+            if beside {
+                let removed = match path.is_dir() {
+                    true => fs::remove_dir_all(&path),
+                    false => fs::remove_file(&path),
+                };
+                removed.map_err(TransferError::io(&path))?;
             }
         }
         Ok(())
@@ -203,12 +224,12 @@ impl RunDirectory {
         self.write_lines("archive.jsonl", &lines)
     }
 
-    /// Writes the non-dominated set.
+    /// Writes the non-dominated set of networks of a space.
     ///
     /// # Errors
     /// Writing fails.
-    pub fn write_front(&self, front: &[Member]) -> Result<(), TransferError> {
-        let mut text = String::from("genes");
+    pub fn write_front(&self, front: &[Member], space: &Space) -> Result<(), TransferError> {
+        let mut text = String::from("genes,resolution");
         for objective in front.first().map_or(Objective::CLOSED.to_vec(), |member| {
             member.known().map(|(objective, _)| objective).collect()
         }) {
@@ -216,7 +237,8 @@ impl RunDirectory {
         }
         text.push('\n');
         for member in front {
-            text.push_str(&format!("\"{}\"", member.genes));
+            let side = space.architecture(&member.genes).resolution;
+            text.push_str(&format!("\"{}\",{side}", member.genes));
             for (_, value) in member.known() {
                 text.push_str(&format!(",{value}"));
             }
@@ -274,8 +296,6 @@ pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<(), TransferError> 
 
 #[cfg(test)]
 mod tests {
-    use nat_space::Space;
-
     use super::*;
     use crate::record::tests::record;
 
@@ -297,11 +317,30 @@ mod tests {
         let directory = RunDirectory::at(folder.path().join("run"));
         directory.create(&record()).unwrap();
         assert_eq!(directory.record().unwrap(), record());
+        let lock = directory.lock().unwrap();
         let error = directory.create(&record()).unwrap_err().to_string();
         assert!(
             error.contains("with seed 1") && error.contains("nat resume"),
             "{error}"
         );
+        drop(lock);
+        fs::create_dir(directory.path("generation-000.part-000000")).unwrap();
+        assert!(directory.create(&record()).is_err());
+    }
+
+    #[test]
+    fn a_run_that_was_killed_before_its_first_save_gives_way() {
+        let folder = tempfile::tempdir().unwrap();
+        let directory = RunDirectory::at(folder.path().join("run"));
+        directory.create(&record()).unwrap();
+        fs::create_dir(directory.path(".generation-000.part-000000.tmp")).unwrap();
+        let other = RunRecord {
+            supernet: "lite0".into(),
+            ..record()
+        };
+        directory.create(&other).unwrap();
+        assert_eq!(directory.record().unwrap(), other);
+        assert!(!directory.path(".generation-000.part-000000.tmp").exists());
     }
 
     #[test]
@@ -312,8 +351,11 @@ mod tests {
         let left = directory.path(".report.html.17.tmp");
         fs::write(&left, "half").unwrap();
         fs::write(directory.path("notes.tmp"), "mine").unwrap();
+        let state = directory.path(".generation-001.part-000004.tmp");
+        fs::create_dir(&state).unwrap();
+        fs::write(state.join("state.json"), "half").unwrap();
         directory.sweep().unwrap();
-        assert!(!left.exists() && directory.path("notes.tmp").exists());
+        assert!(!left.exists() && !state.exists() && directory.path("notes.tmp").exists());
         assert!(directory.path("run.toml").exists());
     }
 

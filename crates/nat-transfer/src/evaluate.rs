@@ -176,10 +176,7 @@ impl Evaluator {
                 report(done.fetch_add(1, Ordering::Relaxed) + 1, images);
             }
         };
-        let workers = match self.config.upkeep.evaluators {
-            0 => std::thread::available_parallelism().map_or(1, usize::from),
-            n => n,
-        };
+        let workers = preprocess::threads(self.config.upkeep.evaluators);
         std::thread::scope(|scope| {
             for _ in 1..workers {
                 scope.spawn(work);
@@ -240,31 +237,20 @@ impl Evaluator {
             Use::Calibrate => Transform::Train(self.train),
             Use::Split(_) => Transform::Eval(self.eval),
         };
+        let load = || {
+            let threads = preprocess::threads(self.config.upkeep.loader_threads);
+            let loader = Loader::new(Arc::clone(&self.set), transform, requests, threads, 2);
+            loader.map(|batch| Ok(Arc::new(batch?)))
+        };
         if count * 3 * resolution * resolution * size_of::<f32>() > HELD_BYTES {
-            let loader = Loader::new(
-                Arc::clone(&self.set),
-                transform,
-                requests,
-                self.threads(),
-                2,
-            );
-            return Ok(Box::new(loader.map(|batch| Ok(Arc::new(batch?)))));
+            return Ok(Box::new(load()));
         }
         let mut held = self
             .held
             .lock()
             .expect("no worker panics while it holds the lock");
         if !held.contains_key(&(kind, resolution)) {
-            let loader = Loader::new(
-                Arc::clone(&self.set),
-                transform,
-                requests,
-                self.threads(),
-                2,
-            );
-            let batches: Vec<Arc<Batch>> = loader
-                .map(|batch| Ok(Arc::new(batch?)))
-                .collect::<Result<_, TransferError>>()?;
+            let batches: Vec<Arc<Batch>> = load().collect::<Result<_, TransferError>>()?;
             // Networks come in order of resolution: what belongs to an earlier one is not needed again.
             held.retain(|&(_, side), _| side >= resolution);
             held.insert((kind, resolution), Arc::new(batches));
@@ -308,10 +294,6 @@ impl Evaluator {
                 key: key(seed, Purpose::Calibration, 2, step),
             })
             .collect()
-    }
-
-    fn threads(&self) -> usize {
-        preprocess::threads(self.config.upkeep.loader_threads)
     }
 }
 
@@ -363,7 +345,9 @@ impl Tally {
             let class = &mut self.classes[label];
             class.images += 1;
             class.errors += usize::from(best != label);
-            class.doubt += 1.0 - (-loss).exp();
+            // Logits that have overflowed say nothing.
+            let doubt = 1.0 - (-loss).exp();
+            class.doubt += if doubt.is_nan() { 1.0 } else { doubt };
         }
     }
 
@@ -400,6 +384,13 @@ pub fn argmax(row: &[f32]) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn overflowed_logits_are_full_of_doubt() {
+        let mut tally = Tally::new(3);
+        tally.add(&[f32::INFINITY, f32::INFINITY, 0.0], &[2]);
+        assert_eq!(tally.score().doubt, 100.0);
+    }
 
     #[test]
     fn errors_are_counted_by_row_and_by_class() {

@@ -134,6 +134,13 @@ pub struct Seconds {
     pub within: Within,
 }
 
+impl Seconds {
+    /// All parts together.
+    pub fn total(&self) -> f64 {
+        self.pretrain + self.adapt + self.evaluate + self.commands + self.fit + self.search
+    }
+}
+
 fn is_zero(seconds: &f64) -> bool {
     *seconds == 0.0
 }
@@ -186,6 +193,15 @@ impl Phase {
             Phase::Adapt => "adapt",
             Phase::Evaluate => "evaluate",
             Phase::Commands => "commands",
+        }
+    }
+
+    /// The section of a configuration that a phase of training is set by.
+    pub(crate) fn section(self) -> &'static str {
+        match self {
+            Phase::Pretrain => "pretrain",
+            Phase::WarmUp | Phase::Finetune => "warm_up",
+            _ => "adapt",
         }
     }
 }

@@ -7,7 +7,7 @@ use nat_space::Architecture;
 use nat_supernet::SupernetFile;
 
 use crate::{
-    Evaluator, Phase, Progress, TransferError, pretrain,
+    Evaluator, Event, Phase, Progress, TransferError, pretrain,
     schedule::Schedule,
     train::{Teaching, tracked_gradients},
     training::{Pass, Task, plan},
@@ -43,14 +43,22 @@ pub struct FineTuning {
     pub learning_rate: Option<f64>,
 }
 
+/// What those who wait are told.
+pub enum News<'a> {
+    /// A step was made, in a trial or in the training.
+    Step(&'a Progress),
+    /// A pass over the images is done; not told of trials.
+    Epoch(&'a Event),
+    /// A trial has ended: its learning rate, and its cross entropy on the search split unless it diverged.
+    Trial(f64, Option<f64>),
+}
+
 /// A fine-tuned network.
 pub struct FineTuned {
     /// The supernet whose subnet was trained, with the batch-norm statistics tracked.
     pub supernets: SupernetFile,
     /// The peak of the learning rate.
     pub learning_rate: f64,
-    /// Cross entropy of every trial run on the search split; `None` where it diverged.
-    pub trials: Vec<(f64, Option<f64>)>,
     /// Steps of the last training.
     pub steps: usize,
 }
@@ -68,19 +76,25 @@ pub fn finetune(
     architecture: &Architecture,
     request: FineTuning,
     evaluator: &Evaluator,
-    watch: &mut dyn FnMut(&Progress),
+    watch: &mut dyn FnMut(News<'_>),
 ) -> Result<FineTuned, TransferError> {
     let begun = Instant::now();
     let images = task.set.len(Split::Train);
     let epoch = Pass::new(images, task.config.warm_up.batch, 1, 0).steps_per_epoch;
-    let mut run =
-        |rate: f64, steps: usize| train(task, supernets, architecture, (rate, steps), watch);
+    let trial = |rate: f64, steps: usize, watch: &mut dyn FnMut(News<'_>)| {
+        let mut steps_only = |news: News<'_>| {
+            if let News::Step(_) = news {
+                watch(news);
+            }
+        };
+        train(task, supernets, architecture, (rate, steps), &mut steps_only)
+    };
     let mut seconds_a_step = 0.0;
     if let Budget::Minutes(_) = request.budget {
         // The first steps fill caches; what they cost does not last.
-        run(0.0, PACE)?;
+        trial(0.0, PACE, watch)?;
         let paced = Instant::now();
-        run(0.0, PACE)?;
+        trial(0.0, PACE, watch)?;
         seconds_a_step = paced.elapsed().as_secs_f64() / PACE as f64;
     }
     let steps_in = |minutes: f64| (60.0 * minutes / seconds_a_step) as usize;
@@ -89,13 +103,13 @@ pub fn finetune(
         Budget::Epochs(epochs) => epochs * epoch,
         Budget::Steps(steps) => steps,
     };
-    let mut trials = Vec::new();
     let learning_rate = match request.learning_rate {
         Some(rate) => rate,
         None => {
             let steps = ((PROBE * whole as f64) as usize).max(PACE);
+            let mut trials = Vec::new();
             for rate in RATES {
-                let loss = match run(rate, steps) {
+                let loss = match trial(rate, steps, watch) {
                     Ok(tuned) => {
                         let supernet = &tuned.supernets[architecture.width];
                         let loss = evaluator
@@ -106,6 +120,7 @@ pub fn finetune(
                     Err(TransferError::Diverged { .. }) => None,
                     Err(error) => return Err(error),
                 };
+                watch(News::Trial(rate, loss));
                 trials.push((rate, loss));
             }
             let best = trials
@@ -123,11 +138,10 @@ pub fn finetune(
         Budget::Minutes(minutes) => steps_in(minutes - begun.elapsed().as_secs_f64() / 60.0).max(1),
         Budget::Epochs(_) | Budget::Steps(_) => whole,
     };
-    let supernets = run(learning_rate, steps)?;
+    let supernets = train(task, supernets, architecture, (learning_rate, steps), watch)?;
     Ok(FineTuned {
         supernets,
         learning_rate,
-        trials,
         steps,
     })
 }
@@ -137,7 +151,7 @@ fn train(
     supernets: &SupernetFile,
     architecture: &Architecture,
     (rate, steps): (f64, usize),
-    watch: &mut dyn FnMut(&Progress),
+    watch: &mut dyn FnMut(News<'_>),
 ) -> Result<SupernetFile, TransferError> {
     let settings = &task.config.warm_up;
     let images = task.set.len(Split::Train);
@@ -180,7 +194,10 @@ fn train(
             (gradients, loss)
         },
         &mut |moment| {
-            watch(&moment.progress);
+            watch(News::Step(&moment.progress));
+            if let Some(event) = &moment.epoch {
+                watch(News::Epoch(event));
+            }
             Ok(true)
         },
     )?;

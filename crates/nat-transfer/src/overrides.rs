@@ -49,6 +49,19 @@ pub fn merge(base: &mut Table, layer: Table, path: &str) -> Result<(), String> {
     Ok(())
 }
 
+/// Objectives or limits that name a `balanced_error`, with the plain `error` in its place; nothing where none does.
+pub fn plain_error(text: &str) -> Option<String> {
+    let parts = text.replace(" and ", ",");
+    let plain: Vec<&str> = (parts.split(','))
+        .map(|part| match part.trim().strip_prefix("balanced_") {
+            Some(plain) if plain.starts_with("error") => plain,
+            _ => part,
+        })
+        .collect();
+    let plain = plain.join(",");
+    (plain != parts).then_some(plain)
+}
+
 /// `balanced_error` is the error as `evaluate.balanced` counts it: objectives and limits that name it get `error`, and that
 /// switch is turned on.
 pub fn resolve_balanced_error(config: &mut Table) {
@@ -57,15 +70,7 @@ pub fn resolve_balanced_error(config: &mut Table) {
         let texts = config.get_mut(key).and_then(Value::as_array_mut);
         for value in texts.into_iter().flatten() {
             let Value::String(text) = value else { continue };
-            let parts = text.replace(" and ", ",");
-            let plain: Vec<&str> = (parts.split(','))
-                .map(|part| match part.trim().strip_prefix("balanced_") {
-                    Some(plain) if plain.starts_with("error") => plain,
-                    _ => part,
-                })
-                .collect();
-            let plain = plain.join(",");
-            if plain != parts {
+            if let Some(plain) = plain_error(text) {
                 *text = plain;
                 found = true;
             }
@@ -99,7 +104,18 @@ pub fn parse_override(text: &str) -> Result<Table, TransferError> {
     )))
 }
 
-/// What is wrong with a TOML text, on one line.
+/// What is wrong with a TOML text or the values of a table, on one line, behind the line or the key.
 pub fn one_line(error: &toml::de::Error) -> String {
-    error.message().replace('\n', " ")
+    let message = error.message().replace('\n', " ");
+    // Where it is is not told apart from what it is but in the long form.
+    let long = error.to_string();
+    let between = |start: &str, end: char| Some(long.split_once(start)?.1.split_once(end)?.0);
+    match (
+        between("TOML parse error at line ", ','),
+        between("\nin `", '`'),
+    ) {
+        (Some(line), _) => format!("line {line}: {message}"),
+        (None, Some(key)) => format!("{key}: {message}"),
+        (None, None) => message,
+    }
 }

@@ -13,9 +13,15 @@ const KEPT_SIDES: usize = 5;
 
 /// The first archive of a run. Under the sandwich rule the largest networks that keep to the limits take the places of the
 /// last random ones, but of no more than half of all.
-pub fn initial_designs(problem: &Problem<'_>, config: &RunConfig) -> Vec<Genotype> {
+///
+/// # Errors
+/// There is nothing to search, or no network meets the limits on costs.
+pub fn initial_designs(
+    problem: &Problem<'_>,
+    config: &RunConfig,
+) -> Result<Vec<Genotype>, TransferError> {
     let mut rng = stream(key(config.seed, Purpose::Designs, 0, 0));
-    let mut designs = nat_search::initial_designs(problem, &mut rng);
+    let mut designs = nat_search::initial_designs(problem, &mut rng)?;
     if config.adapt.sandwich {
         let limits = problem.aims.limits.on_costs();
         let mut added = largest(problem.costs.space());
@@ -26,7 +32,7 @@ pub fn initial_designs(problem: &Problem<'_>, config: &RunConfig) -> Vec<Genotyp
         designs.truncate(designs.len() - added.len());
         designs.extend(added);
     }
-    designs
+    Ok(designs)
 }
 
 /// The largest network of every width at resolutions from end to end, the largest resolutions first: what the sandwich rule
@@ -111,7 +117,7 @@ mod tests {
                 aims: &aims,
                 settings: &config.search,
             };
-            let designs = initial_designs(&problem, &config).into_iter();
+            let designs = initial_designs(&problem, &config).unwrap().into_iter();
             let archive: Vec<Member> = designs
                 .map(|genes| {
                     let sum: f64 = genes.as_slice().iter().map(|&gene| f64::from(gene)).sum();

@@ -8,7 +8,7 @@ use nat_space::{LatencyTable, Space};
 use serde::{Deserialize, Serialize};
 use toml::Table;
 
-use crate::{RunConfig, TransferError, preprocess::Input};
+use crate::{RunConfig, TransferError, overrides::one_line, preprocess::Input};
 
 /// Version of the layout of run directories. A directory of another version is refused.
 pub const FORMAT: u32 = 1;
@@ -175,7 +175,7 @@ impl RunRecord {
             reason,
         };
         let bad = |error: toml::de::Error| {
-            refuse(format!("not a run's configuration: {}", error.message()))
+            refuse(format!("not a run's configuration: {}", one_line(&error)))
         };
         let mut all: Table = text.parse().map_err(bad)?;
         if all.get("format").and_then(toml::Value::as_integer) != Some(i64::from(FORMAT)) {

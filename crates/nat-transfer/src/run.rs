@@ -74,7 +74,8 @@ impl Run {
     /// supernets know anything yet; `linked` are own objectives besides the commands of the configuration.
     ///
     /// # Errors
-    /// An objective that nothing is known of; the directory is taken or cannot be written.
+    /// An objective that nothing is known of; limits on costs that no network meets; the directory is taken or cannot be
+    /// written.
     ///
     /// # Panics
     /// There are more or fewer students than data sets.
@@ -92,7 +93,7 @@ impl Run {
             aims: &record.config.aims(),
             settings: &record.config.search,
         };
-        let designs = propose::initial_designs(&problem, &record.config);
+        let designs = propose::initial_designs(&problem, &record.config)?;
         directory.create(&record)?;
         let state = State {
             generation: 0,
@@ -214,8 +215,9 @@ impl Run {
             .write_archive(generation, if complete { &archive } else { &[] })?;
         if !archive.is_empty() {
             self.directory
-                .write_front(&archive::front(&archive, &self.aims))?;
+                .write_front(&archive::front(&archive, &self.aims), &self.record.space)?;
         }
+        let finished = self.is_finished();
         let place = |set: &Option<String>| {
             let name = set.as_deref().map(Name::new);
             self.learners
@@ -231,7 +233,7 @@ impl Run {
         };
         self.directory.rewind_events(|event| match event {
             Event::Start { .. } | Event::Resume { .. } => true,
-            Event::Finish { .. } => false,
+            Event::Finish { .. } => finished,
             Event::Epoch {
                 phase: phase @ (Phase::Pretrain | Phase::WarmUp),
                 epoch,
@@ -262,6 +264,9 @@ impl Run {
                 *g < generation || (complete && *g == generation)
             }
         })?;
+        if finished {
+            return Ok(());
+        }
         self.directory.append_event(&Event::Resume {
             time: now(),
             generation,
@@ -295,6 +300,14 @@ impl Run {
         observer: &mut (dyn Observer + Send),
         stop: &AtomicBool,
     ) -> Result<Outcome, TransferError> {
+        if matches!(
+            self.state.position,
+            Position::Pretrain { set: 0, step: 0 } | Position::WarmUp { set: 0, step: 0 }
+        ) {
+            // A command that does not work is better known before the training than after it.
+            let first = self.candidates()?;
+            self.ask_commands(&first[..1], observer, stop)?;
+        }
         while !self.is_finished() {
             match self.state.position.clone() {
                 Position::Pretrain { set, step } => {

@@ -296,7 +296,7 @@ impl Training<'_> {
             generation: self.generation,
             phase,
             step,
-            key: phase,
+            key: self.phase.section(),
         }
     }
 

@@ -206,7 +206,7 @@ pub struct BenchPredictors {
     #[arg(long, default_value_t = 0.1)]
     pub floor: f64,
     /// Seed of the drawing and of the predictors
-    #[arg(long, default_value_t = 1)]
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(..=i64::MAX as u64))]
     pub seed: u64,
     /// A JSON line for each predictor and number of networks
     #[arg(long)]
@@ -267,7 +267,7 @@ pub struct BenchGeneration {
     )]
     pub archives: Vec<usize>,
     /// Seed of the drawing
-    #[arg(long, default_value_t = 1)]
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(..=i64::MAX as u64))]
     pub seed: u64,
     /// Draws the points into an SVG file
     #[arg(long, value_name = "FILE")]
@@ -280,7 +280,7 @@ pub struct Demo {
     #[arg(long, default_value = "nat-demo", value_name = "DIR")]
     pub out: PathBuf,
     /// Seed of the run
-    #[arg(long, default_value_t = 1)]
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(..=i64::MAX as u64))]
     pub seed: u64,
     /// The shortest form: a few steps of everything, to see that it works
     #[arg(long)]
@@ -493,12 +493,12 @@ pub enum Space {
     },
     /// A space as TOML
     Show {
-        /// Built-in name or TOML file
+        /// Built-in name, TOML file, or folder of a run
         space: String,
     },
     /// Architecture and exact costs of a genotype
     Count {
-        /// Built-in name or TOML file
+        /// Built-in name, TOML file, or folder of a run
         space: String,
         /// Comma-separated genotype, or `max` or `min`
         #[arg(long)]
@@ -512,13 +512,13 @@ pub enum Space {
     },
     /// Random genotypes without repetition
     Sample {
-        /// Built-in name or TOML file
+        /// Built-in name, TOML file, or folder of a run
         space: String,
         /// How many
         #[arg(short, default_value_t = 10)]
         n: usize,
         /// Seed
-        #[arg(long, default_value_t = 1)]
+        #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(..=i64::MAX as u64))]
         seed: u64,
     },
 }
@@ -555,7 +555,7 @@ pub struct Pick {
     #[command(flatten)]
     pub choice: Choice,
     /// Show the high-trade-off points instead: where more of one objective costs most of another
-    #[arg(long, value_name = "K", num_args = 0..=1, default_missing_value = "4")]
+    #[arg(long, value_name = "K", num_args = 0..=1, default_missing_value = "4", conflicts_with = "best")]
     pub tradeoff: Option<usize>,
     /// A JSON line a network
     #[arg(long)]
@@ -590,6 +590,8 @@ pub enum SplitName {
     Train,
     Val,
     Test,
+    /// All three, of a set that the model has not learned from
+    All,
 }
 
 #[derive(Group)]

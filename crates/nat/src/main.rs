@@ -12,8 +12,10 @@ mod devices;
 mod experiment;
 mod failure;
 mod line_chart;
+mod output;
 mod progress;
 mod report;
+mod shell;
 mod table;
 mod weights;
 

@@ -43,7 +43,8 @@ impl Progress {
         self.bar.finish_and_clear();
     }
 
-    fn line(&self, text: &str) {
+    /// A line that stays above the bar.
+    pub fn line(&self, text: &str) {
         if std::io::stderr().is_terminal() {
             self.bar.println(text);
         } else {
@@ -68,8 +69,12 @@ impl Observer for Progress {
                     let set = set
                         .as_ref()
                         .map_or_else(String::new, |set| format!("  {set}"));
+                    let iteration = match phase {
+                        Phase::Finetune => String::new(),
+                        _ => format!("iteration {generation}  "),
+                    };
                     self.line(&format!(
-                        "iteration {generation}  {:<8}{set}  epoch {epoch}  loss {loss:.3}  {images_per_s:.0} images/s",
+                        "{iteration}{:<8}{set}  epoch {epoch}  loss {loss:.3}  {images_per_s:.0} images/s",
                         phase.name()
                     ));
                 }
@@ -97,12 +102,7 @@ impl Observer for Progress {
                 self.line(&format!(
                     "iteration {generation:>2}  archive {archive:>3}  front {front:>3}  HV {hypervolume:.4}  \
                      best error {best_error:.2} %  tau {tau}  ({:.0} s)",
-                    seconds.pretrain
-                        + seconds.adapt
-                        + seconds.evaluate
-                        + seconds.commands
-                        + seconds.fit
-                        + seconds.search
+                    seconds.total()
                 ));
                 if self.profile {
                     self.line(&profile(seconds));
@@ -146,10 +146,12 @@ impl Observer for Progress {
         let set = step
             .set
             .map_or_else(String::new, |set| format!(" {}", set.as_str()));
+        let iteration = match step.phase {
+            Phase::Finetune => String::new(),
+            _ => format!("iteration {} of {}  ", step.generation, step.iterations),
+        };
         self.bar.set_message(format!(
-            "iteration {} of {}  {}{set}{rate}{loss}{left}  {}",
-            step.generation,
-            step.iterations,
+            "{iteration}{}{set}{rate}{loss}{left}  {}",
             step.phase.name(),
             self.last
         ));

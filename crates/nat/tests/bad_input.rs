@@ -120,6 +120,26 @@ fn arguments_of_a_search() {
         2,
         &["no command for 'command:energy'"],
     );
+    check(
+        &["--supernet", "scratch", "--limit", "madds<=1K"],
+        2,
+        &["no network of the space was found that meets madds<=1K"],
+    );
+    check(
+        &["--supernet", "scratch", "--seed", "9223372036854775808"],
+        2,
+        &["seed"],
+    );
+    check(
+        &["--supernet", "scratch", "--set", "upkeep.loader_threads=100000"],
+        2,
+        &["upkeep.loader_threads", "at most"],
+    );
+    check(
+        &["--supernet", "scratch", "--set", "search.iterations=-1"],
+        2,
+        &["search.iterations: "],
+    );
     for (command, part) in [
         ("./meter.sh", "NAME=PROGRAM"),
         ("a b=./meter.sh", "letters"),
@@ -264,6 +284,18 @@ fn models_and_checkpoints() {
         &["text.onnx"],
     );
     refused(&["predict", &model, "photo.jpg"], 3, &["text.onnx"]);
+    refused(
+        &["export", &folder.text("lost"), "--genes", "min", "--to", &folder.text("m.onnx")],
+        2,
+        &["lost: no such file"],
+    );
+    let lost = folder.text("none/net.safetensors");
+    let pretrain = ["pretrain", "--data", "builtin:climate-tiles", "--space", "tiny"];
+    refused(
+        &[&pretrain[..], &["--out", &lost]].concat(),
+        2,
+        &["--out", "there is no folder"],
+    );
     fs::write(folder.path("text.pth"), "not a checkpoint").unwrap();
     let (file, out) = (folder.text("text.pth"), folder.text("out.safetensors"));
     refused(&["import", "ofa", &file, "--out", &out], 3, &["text.pth"]);

@@ -134,12 +134,38 @@ fn is_alive(meter: &str) -> bool {
 }
 
 #[test]
+fn a_command_that_does_not_work_is_found_out_before_the_training() {
+    let bench = Bench::new();
+    fs::write(bench.path("meter.sh"), "#!/bin/sh\necho watts\n").unwrap();
+    let output = bench
+        .search(&["pretrain.max_steps=1000000"])
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(last_line(&output).contains("'energy'"));
+}
+
+#[test]
+fn a_reader_who_has_seen_enough_ends_the_program_quietly() {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_nat"))
+        .args(["space", "sample", "nat", "-n", "20000"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(child.stdout.take());
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(0));
+    assert!(output.stderr.is_empty());
+}
+
+#[test]
 fn a_network_is_measured_once_whatever_happens_to_the_meter() {
     let reference = Bench::new();
     let output = reference.search(&[]).output().unwrap();
     assert!(output.status.success(), "{}", last_line(&output));
     let front = fs::read_to_string(reference.path("run/front.csv")).unwrap();
-    assert!(front.starts_with("genes,error,madds,params,memory,command:energy\n"));
+    assert!(front.starts_with("genes,resolution,error,madds,params,memory,command:energy\n"));
     for line in front.lines().skip(1) {
         let genes = line.split('"').nth(1).unwrap().split(',');
         let sum: f64 = genes.map(|gene| gene.parse::<f64>().unwrap()).sum();

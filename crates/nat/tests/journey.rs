@@ -122,6 +122,22 @@ fn from_images_to_a_deployed_model() {
     assert_eq!(csv.lines().count(), front.len() + 1);
     assert_eq!(fs::read_to_string(run.join("front.csv")).unwrap(), csv);
 
+    for (choice, part) in [
+        (["--where", "latency:phone.json<=15ms"], "'latency:phone'"),
+        (["--best", "error:trash"], "'error:trash'"),
+        (["--best", "balanced_error"], "no balanced_error"),
+    ] {
+        let refused = nat(&[&["pick", text(&run)][..], &choice].concat());
+        let stderr = String::from_utf8_lossy(&refused.stderr);
+        assert_eq!(refused.status.code(), Some(2), "{stderr}");
+        assert!(stderr.contains(part), "{stderr}");
+    }
+    let genes = front[0]["genes"].as_str().unwrap();
+    let count = ["space", "count", text(&run), "--genes", genes, "--classes", "7"];
+    let count = lines(&succeeds(&[&count[..], &["--json"]].concat())).remove(0);
+    assert_eq!(count["madds"], front[0]["madds"]);
+    assert_eq!(count["resolution"], front[0]["resolution"]);
+
     let plot = path("generation.svg");
     let grown = ["bench", "generation", text(&run), "--archives", "9,4"];
     let grown = lines(&succeeds(&[&grown[..], &["--plot", text(&plot)]].concat()));
@@ -200,6 +216,14 @@ fn from_images_to_a_deployed_model() {
         answers.push(answer[0]["classes"][0]["class"].clone());
     }
     assert_eq!(answers[0], answers[1]);
+    let (model, lost) = (path("model.onnx"), path("lost.jpg"));
+    let partly = nat(&["predict", text(&model), text(&lost), text(&picture)]);
+    assert_eq!(partly.status.code(), Some(3));
+    assert_eq!(String::from_utf8_lossy(&partly.stdout).lines().count(), 1);
+    let stderr = String::from_utf8_lossy(&partly.stderr);
+    assert!(stderr.contains("lost.jpg: ") && stderr.contains("1 of 2 images"), "{stderr}");
+    let all = ["eval", text(&model), "--data", tiles, "--split", "all", "--json"];
+    assert_eq!(lines(&succeeds(&all))[0]["images"], 1767 + 299 + 460);
 
     let from_supernet = path("from-supernet.onnx");
     succeeds(&[

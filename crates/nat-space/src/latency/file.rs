@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Correction, Device, LatencyTable, Layer, Timing, published};
+use super::{Correction, Device, LatencyTable, Layer, Timing, milliseconds, published};
 
 /// What the field `format` says.
 const FORMAT: &str = "nat-latency-1";
@@ -63,15 +63,9 @@ impl LatencyTable {
         }
         let mut table = LatencyTable::new(file.device, []);
         for (number, row) in file.rows.into_iter().enumerate() {
-            if !(row.ms.is_finite() && row.ms >= 0.0) {
-                return Err(format!(
-                    "row {}: ms is {}, expected a finite number >= 0",
-                    number + 1,
-                    row.ms
-                ));
-            }
+            let ms = milliseconds(row.ms).map_err(|e| format!("row {}: {e}", number + 1))?;
             let timing = Timing {
-                ms: row.ms,
+                ms,
                 spread: row.spread,
             };
             table.insert(row.layer, timing);

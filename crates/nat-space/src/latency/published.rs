@@ -7,7 +7,7 @@ use std::{collections::HashMap, fs, path::Path};
 
 use serde_json::Value;
 
-use super::{Device, LatencyError, LatencyTable, Layer, LayerKind, Timing};
+use super::{Device, LatencyError, LatencyTable, Layer, LayerKind, Timing, milliseconds};
 use crate::space::Activation;
 
 /// A folder with one file for each input side of the network, `<side>.yaml`.
@@ -69,6 +69,7 @@ pub(super) fn from_yaml(text: &str, resolution: Option<usize>) -> Result<Latency
                 .trim()
                 .parse()
                 .map_err(|_| format!("line {number}: '{}' is no number", value.trim()))?;
+            let ms = milliseconds(ms).map_err(|e| format!("line {number}: {e}"))?;
             let layer = parse_key(row, resolution).map_err(|e| format!("line {at}: {e}"))?;
             table.insert(layer, Timing { ms, spread: None });
         }
@@ -110,6 +111,7 @@ fn insert_json(
 ) -> Result<(), String> {
     let number = |name: &str| row.get(name).and_then(Value::as_f64);
     let ms = number("mean").ok_or_else(|| format!("'{key}' has no mean"))?;
+    let ms = milliseconds(ms).map_err(|e| format!("'{key}': {e}"))?;
     let spread = number("std").or_else(|| number("var").map(f64::sqrt));
     table.insert(parse_key(key, resolution)?, Timing { ms, spread });
     Ok(())

@@ -1,8 +1,11 @@
 //! The second half of an iteration: errors on every data set, what commands say, and the archive that comes of it.
 
 use std::{
-    sync::{Mutex, atomic::AtomicBool},
-    time::Instant,
+    sync::{
+        Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
 };
 
 use nat_search::{Member, Objective, archive};
@@ -23,7 +26,7 @@ impl Run {
         Position::Evaluate { set, errors }
     }
 
-    /// Measures the errors on a set; after the last set what commands say, and ends the iteration.
+    /// Measures errors on a set until a save is due; after the last set what commands say, and ends the iteration.
     pub(super) fn evaluate(
         &mut self,
         set: usize,
@@ -40,6 +43,10 @@ impl Run {
             ..self.progress(Phase::Evaluate, 0, self.learners.len() * candidates.len())
         };
         let watcher = Mutex::new(&mut *observer);
+        // What is measured is saved from time to time, as training is.
+        let pause = AtomicBool::new(stop.load(Ordering::Relaxed));
+        let save_after = Duration::from_secs(self.record.config.upkeep.save_seconds);
+        let is_due = || self.saved.elapsed() > save_after;
         learner.evaluator.measure(
             &learner.trainee.result().supernets,
             &self.record.space,
@@ -55,8 +62,11 @@ impl Run {
                     .lock()
                     .expect("no worker panics while it holds the lock")
                     .progress(&progress);
+                if is_due() || stop.load(Ordering::Relaxed) {
+                    pause.store(true, Ordering::Relaxed);
+                }
             },
-            stop,
+            &pause,
         )?;
         self.seconds.evaluate += begun.elapsed().as_secs_f64();
         let [calibration, classification] = learner.evaluator.take_spent();
@@ -64,7 +74,11 @@ impl Run {
         self.seconds.within.classification += classification;
         let Some(measured) = errors.iter().copied().collect::<Option<Vec<_>>>() else {
             self.state.position = Position::Evaluate { set, errors };
-            return Ok(());
+            // Whoever stops the run saves it.
+            return match stop.load(Ordering::Relaxed) {
+                true => Ok(()),
+                false => self.save(),
+            };
         };
         if set + 1 < self.learners.len() {
             self.state.measured.push(measured);
@@ -87,7 +101,7 @@ impl Run {
     }
 
     /// Measures what commands say of the candidates; returns whether all of it is known.
-    fn ask_commands(
+    pub(super) fn ask_commands(
         &mut self,
         candidates: &[Genotype],
         observer: &mut (dyn Observer + Send),
@@ -207,7 +221,7 @@ impl Run {
         self.state.position = Position::Complete;
         // The saved state is the commit: what is written before it is taken back by a resume that does not find it.
         self.directory.write_archive(generation, &members)?;
-        self.directory.write_front(&front)?;
+        self.directory.write_front(&front, &self.record.space)?;
         self.directory.append_event(&event)?;
         self.save()?;
         observer.event(&event);

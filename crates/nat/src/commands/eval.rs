@@ -16,6 +16,7 @@ use crate::{
     commands::{export::Quarry, space},
     dataset,
     failure::{bad_input, wrong_argument},
+    weights,
 };
 
 /// Images a forward pass.
@@ -28,10 +29,11 @@ struct Score {
 }
 
 pub fn run(args: &args::Eval) -> Result<()> {
-    let split = match args.split {
-        args::SplitName::Train => Split::Train,
-        args::SplitName::Val => Split::Val,
-        args::SplitName::Test => Split::Test,
+    let splits = match args.split {
+        args::SplitName::Train => &[Split::Train][..],
+        args::SplitName::Val => &[Split::Val],
+        args::SplitName::Test => &[Split::Test],
+        args::SplitName::All => &Split::ALL,
     };
     let model_file = !args.model.is_dir() && nat_export::read_info(&args.model).is_ok();
     let (error, images) = if model_file {
@@ -46,12 +48,26 @@ pub fn run(args: &args::Eval) -> Result<()> {
             ));
         }
         let set = dataset::open(&args.data, &dataset::options())?;
-        let score = score(&Model::open(&args.model)?, &set, &args.data, split)?;
+        if let [split] = splits
+            && set.census().drawn.contains(split)
+        {
+            eprintln!(
+                "nat: {} has no {name}/: these are the images that a search or fine-tune would leave for it; --split all takes every image",
+                args.data,
+                name = split.name()
+            );
+        }
+        let score = score(&Model::open(&args.model)?, &set, &args.data, splits)?;
         (
             100.0 * score.errors as f64 / score.images as f64,
             score.images,
         )
     } else {
+        let &[split] = splits else {
+            return Err(wrong_argument(
+                "--split all goes with an exported model: a supernet has learned from the training images",
+            ));
+        };
         let quarry = quarry(args)?;
         let text = args
             .genes
@@ -63,13 +79,17 @@ pub fn run(args: &args::Eval) -> Result<()> {
             quarry.evaluator.images(split),
         )
     };
+    let name = match splits {
+        [split] => split.name(),
+        _ => "all",
+    };
     if args.json {
         outln!(
             "{}",
-            json!({ "error": error, "images": images, "split": split.name() })
+            json!({ "error": error, "images": images, "split": name })
         );
     } else {
-        outln!("{error:.2} % error on {images} images ({})", split.name());
+        outln!("{error:.2} % error on {images} images ({name})");
     }
     Ok(())
 }
@@ -90,7 +110,7 @@ fn quarry(args: &args::Eval) -> Result<Quarry> {
             .expect_err("it was refused before")
             .into())
     } else {
-        Quarry::of_file(model, data)
+        Quarry::of_supernets(model, weights::open(&model.to_string_lossy())?, data)
     }
 }
 
@@ -112,7 +132,7 @@ pub fn transform(info: &ModelInfo) -> Result<EvalTransform> {
     })
 }
 
-fn score(model: &Model, set: &Arc<ImageSet>, path: &str, split: Split) -> Result<Score> {
+fn score(model: &Model, set: &Arc<ImageSet>, path: &str, splits: &[Split]) -> Result<Score> {
     let info = model.info();
     let places: Vec<usize> = set
         .classes()
@@ -128,16 +148,16 @@ fn score(model: &Model, set: &Arc<ImageSet>, path: &str, split: Split) -> Result
                 })
         })
         .collect::<Result<_>>()?;
-    let indices: Vec<usize> = (0..set.len(split)).collect();
-    let requests: Vec<BatchRequest> = indices
-        .chunks(BATCH)
-        .map(|chunk| BatchRequest {
+    let mut requests: Vec<BatchRequest> = Vec::new();
+    for &split in splits {
+        let indices: Vec<usize> = (0..set.len(split)).collect();
+        requests.extend(indices.chunks(BATCH).map(|chunk| BatchRequest {
             split,
             indices: chunk.to_vec(),
             resolution: info.resolution,
             key: StreamKey([0; 4]),
-        })
-        .collect();
+        }));
+    }
     let mut score = Score {
         images: 0,
         errors: 0,

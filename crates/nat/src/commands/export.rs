@@ -14,7 +14,7 @@ use crate::{
     commands::{front, space},
     dataset,
     failure::{bad_input, wrong_argument},
-    table, weights,
+    output, table, weights,
 };
 
 /// Where a subnet is cut from: a run or a supernet file, with its way of measuring.
@@ -42,7 +42,11 @@ impl Quarry {
                 };
                 dataset::open(path, &options)?
             }
-            None => dataset::open_recorded(own).context("the data set of the run")?,
+            None => {
+                let set = dataset::open_recorded(own).context("the data set of the run")?;
+                answer.check(place, &set)?;
+                set
+            }
         };
         if set.classes() != own.classes {
             return Err(bad_input(format!(
@@ -58,9 +62,8 @@ impl Quarry {
         })
     }
 
-    /// A supernet file or built-in weights, measured as the quick preset does.
-    pub fn of_file(path: &Path, data: &str) -> Result<Quarry> {
-        let supernets = weights::open(&path.to_string_lossy())?;
+    /// The supernets of a file or built-in ones, measured as the quick preset does.
+    pub fn of_supernets(path: &Path, supernets: SupernetFile, data: &str) -> Result<Quarry> {
         let space = supernets.space().clone();
         let mut config = RunConfig::resolve(Preset::Quick, &space, None, &[])?;
         config.evaluate = config.evaluate.outside_the_search();
@@ -166,6 +169,7 @@ pub fn run(args: &args::Export) -> Result<()> {
         return Err(wrong_argument("--resolution must lie in 8 to 2048 pixels"));
     }
     let form = form(&args.to)?;
+    output::check("--to", &args.to)?;
     if !args.source.is_dir()
         && let Ok(info) = nat_export::read_info(&args.source)
     {
@@ -176,7 +180,7 @@ pub fn run(args: &args::Export) -> Result<()> {
         let front = answer.front();
         let member = match &args.genes {
             Some(text) => front::find(&answer, &space::genotype(&answer.record.space, text)?)?,
-            None => front::choose(&front, &args.choice)?,
+            None => front::choose(&answer, &front, &args.choice)?,
         };
         let place = answer.record.set(args.data_set.as_deref())?;
         let error = match answer.record.sets()[place] {
@@ -192,13 +196,15 @@ pub fn run(args: &args::Export) -> Result<()> {
                 "--data-set goes with a run; this is a supernet",
             ));
         }
+        // Before the arguments that it needs: it may be no supernet at all.
+        let supernets = weights::open(&args.source.to_string_lossy())?;
         let data = args.data.as_deref().ok_or_else(|| {
             wrong_argument("a supernet file needs --data for the recalibration of batch norm")
         })?;
         let text = args.genes.as_deref().ok_or_else(|| {
             wrong_argument("a supernet file has no front to choose from: give --genes")
         })?;
-        let quarry = Quarry::of_file(&args.source, data)?;
+        let quarry = Quarry::of_supernets(&args.source, supernets, data)?;
         let genes = space::genotype(&quarry.space, text)?;
         (quarry, genes, None)
     };

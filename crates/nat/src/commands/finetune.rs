@@ -4,10 +4,10 @@ use std::{process::ExitCode, time::Instant};
 
 use anyhow::{Context, Result};
 use nat_data::Split;
-use nat_export::{ModelInfo, PRODUCER};
+use nat_export::ModelInfo;
 use nat_transfer::{
     Evaluator, Input, Observer, Preset, Task, TransferError,
-    finetune::{Budget, FineTuning, finetune},
+    finetune::{Budget, FineTuning, News, finetune},
 };
 use serde_json::json;
 
@@ -16,6 +16,7 @@ use crate::{
     commands::{export, search, space},
     dataset,
     failure::wrong_argument,
+    output,
     progress::Progress,
     table, weights,
 };
@@ -26,6 +27,9 @@ const EPOCHS: usize = 20;
 pub fn run(args: &args::Finetune) -> Result<ExitCode> {
     let begun = Instant::now();
     let form = args.out.as_deref().map(export::form).transpose()?;
+    if let Some(path) = &args.out {
+        output::check("--out", path)?;
+    }
     let request = FineTuning {
         budget: match (args.minutes, args.steps, args.epochs) {
             (Some(minutes), ..) if !(minutes.is_finite() && minutes > 0.0) => {
@@ -66,7 +70,16 @@ pub fn run(args: &args::Finetune) -> Result<ExitCode> {
         &architecture,
         request,
         &evaluator,
-        &mut |step| progress.progress(step),
+        &mut |news| match news {
+            News::Step(step) => progress.progress(step),
+            News::Epoch(event) => progress.event(event),
+            News::Trial(rate, loss) => {
+                let loss = loss.map_or_else(|| "diverged".into(), |loss| format!("{loss:.4}"));
+                progress.line(&format!(
+                    "nat: trial with learning rate {rate}: cross entropy on the search split {loss}"
+                ));
+            }
+        },
     );
     progress.close();
     let tuned = tuned.map_err(|error| match error {
@@ -75,10 +88,6 @@ pub fn run(args: &args::Finetune) -> Result<ExitCode> {
         ),
         error => error.into(),
     })?;
-    for (rate, loss) in &tuned.trials {
-        let loss = loss.map_or_else(|| "diverged".into(), |loss| format!("{loss:.4}"));
-        eprintln!("nat: trial with learning rate {rate}: cross entropy on the search split {loss}");
-    }
     let supernet = &tuned.supernets.supernets[architecture.width];
     let subnet = supernet.extract(&architecture);
     let search = evaluator.score(&subnet, Split::Val)?;
@@ -87,19 +96,10 @@ pub fn run(args: &args::Finetune) -> Result<ExitCode> {
     let (madds, params) = (network.madds(), network.params());
     if let (Some(form), Some(path)) = (form, &args.out) {
         let provenance = &tuned.supernets.provenance;
+        let crop_ratio = config.evaluate.crop_ratio;
         let info = ModelInfo {
-            classes: provenance.class_names.clone(),
-            mean: provenance.mean,
-            std: provenance.std,
-            resolution: side,
-            crop_ratio: config.evaluate.crop_ratio,
-            filter: provenance.filter.clone(),
-            genes: genotype.to_string(),
-            space: space.name.clone(),
-            madds,
-            params,
             error: Some(search.error),
-            producer: PRODUCER.into(),
+            ..nat_transfer::model_info(&space, provenance, crop_ratio, &genotype, &subnet)
         };
         form.write(path, &subnet.fold(), &info)?;
     }

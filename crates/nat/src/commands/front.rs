@@ -3,10 +3,12 @@
 use std::{collections::BTreeSet, io::IsTerminal, path::Path};
 
 use anyhow::Result;
-use nat_transfer::{Answer, Limits, Member, Objective, RunDirectory, Tested, archive};
+use nat_transfer::{
+    Answer, Limits, Member, Name, Objective, RunDirectory, Tested, archive,
+};
 use serde_json::{Map, Value};
 
-use crate::{args, dataset, failure::wrong_argument, table};
+use crate::{args, dataset, failure::wrong_argument, shell, table};
 
 /// High-trade-off points that are marked in tables.
 const MARKED: usize = 4;
@@ -14,6 +16,9 @@ const MARKED: usize = 4;
 pub fn front(args: &args::Front) -> Result<()> {
     let answer = Answer::open(RunDirectory::at(&args.run))?;
     let front = answer.front();
+    if front.is_empty() {
+        eprintln!("nat: {}", nothing(&answer));
+    }
     let tests = args
         .test
         .then(|| test_errors(&answer, &front))
@@ -24,7 +29,7 @@ pub fn front(args: &args::Front) -> Result<()> {
             outln!("{}", json_line(&answer, member, test(index)));
         }
     } else if args.csv {
-        let mut header = String::from("genes");
+        let mut header = String::from("genes,resolution");
         for (objective, _) in front.iter().take(1).flat_map(Member::known) {
             header.push_str(&format!(",{objective}"));
         }
@@ -39,7 +44,8 @@ pub fn front(args: &args::Front) -> Result<()> {
                 .chain(tested.map(|(_, error)| error))
                 .map(|value| format!(",{value}"))
                 .collect();
-            outln!("\"{}\"{values}", member.genes);
+            let side = answer.record.space.architecture(&member.genes).resolution;
+            outln!("\"{}\",{side}{values}", member.genes);
         }
     } else {
         out!("{}", front_table(&answer, &front, tests.as_deref()));
@@ -59,7 +65,8 @@ pub fn pick(args: &args::Pick) -> Result<()> {
     let front = answer.front();
     let chosen: Vec<Member> = match args.tradeoff {
         Some(count) => {
-            let limits = limits(&args.choice)?;
+            let (limits, _) = asked(&answer, &args.choice)?;
+            limits.check(&front)?;
             let admitted: Vec<Member> = front
                 .into_iter()
                 .filter(|member| limits.admit(member))
@@ -69,7 +76,7 @@ pub fn pick(args: &args::Pick) -> Result<()> {
                 .map(|i| admitted[i].clone())
                 .collect()
         }
-        None => vec![choose(&front, &args.choice)?.clone()],
+        None => vec![choose(&answer, &front, &args.choice)?.clone()],
     };
     if args.json {
         for member in &chosen {
@@ -82,38 +89,77 @@ pub fn pick(args: &args::Pick) -> Result<()> {
 }
 
 /// The network of a front that `--where` and `--best` choose.
-pub fn choose<'a>(front: &'a [Member], choice: &args::Choice) -> Result<&'a Member> {
-    let best: Objective = choice.best.parse()?;
-    Ok(nat_transfer::pick(front, &limits(choice)?, best)?)
+pub fn choose<'a>(
+    answer: &Answer,
+    front: &'a [Member],
+    choice: &args::Choice,
+) -> Result<&'a Member> {
+    let (limits, best) = asked(answer, choice)?;
+    Ok(nat_transfer::pick(front, &limits, best)?)
 }
 
-fn limits(choice: &args::Choice) -> Result<Limits> {
-    Ok(choice
-        .r#where
-        .as_deref()
-        .map(Limits::parse)
-        .transpose()?
-        .unwrap_or_default())
+/// `--where` and `--best` in the names that the run uses: as in the arguments of a search, a latency may be named by the file
+/// of its table, the only one by nothing, and the error by the way of counting.
+fn asked(answer: &Answer, choice: &args::Choice) -> Result<(Limits, Objective)> {
+    let record = &answer.record;
+    let plain = |text: &str| -> Result<String> {
+        match nat_transfer::plain_error(text) {
+            Some(_) if !record.config.evaluate.balanced => Err(wrong_argument(
+                "this run counts every image the same: it has an error, and no balanced_error",
+            )),
+            Some(plain) => Ok(plain),
+            None => Ok(text.to_owned()),
+        }
+    };
+    let named = |objective: Objective| match objective {
+        Objective::Latency(file) if record.tables.iter().all(|(name, _)| *name != file) => {
+            let stem = Path::new(file.as_str()).file_stem();
+            Objective::Latency(match (stem, &record.tables[..]) {
+                (Some(stem), _) => Name::new(&stem.to_string_lossy()),
+                (None, [(only, _)]) => *only,
+                (None, _) => file,
+            })
+        }
+        other => other,
+    };
+    let mut limits = match &choice.r#where {
+        Some(text) => Limits::parse(&plain(text)?)?,
+        None => Limits::default(),
+    };
+    limits.rename(|objective| Ok::<_, anyhow::Error>(named(objective)))?;
+    Ok((limits, named(plain(&choice.best)?.parse()?)))
+}
+
+/// Why a front is empty.
+fn nothing(answer: &Answer) -> String {
+    let limits: Vec<String> = answer.record.config.limits.clone().into();
+    format!(
+        "none of the {} measured networks meets the limits of this run: {}",
+        answer.archive.len(),
+        limits.join(", ")
+    )
 }
 
 /// The front of a finished run, where its report lies and what to do next.
 pub fn print_answer(run: &Path) -> Result<()> {
     let answer = Answer::open(RunDirectory::at(run))?;
     let front = answer.front();
-    out!("{}", front_table(&answer, &front, None));
-    let name = run.display();
+    match front.is_empty() {
+        true => outln!("{}", nothing(&answer)),
+        false => out!("{}", front_table(&answer, &front, None)),
+    }
     if front.len() > MARKED {
         outln!(
             "\n* high-trade-off points: moving away from them costs most of one objective per gain in another"
         );
     }
     outln!("\nreport   {}", run.join("report.html").display());
-    outln!("next     nat front {name} --test");
     if let Some(middle) = front.get(front.len() / 2) {
-        let limit = (middle.madds as f64 / 1e5).ceil() / 10.0;
-        outln!(
-            "         nat export {name} --where \"madds<={limit}M\" --best error --to model.onnx"
-        );
+        let set = answer.record.sets()[0];
+        let name = shell::quoted(&run.display().to_string());
+        outln!("next     nat front {name} --test");
+        let set = set.map(|name| name.as_str());
+        outln!("         {}", shell::export(run, set, middle.madds));
     }
     Ok(())
 }
@@ -161,7 +207,11 @@ fn front_table(answer: &Answer, front: &[Member], tests: Option<&[Tested]>) -> S
     } else {
         BTreeSet::new()
     };
-    let mut header: Vec<String> = vec!["genes".into(), "error %".into()];
+    let counted = match answer.record.config.evaluate.balanced {
+        true => "balanced ",
+        false => "",
+    };
+    let mut header: Vec<String> = vec!["genes".into(), format!("{counted}error %")];
     for (name, _) in tests
         .and_then(|tests| tests.first())
         .into_iter()
@@ -221,7 +271,7 @@ fn front_table(answer: &Answer, front: &[Member], tests: Option<&[Tested]>) -> S
     table::render(&header, &rows)
 }
 
-/// The member of a run with the given genotype: from the archive with its error, or any other one without.
+/// The member of a run's archive with the given genotype.
 pub fn find<'a>(answer: &'a Answer, genes: &nat_space::Genotype) -> Result<&'a Member> {
     answer
         .archive

@@ -16,7 +16,10 @@ use rand::RngExt;
 use serde_json::json;
 
 use super::bench::network::{measure as time_runs, median};
-use crate::args::{Latency, LatencyBuild, LatencyMeasure, Runtime};
+use crate::{
+    args::{Latency, LatencyBuild, LatencyMeasure, Runtime},
+    output,
+};
 
 /// Runs of a network before those that count.
 const WARM_UP: usize = 2;
@@ -74,6 +77,7 @@ fn noise(side: usize) -> Vec<f32> {
 }
 
 fn build(args: &LatencyBuild) -> Result<()> {
+    output::check("--out", &args.out)?;
     let begun = Instant::now();
     let space = with_preset_sides(&Space::load(&args.space)?)?;
     let spread = space.resolutions.spread(args.resolutions.into());

@@ -1,23 +1,32 @@
 //! `nat predict`: classes of single images.
 
+use std::{fs, path::Path};
+
 use anyhow::{Context, Result};
-use nat_data::Scaler;
+use nat_data::{RgbImage, Scaler};
 use nat_export::Model;
 use serde_json::json;
 
 use crate::{args, commands::eval, dataset, failure::bad_input};
 
+/// Pictures that cannot be used are named and passed over; the error at the end counts them.
 pub fn run(args: &args::Predict) -> Result<()> {
     let model = Model::open(&args.model)?;
     let info = model.info();
     let transform = eval::transform(info)?;
     let mut scaler = Scaler::default();
+    let mut input = vec![0.0; 3 * info.resolution * info.resolution];
+    let mut unusable = 0;
     for path in &args.images {
         let name = path.display().to_string();
-        let encoded = std::fs::read(path).map_err(|error| bad_input(format!("{name}: {error}")))?;
-        let picture = dataset::picture(&encoded)
-            .map_err(|fault| bad_input(format!("{name}: {fault}")))?;
-        let mut input = vec![0.0; 3 * info.resolution * info.resolution];
+        let picture = match open(path) {
+            Ok(picture) => picture,
+            Err(reason) => {
+                eprintln!("nat: {name}: {reason}");
+                unusable += 1;
+                continue;
+            }
+        };
         transform.apply(&picture, info.resolution, &mut scaler, &mut input);
         let logits = model.run(&input, 1).with_context(|| name.clone())?;
         let probabilities = softmax(&logits);
@@ -42,7 +51,21 @@ pub fn run(args: &args::Predict) -> Result<()> {
             outln!("{name}: {}", classes.join(", "));
         }
     }
-    Ok(())
+    match unusable {
+        0 => Ok(()),
+        _ => Err(bad_input(format!(
+            "{unusable} of {} images cannot be used",
+            args.images.len()
+        ))),
+    }
+}
+
+fn open(path: &Path) -> Result<RgbImage, String> {
+    if path.is_dir() {
+        return Err("is a folder; give images".into());
+    }
+    let encoded = fs::read(path).map_err(|error| error.to_string())?;
+    dataset::picture(&encoded).map_err(|fault| fault.to_string())
 }
 
 fn softmax(logits: &[f32]) -> Vec<f32> {

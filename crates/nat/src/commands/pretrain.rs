@@ -6,15 +6,10 @@ use anyhow::Result;
 use nat_space::Space;
 use nat_transfer::{Event, Input, Observer, Phase, Preset, Task, pretrain};
 
-use crate::{args, commands::search, dataset, failure::wrong_argument, progress::Progress};
+use crate::{args, commands::search, dataset, output, progress::Progress};
 
 pub fn run(args: &args::Pretrain) -> Result<ExitCode> {
-    if args.out.is_dir() {
-        return Err(wrong_argument(format!(
-            "--out {}: is a folder; give a file",
-            args.out.display()
-        )));
-    }
+    output::check("--out", &args.out)?;
     let preset = Preset::named(&args.settings.preset)?;
     let mut space = Space::load(&args.space)?;
     let config = search::settings(&args.settings, preset, &space)?;

@@ -99,6 +99,7 @@ pub fn settings(args: &args::Settings, preset: Preset, space: &Space) -> Result<
     let mut config = RunConfig::resolve(preset, space, file, &args.set)?;
     if let Some(seed) = args.seed {
         config.seed = seed;
+        config.check()?;
     }
     Ok(config)
 }

@@ -1,10 +1,13 @@
 //! `nat space`: the search spaces.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, path::Path};
 
 use anyhow::Result;
 use nat_space::{Genotype, Space, parse_genes};
-use nat_transfer::streams::{Purpose, key, stream};
+use nat_transfer::{
+    RunDirectory,
+    streams::{Purpose, key, stream},
+};
 use serde_json::json;
 
 use crate::{args, failure::wrong_argument, table};
@@ -12,16 +15,25 @@ use crate::{args, failure::wrong_argument, table};
 pub fn run(args: &args::Space) -> Result<()> {
     match args {
         args::Space::List { json } => list(*json),
-        args::Space::Show { space } => out!("{}", Space::load(space)?.to_toml()),
+        args::Space::Show { space } => out!("{}", load(space)?.to_toml()),
         args::Space::Count {
             space,
             genes,
             classes,
             json,
-        } => count(&Space::load(space)?, genes, *classes, *json)?,
-        args::Space::Sample { space, n, seed } => sample(&Space::load(space)?, *n, *seed)?,
+        } => count(&load(space)?, genes, *classes, *json)?,
+        args::Space::Sample { space, n, seed } => sample(&load(space)?, *n, *seed)?,
     }
     Ok(())
+}
+
+/// A space by name or file, or that of a run, whose resolutions may be others.
+fn load(name: &str) -> Result<Space> {
+    let folder = Path::new(name);
+    match folder.is_dir() {
+        true => Ok(RunDirectory::at(folder).record()?.space),
+        false => Ok(Space::load(name)?),
+    }
 }
 
 /// A genotype from the command line: integers, `max` or `min`. One that is not canonical is accepted with a notice.

@@ -1,7 +1,11 @@
 //! The final front in numbers, with the commands that take a network out of the run.
 
+use std::path::Path;
+
 use maud::{Markup, html};
 use nat_transfer::Objective;
+
+use crate::shell;
 
 use super::model::{Member, Run, Shown};
 
@@ -86,40 +90,18 @@ pub fn objectives(run: &Run) -> String {
 }
 
 fn commands(run: &Run) -> Markup {
-    let path = quoted(&run.path);
+    let path = shell::quoted(&run.path);
     let middle = &run.front[run.front.len() / 2];
-    let limit = (middle.madds as f64 / 1e5).ceil() / 10.0;
+    let set = run.sets.first().map(String::as_str);
+    let of = set.map_or_else(String::new, |name| format!(" --data-set {name}"));
     html! {
         h3 { "Take one" }
         pre {
-            code { (format!("nat pick {path} --where \"madds<={limit}M\" --best error\n")) }
-            code { (format!("nat export {path} --where \"madds<={limit}M\" --best error --to model.onnx\n")) }
+            code { (shell::export(Path::new(&run.path), set, middle.madds)) "\n" }
             @for &position in &run.named {
                 @let name = run.letter(position).map(|letter| letter.to_ascii_lowercase()).unwrap_or('x');
-                code { (format!("nat export {path} --genes {} --to {name}.onnx\n", run.front[position].genes)) }
+                code { (format!("nat export {path}{of} --genes {} --to {name}.onnx\n", run.front[position].genes)) }
             }
         }
-    }
-}
-
-/// A path as one word of a POSIX shell.
-fn quoted(path: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+,:@%".contains(c);
-    match !path.is_empty() && path.chars().all(plain) {
-        true => path.to_owned(),
-        false => format!("'{}'", path.replace('\'', r"'\''")),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn paths_are_one_shell_word() {
-        assert_eq!(quoted("runs/a-1"), "runs/a-1");
-        assert_eq!(quoted("my run"), "'my run'");
-        assert_eq!(quoted("it's; rm"), r"'it'\''s; rm'");
-        assert_eq!(quoted(""), "''");
     }
 }

@@ -17,6 +17,11 @@ const PATIENCE: usize = 50;
 /// Distinct networks as the search meets them: from the marginals of the run's archive, with a floor that lets every
 /// value of every gene appear.
 pub fn draw(answer: &Answer, wanted: usize, floor: f64, seed: u64) -> Result<Vec<Genotype>> {
+    if !(floor.is_finite() && floor >= 0.0) {
+        return Err(wrong_argument(format!(
+            "--floor must be a finite number not below 0, got {floor}"
+        )));
+    }
     let space = &answer.record.space;
     let archive = answer.archive.iter().map(|member| &member.genes);
     let floor = floor * answer.archive.len() as f64;

@@ -1,0 +1,57 @@
+//! Files that a long work ends in: whether they can be written is asked before it.
+
+use std::{
+    fs::{self, File},
+    path::Path,
+};
+
+use anyhow::Result;
+
+use crate::failure::wrong_argument;
+
+/// Checks that a file can be written where an argument says.
+///
+/// # Errors
+/// The path is a folder, or the folder it lies in is missing or does not take files.
+pub fn check(argument: &str, path: &Path) -> Result<()> {
+    let wrong = |reason: String| {
+        Err(wrong_argument(format!(
+            "{argument} {}: {reason}",
+            path.display()
+        )))
+    };
+    let Some(name) = path.file_name().filter(|_| !path.is_dir()) else {
+        return wrong("is a folder; give a file".into());
+    };
+    let folder = match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    };
+    if !folder.is_dir() {
+        return wrong(format!("there is no folder {}", folder.display()));
+    }
+    let mut beside = std::ffi::OsString::from(".");
+    beside.push(name);
+    beside.push(".tmp");
+    let beside = folder.join(beside);
+    match File::create(&beside).and_then(|_| fs::remove_file(&beside)) {
+        Ok(()) => Ok(()),
+        Err(error) => wrong(error.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_cannot_be_written_is_said_and_nothing_is_left() {
+        let folder = tempfile::tempdir().unwrap();
+        let refused = |path: &Path| check("--out", path).unwrap_err().to_string();
+        assert!(refused(folder.path()).contains("is a folder"));
+        let lost = folder.path().join("none/net.safetensors");
+        assert!(refused(&lost).contains("there is no folder"));
+        check("--out", &folder.path().join("net.safetensors")).unwrap();
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+    }
+}
