@@ -5,8 +5,9 @@ use nat_supernet::{FoldedBlock, FoldedConv, FoldedNet};
 use crate::ExportError;
 use crate::layers::{self, BlockNames};
 
-/// Checks that every array has the length its shape says, that channels fit from layer to layer, and that
-/// every number is finite.
+/// Checks that the network has the form that every runtime of it relies on: arrays as long as their shapes say, channels that
+/// fit from layer to layer, 1x1 kernels wherever a block or the head mixes channels, depthwise ones between, one padding, and
+/// finite numbers.
 ///
 /// # Errors
 ///
@@ -14,6 +15,10 @@ use crate::layers::{self, BlockNames};
 pub(crate) fn check(net: &FoldedNet) -> Result<(), ExportError> {
     if net.resolution == 0 {
         return Err(wrong(layers::STEM, "the input's resolution is 0"));
+    }
+    if net.stem.groups != 1 {
+        let reason = format!("expected 1 group, found {}", net.stem.groups);
+        return Err(wrong(layers::STEM, reason));
     }
     let mut channels = convolution(layers::STEM, &net.stem, 3)?;
     let mut last_slot = None;
@@ -25,8 +30,15 @@ pub(crate) fn check(net: &FoldedNet) -> Result<(), ExportError> {
         }
         last_slot = Some(block.slot);
         channels = inverted_residual(&names, block, channels)?;
+        if block.depthwise.padding != net.stem.padding {
+            let reason = format!(
+                "expected the padding of the first convolution, {:?}, found {:?}",
+                net.stem.padding, block.depthwise.padding
+            );
+            return Err(wrong(&names.depthwise, reason));
+        }
     }
-    channels = convolution(layers::FINAL_EXPAND, &net.final_expand, channels)?;
+    channels = pointwise(layers::FINAL_EXPAND, &net.final_expand, channels)?;
     if let Some(mix) = &net.feature_mix {
         channels = pointwise(layers::FEATURE_MIX, mix, channels)?;
     }
@@ -53,9 +65,16 @@ fn inverted_residual(
 ) -> Result<usize, ExportError> {
     let mut channels = input;
     if let Some(expand) = &block.expand {
-        channels = convolution(&names.expand, expand, channels)?;
+        channels = pointwise(&names.expand, expand, channels)?;
     }
-    channels = convolution(&names.depthwise, &block.depthwise, channels)?;
+    let (groups, each) = (block.depthwise.groups, block.depthwise.shape[0]);
+    if (groups, each) != (channels, channels) {
+        let reason = format!(
+            "expected {channels} channels in as many groups, found {each} in {groups}"
+        );
+        return Err(wrong(&names.depthwise, reason));
+    }
+    convolution(&names.depthwise, &block.depthwise, channels)?;
     if let Some(se) = &block.squeeze_excite {
         let squeezed = pointwise(&names.reduce, &se.reduce, channels)?;
         let excited = pointwise(&names.excite, &se.expand, squeezed)?;
@@ -64,31 +83,23 @@ fn inverted_residual(
             return Err(wrong(&names.excite, reason));
         }
     }
-    let output = convolution(&names.project, &block.project, channels)?;
-    if block.residual {
-        let convolutions = [
-            block.expand.as_ref(),
-            Some(&block.depthwise),
-            Some(&block.project),
-        ];
-        let keeps_side = convolutions.iter().flatten().all(|conv| conv.stride == 1);
-        if output != input || !keeps_side {
-            let reason = format!(
-                "a shortcut needs stride 1 and equal widths, found stride {} from {input} to {output} channels",
-                block.depthwise.stride
-            );
-            return Err(wrong(&names.block, reason));
-        }
+    let output = pointwise(&names.project, &block.project, channels)?;
+    let stride = block.depthwise.stride;
+    if block.residual && (output != input || stride != 1) {
+        let reason = format!(
+            "a shortcut needs stride 1 and equal widths, found stride {stride} from {input} to {output} channels"
+        );
+        return Err(wrong(&names.block, reason));
     }
     Ok(output)
 }
 
-/// A 1x1 convolution on a single pixel: anything else would change the side of a pooled vector.
+/// A 1x1 convolution of all channels with each other.
 fn pointwise(name: &str, conv: &FoldedConv, input: usize) -> Result<usize, ExportError> {
-    if conv.shape[2] != 1 || conv.stride != 1 {
+    if (conv.shape[2], conv.stride, conv.groups) != (1, 1, 1) {
         let reason = format!(
-            "expected kernel 1 and stride 1 after the global mean, found kernel {} and stride {}",
-            conv.shape[2], conv.stride
+            "expected kernel 1, stride 1 and 1 group, found kernel {}, stride {} and {} groups",
+            conv.shape[2], conv.stride, conv.groups
         );
         return Err(wrong(name, reason));
     }

@@ -55,6 +55,16 @@ pub(crate) fn rows<'a>(genotypes: impl IntoIterator<Item = &'a Genotype>) -> Vec
 }
 
 impl PredictorKind {
+    /// Every kind.
+    pub const ALL: [PredictorKind; 6] = [
+        PredictorKind::RbfEnsemble,
+        PredictorKind::Rbf,
+        PredictorKind::Ridge,
+        PredictorKind::Gp,
+        PredictorKind::Forest,
+        PredictorKind::Switching,
+    ];
+
     /// The name in configurations and reports.
     pub fn name(self) -> &'static str {
         match self {
@@ -188,13 +198,8 @@ mod tests {
             nat_predictor::metrics::kendall_tau(&predicted, &errors[100..]).unwrap()
         };
         let mut best: f64 = 0.0;
-        for kind in [
-            PredictorKind::RbfEnsemble,
-            PredictorKind::Rbf,
-            PredictorKind::Ridge,
-            PredictorKind::Gp,
-            PredictorKind::Forest,
-        ] {
+        let single = |kind: &PredictorKind| *kind != PredictorKind::Switching;
+        for kind in PredictorKind::ALL.into_iter().filter(single) {
             let (fitted, model) = kind.fit(&training).unwrap();
             assert_eq!(fitted, kind);
             let tau = tau(&*model);
@@ -230,7 +235,7 @@ mod tests {
 
     #[test]
     fn names_are_those_of_configurations() {
-        for kind in [PredictorKind::RbfEnsemble, PredictorKind::Gp] {
+        for kind in PredictorKind::ALL {
             let text = serde_json::to_string(&kind).unwrap();
             assert_eq!(text, format!("\"{}\"", kind.name()));
         }

@@ -93,6 +93,22 @@ pub enum Padding {
     Same,
 }
 
+impl Padding {
+    /// Zeros before and after one spatial dimension of length `side`, 1 or more, for an odd kernel.
+    ///
+    /// SAME puts the odd zero behind, and at stride 2 an even side needs one zero less than a symmetric border has.
+    pub fn border(self, kernel: usize, stride: usize, side: usize) -> (usize, usize) {
+        match self {
+            Padding::Symmetric => (kernel / 2, kernel / 2),
+            Padding::Same => {
+                let covered = (side.div_ceil(stride) - 1) * stride + kernel;
+                let total = covered.saturating_sub(side);
+                (total / 2, total - total / 2)
+            }
+        }
+    }
+}
+
 /// An activation function.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -362,6 +378,30 @@ impl Space {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn same_keeps_ceil_and_puts_the_odd_zero_behind() {
+        // Counted by hand after TensorFlow's definition.
+        for (kernel, stride, side, border) in [
+            (3, 2, 224, (0, 1)),
+            (3, 2, 225, (1, 1)),
+            (5, 2, 56, (1, 2)),
+            (5, 2, 113, (2, 2)),
+            (3, 2, 7, (1, 1)),
+            (5, 1, 7, (2, 2)),
+            (1, 2, 8, (0, 0)),
+        ] {
+            assert_eq!(Padding::Same.border(kernel, stride, side), border);
+        }
+        assert_eq!(Padding::Symmetric.border(7, 2, 14), (3, 3));
+        for (kernel, stride, side) in [(3, 2, 9), (5, 2, 10), (7, 1, 4), (3, 2, 1)] {
+            let (begin, end) = Padding::Same.border(kernel, stride, side);
+            assert_eq!(
+                (side + begin + end - kernel) / stride + 1,
+                side.div_ceil(stride)
+            );
+        }
+    }
 
     #[test]
     fn built_in_spaces_carry_their_names_and_survive_toml() {

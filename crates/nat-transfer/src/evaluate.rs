@@ -17,7 +17,7 @@ use nat_supernet::{Subnet, Supernet, images};
 
 use crate::{
     RunConfig, TransferError,
-    estimate::Measurement,
+    estimate::{self, Measurement},
     preprocess::{self, Input},
     streams::{Purpose, key},
 };
@@ -192,6 +192,14 @@ impl Evaluator {
             measured[index] = Some(measurement?);
         }
         Ok(())
+    }
+
+    /// The errors of measured networks in percent: estimated or (`evaluate.regress = false`) as they were counted.
+    pub fn errors(&self, measured: &[Measurement]) -> Vec<f64> {
+        match self.config.evaluate.regress {
+            true => estimate::regressed(measured),
+            false => measured.iter().map(|found| found.error).collect(),
+        }
     }
 
     /// Forgets the prepared images.

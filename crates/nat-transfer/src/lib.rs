@@ -42,7 +42,7 @@ pub use command::{Command, CommandSettings, is_name};
 pub use config::RunConfig;
 pub use directory::{RunDirectory, write_atomically};
 pub use error::TransferError;
-pub use estimate::{Measurement, regressed};
+pub use estimate::Measurement;
 pub use evaluate::{Evaluator, Score, argmax};
 pub use events::{Agreement, Event, Observer, Phase, Progress, Seconds, Within};
 pub use marginals::Marginals;

@@ -148,7 +148,7 @@ impl Builder {
         let bias = format!("{name}.bias");
         self.initializer(&weight, &conv.shape, &conv.weight);
         self.initializer(&bias, &conv.shape[..1], &conv.bias);
-        let (before, after) = layers::borders(conv, input.side);
+        let (before, after) = conv.padding.border(conv.shape[2], conv.stride, input.side);
         let attributes = vec![
             ints("dilations", &[1, 1]),
             int("group", conv.groups),
@@ -159,7 +159,7 @@ impl Builder {
         let value = self.node(name, "Conv", vec![input.value, weight, bias], attributes);
         Map {
             value: self.activation(name, conv.activation, value),
-            side: layers::output_side(conv, input.side),
+            side: input.side.div_ceil(conv.stride),
         }
     }
 

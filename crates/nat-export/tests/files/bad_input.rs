@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use crate::reference::{info_of, random_images, random_net, sketches};
 use nat_export::{ExportError, Model, ModelInfo, read_info, write_onnx, write_safetensors};
+use nat_space::Padding;
 use nat_supernet::FoldedNet;
 use tempfile::{TempDir, tempdir};
 
@@ -219,7 +220,7 @@ fn damage_in_the_middle_never_panics() {
 #[test]
 fn networks_that_contradict_themselves_are_not_written() {
     type Spoil = fn(&mut FoldedNet);
-    let cases: [(Spoil, &str); 10] = [
+    let cases: [(Spoil, &str); 15] = [
         (
             |n| n.stem.bias.truncate(3),
             "`first_conv`: expected 4 biases, found 3",
@@ -230,7 +231,7 @@ fn networks_that_contradict_themselves_are_not_written() {
         ),
         (
             |n| n.blocks[1].depthwise.groups = 1,
-            "`blocks.1.depth_conv`: expected 16 input channels, found 1",
+            "`blocks.1.depth_conv`: expected 16 channels in as many groups, found 16 in 1",
         ),
         (|n| n.blocks[2].slot = 1, "`blocks.1`: slots must increase"),
         (
@@ -254,6 +255,33 @@ fn networks_that_contradict_themselves_are_not_written() {
             "`classifier`: expected 3 x 8 weights",
         ),
         (|n| n.resolution = 0, "resolution is 0"),
+        (
+            |n| n.blocks[0].project.stride = 2,
+            "`blocks.0.point_linear`: expected kernel 1, stride 1 and 1 group",
+        ),
+        (
+            |n| n.final_expand.stride = 2,
+            "`final_expand_layer`: expected kernel 1",
+        ),
+        (
+            |n| {
+                let expand = n.blocks[1].expand.as_mut().unwrap();
+                let [output, input, ..] = expand.shape;
+                expand.shape = [output, input, 3, 3];
+                expand.weight = vec![0.5; output * input * 9];
+            },
+            "`blocks.1.inverted_bottleneck`: expected kernel 1",
+        ),
+        (
+            |n| {
+                n.blocks[1].depthwise.padding = match n.stem.padding {
+                    Padding::Same => Padding::Symmetric,
+                    _ => Padding::Same,
+                };
+            },
+            "`blocks.1.depth_conv`: expected the padding of the first convolution",
+        ),
+        (|n| n.stem.groups = 3, "`first_conv`: expected 1 group"),
     ];
     let directory = tempdir().unwrap();
     let path = directory.path().join("net");

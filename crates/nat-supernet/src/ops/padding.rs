@@ -5,26 +5,6 @@ use burn::tensor::ops::PadMode;
 use nat_kernels::depthwise::Plane;
 use nat_space::Padding;
 
-/// Zeros before and after one spatial dimension of length `side`.
-///
-/// Both rules give an output of `ceil(side / stride)`. SAME puts the odd zero behind, and at stride 2 an even side
-/// needs one zero less than a symmetric border has.
-pub(crate) fn border(
-    padding: Padding,
-    kernel: usize,
-    stride: usize,
-    side: usize,
-) -> (usize, usize) {
-    match padding {
-        Padding::Symmetric => (kernel / 2, kernel / 2),
-        Padding::Same => {
-            let covered = (side.div_ceil(stride) - 1) * stride + kernel;
-            let total = covered.saturating_sub(side);
-            (total / 2, total - total / 2)
-        }
-    }
-}
-
 /// The depthwise geometry of a kernel on a map.
 pub(crate) fn plane(
     padding: Padding,
@@ -32,7 +12,7 @@ pub(crate) fn plane(
     stride: usize,
     input: (usize, usize),
 ) -> Plane {
-    let before = |side| border(padding, kernel, stride, side).0;
+    let before = |side| padding.border(kernel, stride, side).0;
     Plane {
         kernel,
         stride,
@@ -50,33 +30,12 @@ pub(crate) fn pad_uneven(
     stride: usize,
 ) -> (Tensor<4>, usize) {
     let [_, _, height, width] = x.dims();
-    let (top, bottom) = border(padding, kernel, stride, height);
-    let (left, right) = border(padding, kernel, stride, width);
+    let (top, bottom) = padding.border(kernel, stride, height);
+    let (left, right) = padding.border(kernel, stride, width);
     if top == bottom && left == right && top == left {
         (x, top)
     } else {
         let padded = x.pad([(top, bottom), (left, right)], PadMode::Constant(0.0));
         (padded, 0)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn same_keeps_ceil_and_puts_the_odd_zero_behind() {
-        assert_eq!(border(Padding::Same, 3, 2, 224), (0, 1));
-        assert_eq!(border(Padding::Same, 5, 2, 56), (1, 2));
-        assert_eq!(border(Padding::Same, 3, 2, 7), (1, 1));
-        assert_eq!(border(Padding::Same, 5, 1, 7), (2, 2));
-        assert_eq!(border(Padding::Symmetric, 7, 2, 14), (3, 3));
-        for (kernel, stride, side) in [(3, 2, 9), (5, 2, 10), (7, 1, 4), (3, 2, 1)] {
-            let (begin, end) = border(Padding::Same, kernel, stride, side);
-            assert_eq!(
-                (side + begin + end - kernel) / stride + 1,
-                side.div_ceil(stride)
-            );
-        }
     }
 }

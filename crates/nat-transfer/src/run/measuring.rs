@@ -15,7 +15,7 @@ use super::Run;
 use crate::{
     Agreement, ArchiveLine, Event, Observer, Phase, Progress, TransferError,
     checkpoint::{Candidate, Position},
-    estimate::{self, Measurement},
+    estimate::Measurement,
     measures::Networks,
 };
 
@@ -136,13 +136,8 @@ impl Run {
     /// All that is measured of each candidate, in the order of [`Costs::measured`].
     fn values(&self, candidates: &[Genotype], measured: &[Vec<Measurement>]) -> Vec<Vec<f64>> {
         let errors: Vec<Vec<f64>> = (measured.iter())
-            .map(|measured| {
-                if self.record.config.evaluate.regress {
-                    estimate::regressed(measured)
-                } else {
-                    measured.iter().map(|m| m.error).collect()
-                }
-            })
+            .zip(&self.learners)
+            .map(|(measured, learner)| learner.evaluator.errors(measured))
             .collect();
         (candidates.iter().enumerate())
             .map(|(row, genes)| {

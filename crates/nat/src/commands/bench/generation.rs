@@ -5,7 +5,7 @@ use std::{sync::atomic::AtomicBool, time::Instant};
 use anyhow::Result;
 use nat_data::Split;
 use nat_search::{Member, Problem};
-use nat_transfer::{Answer, Event, Measurement, RunDirectory, regressed, write_atomically};
+use nat_transfer::{Answer, Event, Measurement, RunDirectory, write_atomically};
 use serde::Serialize;
 
 use super::{drawing, growth::product_rate, network::median};
@@ -107,7 +107,7 @@ fn iteration(
     let costs = record.costs(Vec::new())?;
     let measured: Vec<Measurement> = measured.into_iter().flatten().collect();
     let members: Vec<Member> = (genotypes.iter())
-        .zip(regressed(&measured))
+        .zip(evaluator.errors(&measured))
         .map(|(genes, error)| costs.member(genes.clone(), error))
         .collect();
     let images = evaluator.calibration_images() + evaluator.images(Split::Val);

@@ -7,22 +7,13 @@ use nat_predictor::metrics;
 use nat_search::{PredictorKind, Training};
 use nat_space::Genotype;
 use nat_transfer::{
-    Answer, Measurement, RunDirectory, regressed,
+    Answer, Measurement, RunDirectory,
     streams::{Purpose, key, seed_of},
 };
 use serde_json::json;
 
 use super::drawing;
 use crate::{args::BenchPredictors, dataset, failure::wrong_argument, table};
-
-const KINDS: [PredictorKind; 6] = [
-    PredictorKind::RbfEnsemble,
-    PredictorKind::Rbf,
-    PredictorKind::Ridge,
-    PredictorKind::Gp,
-    PredictorKind::Forest,
-    PredictorKind::Switching,
-];
 
 pub fn run(args: &BenchPredictors) -> Result<()> {
     let answer = Answer::open(RunDirectory::at(&args.run))?;
@@ -38,7 +29,7 @@ pub fn run(args: &BenchPredictors) -> Result<()> {
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     let mut rows = Vec::new();
     for &samples in &args.samples {
-        for kind in KINDS {
+        for kind in PredictorKind::ALL {
             let (winner, model) = kind.fit(&Training {
                 space: &answer.record.space,
                 genes: &genes[..samples],
@@ -96,9 +87,5 @@ fn measure(answer: &Answer, genotypes: &[Genotype]) -> Result<Vec<f64>> {
         &AtomicBool::new(false),
     )?;
     let measured: Vec<Measurement> = measured.into_iter().flatten().collect();
-    Ok(if answer.record.config.evaluate.regress {
-        regressed(&measured)
-    } else {
-        measured.iter().map(|found| found.error).collect()
-    })
+    Ok(evaluator.errors(&measured))
 }
