@@ -69,9 +69,8 @@ fn inverted_residual(
     }
     let (groups, each) = (block.depthwise.groups, block.depthwise.shape[0]);
     if (groups, each) != (channels, channels) {
-        let reason = format!(
-            "expected {channels} channels in as many groups, found {each} in {groups}"
-        );
+        let reason =
+            format!("expected {channels} channels in as many groups, found {each} in {groups}");
         return Err(wrong(&names.depthwise, reason));
     }
     convolution(&names.depthwise, &block.depthwise, channels)?;

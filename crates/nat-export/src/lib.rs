@@ -2,8 +2,9 @@
 //!
 //! A [`FoldedNet`](nat_supernet::FoldedNet) becomes an ONNX model ([`write_onnx`]) or a safetensors
 //! file with its layer plan ([`write_safetensors`]). Both carry a [`ModelInfo`]: classes, preprocessing,
-//! genotype and costs. [`Model`] opens either form and runs it with RTen, a runtime that shares no code
-//! with the training side, so that [`verify`] is an independent check of what was written, and [`Layerwise`] times the layers there. [`write_net_config`] writes
+//! genotype and costs. [`Model`] opens either form: ONNX runs in RTen, a runtime that shares no code
+//! with the training side, so that [`verify`] is an independent check of what was written, and [`Layerwise`] times the layers there; safetensors run
+//! on the program's own inference kernels. [`write_net_config`] writes
 //! the layers alone, in the form that once-for-all's programs read; [`read_net_config`] and [`net_config_weights`] read the
 //! published networks of that form.
 

@@ -86,6 +86,14 @@ pub fn front(members: &[Member], aims: &Aims) -> Vec<Member> {
     front
 }
 
+/// Positions of up to `count` high-trade-off points of a front, highest first; all where there are no more.
+pub fn high_tradeoff(front: &[Member], objectives: &[Objective], count: usize) -> Vec<usize> {
+    if objectives.len() < 2 || front.len() <= count {
+        return (0..front.len().min(count)).collect();
+    }
+    nat_moo::high_tradeoff(&rows(front, objectives), count)
+}
+
 /// Most objectives whose hypervolume is exact: with twelve, an archive of 60 takes minutes.
 const EXACT: usize = 6;
 /// Directions of the estimate for more objectives.

@@ -109,7 +109,11 @@ impl Limits {
     pub(crate) fn unmet(&self, smallest: &Member, largest: &Member) -> SearchError {
         let mut ranges: Vec<String> = Vec::new();
         for objective in self.objectives() {
-            let span = span(objective, smallest.value(objective), largest.value(objective));
+            let span = span(
+                objective,
+                smallest.value(objective),
+                largest.value(objective),
+            );
             let range = format!("{objective} {span}");
             if !ranges.contains(&range) {
                 ranges.push(range);

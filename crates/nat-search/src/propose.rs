@@ -81,7 +81,8 @@ pub fn initial_designs(
         }
     }
     if designs.len() == 1 && violation(&smallest) > 0.0 {
-        let [small, large] = [smallest, space.largest()].map(|genes| problem.costs.member(genes, 0.0));
+        let [small, large] =
+            [smallest, space.largest()].map(|genes| problem.costs.member(genes, 0.0));
         return Err(limits.unmet(&small, &large));
     }
     outside.sort_by(|a, b| a.0.total_cmp(&b.0));
@@ -350,7 +351,9 @@ mod tests {
             aims: &aims,
             settings: &settings,
         };
-        let error = initial_designs(&problem, &mut rng(5)).unwrap_err().to_string();
+        let error = initial_designs(&problem, &mut rng(5))
+            .unwrap_err()
+            .to_string();
         for part in ["that meets madds<=1M;", "madds ", "M to "] {
             assert!(error.contains(part), "{error}");
         }

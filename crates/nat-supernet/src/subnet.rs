@@ -114,7 +114,8 @@ impl Subnet {
         features
     }
 
-    /// Everything up to the mean over the pixels by operations that every backend has, in NCHW order.
+    /// Everything up to the mean over the pixels by operations that every backend has, in NCHW order: what the fused pieces are
+    /// held to.
     fn plain_features(
         &self,
         images: Tensor<4>,

@@ -1,6 +1,6 @@
 //! What a run has found so far: its front, its weights, and the one look at the test split.
 
-use std::{collections::BTreeMap, fs, path::PathBuf, sync::Arc};
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 
 use nat_data::{ImageSet, Split};
 use nat_space::Genotype;
@@ -147,14 +147,9 @@ impl Answer {
             .iter()
             .map(|member| member.genes.to_string())
             .collect();
-        if let Ok(text) = fs::read_to_string(&path) {
-            let lines: Vec<Tested> = text
-                .lines()
-                .filter_map(|line| serde_json::from_str(line).ok())
-                .collect();
-            if lines.iter().map(|line| &line.genes).eq(&genes) {
-                return Ok(lines);
-            }
+        let known = self.directory.tested()?;
+        if known.iter().map(|line| &line.genes).eq(&genes) {
+            return Ok(known);
         }
         let mut errors = vec![Vec::new(); front.len()];
         let mut done = 0;

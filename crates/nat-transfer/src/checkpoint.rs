@@ -256,8 +256,9 @@ pub fn load_finished(directory: &RunDirectory) -> Result<(State, PathBuf), Trans
 fn nothing_saved(directory: &RunDirectory) -> TransferError {
     TransferError::Directory {
         path: directory.root().into(),
-        reason: "the run was ended before its first save: the `nat search` that began it begins it anew"
-            .into(),
+        reason:
+            "the run was ended before its first save: the `nat search` that began it begins it anew"
+                .into(),
     }
 }
 

@@ -310,7 +310,10 @@ impl RunConfig {
             return fail("objectives", &format!("name '{twice}' once"));
         }
         if i64::try_from(self.seed).is_err() {
-            return fail("seed", &format!("be at most {}, got {}", i64::MAX, self.seed));
+            return fail(
+                "seed",
+                &format!("be at most {}, got {}", i64::MAX, self.seed),
+            );
         }
         for (field, value) in [
             ("upkeep.loader_threads", self.upkeep.loader_threads),

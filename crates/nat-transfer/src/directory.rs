@@ -10,7 +10,7 @@ use nat_search::{Name, Objective};
 use nat_space::{LatencyTable, Space};
 use serde::Serialize;
 
-use crate::{ArchiveLine, Event, Member, RunRecord, TransferError, checkpoint};
+use crate::{ArchiveLine, Event, Member, RunRecord, Tested, TransferError, checkpoint};
 
 /// Paths of a run, and how they are read and written.
 #[derive(Clone, Debug)]
@@ -181,6 +181,14 @@ impl RunDirectory {
     /// The file cannot be read; a line that is no event is named by its number.
     pub fn events(&self) -> Result<Vec<Event>, TransferError> {
         self.lines("events.jsonl")
+    }
+
+    /// The test errors of the front, if its splits have been read: lines of `test.jsonl`.
+    ///
+    /// # Errors
+    /// The file cannot be read; a line that is no measurement is named by its number.
+    pub fn tested(&self) -> Result<Vec<Tested>, TransferError> {
+        self.lines("test.jsonl")
     }
 
     fn lines<T: serde::de::DeserializeOwned>(&self, name: &str) -> Result<Vec<T>, TransferError> {

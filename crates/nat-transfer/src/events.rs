@@ -25,59 +25,71 @@ pub enum Event {
         generation: usize,
     },
     /// A pass over the training images ended.
-    Epoch {
-        /// Iteration.
-        generation: usize,
-        /// What is being trained for.
-        phase: Phase,
-        /// The data set, where the run has several.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        set: Option<String>,
-        /// Passes done in this phase, counted from 1.
-        epoch: usize,
-        /// Mean loss of the pass; of the largest subnet before the first archive.
-        loss: f64,
-        /// Training images a second.
-        images_per_s: f64,
-        /// Learning rate of the last step.
-        lr: f64,
-    },
+    Epoch(Epoch),
     /// An iteration ended: every member of the archive has been measured.
-    Generation {
-        /// Iteration; 0 is the first archive.
-        generation: usize,
-        /// Members of the archive.
-        archive: usize,
-        /// Non-dominated ones among them.
-        front: usize,
-        /// Share of the reference box that the front dominates.
-        hypervolume: f64,
-        /// Least error in percent.
-        best_error: f64,
-        /// Kendall's tau-b of predicted against measured errors of the newly measured.
-        tau: Option<f64>,
-        /// Spearman's rho of the same.
-        rho: Option<f64>,
-        /// Root of the mean squared difference of the same, in points.
-        rmse: Option<f64>,
-        /// Predicted and measured errors of the newly measured.
-        predicted: Vec<(f64, f64)>,
-        /// The same of whatever is measured besides the error: the errors on several data sets, what commands say.
-        #[serde(default, skip_serializing_if = "Vec::is_empty")]
-        further: Vec<Agreement>,
-        /// The models that predicted, of the error first.
-        #[serde(default, skip_serializing_if = "Vec::is_empty")]
-        predictors: Vec<PredictorKind>,
-        /// Where the time went since the iteration was begun or taken up again.
-        seconds: Seconds,
-    },
+    Generation(Generation),
     /// The run is complete.
-    Finish {
-        /// Wall-clock seconds of this process.
-        seconds: f64,
-        /// Largest resident set of this process in MiB, where the system tells.
-        peak_rss_mb: Option<f64>,
-    },
+    Finish(Finish),
+}
+
+/// A pass over the training images.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Epoch {
+    /// Iteration.
+    pub generation: usize,
+    /// What is being trained for.
+    pub phase: Phase,
+    /// The data set, where the run has several.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub set: Option<String>,
+    /// Passes done in this phase, counted from 1.
+    pub epoch: usize,
+    /// Mean loss of the pass; of the largest subnet before the first archive.
+    pub loss: f64,
+    /// Training images a second.
+    pub images_per_s: f64,
+    /// Learning rate of the last step.
+    pub lr: f64,
+}
+
+/// The end of an iteration.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Generation {
+    /// Iteration; 0 is the first archive.
+    pub generation: usize,
+    /// Members of the archive.
+    pub archive: usize,
+    /// Non-dominated ones among them.
+    pub front: usize,
+    /// Share of the reference box that the front dominates.
+    pub hypervolume: f64,
+    /// Least error in percent.
+    pub best_error: f64,
+    /// Kendall's tau-b of predicted against measured errors of the newly measured.
+    pub tau: Option<f64>,
+    /// Spearman's rho of the same.
+    pub rho: Option<f64>,
+    /// Root of the mean squared difference of the same, in points.
+    pub rmse: Option<f64>,
+    /// Predicted and measured errors of the newly measured.
+    pub predicted: Vec<(f64, f64)>,
+    /// The same of whatever is measured besides the error: the errors on several data sets, what commands say.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub further: Vec<Agreement>,
+    /// The models that predicted, of the error first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub predictors: Vec<PredictorKind>,
+    /// Where the time went since the iteration was begun or taken up again.
+    pub seconds: Seconds,
+}
+
+/// The end of a run.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Finish {
+    /// Wall-clock seconds of the process that finished it.
+    pub seconds: f64,
+    /// Largest resident set of that process in MiB, where the system tells.
+    pub peak_rss_mb: Option<f64>,
 }
 
 /// How well one measured objective of the newly measured was predicted.

@@ -7,7 +7,7 @@ use nat_space::Architecture;
 use nat_supernet::SupernetFile;
 
 use crate::{
-    Evaluator, Event, Phase, Progress, TransferError, pretrain,
+    Epoch, Evaluator, Phase, Progress, TransferError, pretrain,
     schedule::Schedule,
     train::{Teaching, tracked_gradients},
     training::{Pass, Task, plan},
@@ -48,7 +48,7 @@ pub enum News<'a> {
     /// A step was made, in a trial or in the training.
     Step(&'a Progress),
     /// A pass over the images is done; not told of trials.
-    Epoch(&'a Event),
+    Epoch(&'a Epoch),
     /// A trial has ended: its learning rate, and its cross entropy on the search split unless it diverged.
     Trial(f64, Option<f64>),
 }
@@ -87,7 +87,13 @@ pub fn finetune(
                 watch(news);
             }
         };
-        train(task, supernets, architecture, (rate, steps), &mut steps_only)
+        train(
+            task,
+            supernets,
+            architecture,
+            (rate, steps),
+            &mut steps_only,
+        )
     };
     let mut seconds_a_step = 0.0;
     if let Budget::Minutes(_) = request.budget {
@@ -195,8 +201,8 @@ fn train(
         },
         &mut |moment| {
             watch(News::Step(&moment.progress));
-            if let Some(event) = &moment.epoch {
-                watch(News::Epoch(event));
+            if let Some(epoch) = &moment.epoch {
+                watch(News::Epoch(epoch));
             }
             Ok(true)
         },

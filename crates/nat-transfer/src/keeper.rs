@@ -48,10 +48,9 @@ impl Keeper<'_> {
             progress.total = whole;
         }
         self.observer.progress(&progress);
-        if let Some(mut event) = moment.epoch {
-            if let Event::Epoch { set, .. } = &mut event {
-                *set = self.name.map(|name| name.as_str().into());
-            }
+        if let Some(mut epoch) = moment.epoch {
+            epoch.set = self.name.map(|name| name.as_str().into());
+            let event = Event::Epoch(epoch);
             self.directory.append_event(&event)?;
             self.observer.event(&event);
         }

@@ -44,7 +44,9 @@ pub use directory::{RunDirectory, write_atomically};
 pub use error::TransferError;
 pub use estimate::Measurement;
 pub use evaluate::{Evaluator, Score, argmax};
-pub use events::{Agreement, Event, Observer, Phase, Progress, Seconds, Within};
+pub use events::{
+    Agreement, Epoch, Event, Finish, Generation, Observer, Phase, Progress, Seconds, Within,
+};
 pub use marginals::Marginals;
 pub use measures::model_info;
 pub use nat_search::{

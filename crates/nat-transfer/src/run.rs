@@ -20,7 +20,8 @@ use nat_space::Genotype;
 use nat_supernet::SupernetFile;
 
 use crate::{
-    Event, Observer, Phase, Progress, RunDirectory, RunRecord, Seconds, TransferError, adapt,
+    Epoch, Event, Finish, Generation, Observer, Phase, Progress, RunDirectory, RunRecord, Seconds,
+    TransferError, adapt,
     checkpoint::{self, Candidate, Part, Position, State},
     directory::RunLock,
     events::Within,
@@ -233,24 +234,24 @@ impl Run {
         };
         self.directory.rewind_events(|event| match event {
             Event::Start { .. } | Event::Resume { .. } => true,
-            Event::Finish { .. } => finished,
-            Event::Epoch {
+            Event::Finish(_) => finished,
+            Event::Epoch(Epoch {
                 phase: phase @ (Phase::Pretrain | Phase::WarmUp),
                 epoch,
                 set,
                 ..
-            } => match self.state.position {
+            }) => match self.state.position {
                 Position::Pretrain { set: at, step } | Position::WarmUp { set: at, step } => {
                     contains(*phase, (at, step), set, *epoch)
                 }
                 _ => true,
             },
-            Event::Epoch {
+            Event::Epoch(Epoch {
                 generation: g,
                 epoch,
                 set,
                 ..
-            } => {
+            }) => {
                 let in_this = match self.state.position {
                     Position::Pretrain { .. } | Position::WarmUp { .. } => false,
                     Position::Adapt { set: at, step } => {
@@ -260,7 +261,7 @@ impl Run {
                 };
                 *g < generation || (*g == generation && in_this)
             }
-            Event::Generation { generation: g, .. } => {
+            Event::Generation(Generation { generation: g, .. }) => {
                 *g < generation || (complete && *g == generation)
             }
         })?;
@@ -336,10 +337,10 @@ impl Run {
                 return Ok(Outcome::Interrupted);
             }
         }
-        let event = Event::Finish {
+        let event = Event::Finish(Finish {
             seconds: self.begun.elapsed().as_secs_f64(),
             peak_rss_mb: peak_rss_mb(),
-        };
+        });
         self.directory.append_event(&event)?;
         observer.event(&event);
         Ok(Outcome::Finished)

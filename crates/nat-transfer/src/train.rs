@@ -2,10 +2,11 @@
 
 use std::sync::{Mutex, OnceLock};
 
-use burn::tensor::Tensor;
 use nat_data::Batch;
 use nat_space::Architecture;
-use nat_supernet::{BatchMoments, BnMode, Dropout, Gradient, Subnet, Supernet, images, losses};
+use nat_supernet::{
+    BatchMoments, BnMode, Dropout, Gradient, Subnet, Supernet, Tensor, images, losses,
+};
 
 use crate::config::Divergence;
 

@@ -7,7 +7,7 @@ use nat_space::Space;
 use nat_supernet::{Dropout, SupernetFile};
 
 use crate::{
-    Event, Phase, Progress, RunConfig, TransferError,
+    Epoch, Phase, Progress, RunConfig, TransferError,
     events::Within,
     preprocess::{self, Input},
     schedule::Schedule,
@@ -153,7 +153,7 @@ pub struct Moment<'a> {
     /// The same for people who watch.
     pub progress: Progress,
     /// Present where the step ends a pass over the images.
-    pub epoch: Option<Event>,
+    pub epoch: Option<Epoch>,
     /// The supernets after the step, with what else training changes.
     pub trainee: &'a Trainee,
     /// What the step was made of.
@@ -224,7 +224,7 @@ impl Training<'_> {
                 let seconds = epoch_begun.elapsed().as_secs_f64();
                 epoch_begun = Instant::now();
                 let (loss, steps) = mean.take();
-                Event::Epoch {
+                Epoch {
                     generation: self.generation,
                     phase: self.phase,
                     set: None,

@@ -178,7 +178,21 @@ mod tests {
     /// A BMP of 24 bits a pixel, `width` a multiple of 4.
     fn bitmap(width: u32, height: u32) -> Vec<u8> {
         let pixels = width * height * 3;
-        let words = [54 + pixels, 0, 54, 40, width, height, 1 | (24 << 16), 0, pixels, 0, 0, 0, 0];
+        let words = [
+            54 + pixels,
+            0,
+            54,
+            40,
+            width,
+            height,
+            1 | (24 << 16),
+            0,
+            pixels,
+            0,
+            0,
+            0,
+            0,
+        ];
         let header = words.iter().flat_map(|word: &u32| word.to_le_bytes());
         let body = (0..pixels).map(|i| (i / 7 + (i / width) * 5) as u8);
         b"BM".iter().copied().chain(header).chain(body).collect()

@@ -89,7 +89,8 @@ mod tests {
         };
         let (phone, other) = (written("phone.json"), written("b/phone.json"));
         let objectives = format!("error,latency:{phone}");
-        let limits = format!("latency:{phone}<=15,latency:{phone}<=20,latency:phone<=25,latency<=30");
+        let limits =
+            format!("latency:{phone}<=15,latency:{phone}<=20,latency:phone<=25,latency<=30");
         let preferred = format!("latency:{phone}=10");
         let tables = opened(&objectives, &limits, &preferred).unwrap();
         assert_eq!(tables.len(), 1);

@@ -6,7 +6,7 @@ use std::{
 };
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use nat_transfer::{Event, Observer, Phase, Progress as Step, Seconds};
+use nat_transfer::{Epoch, Event, Generation, Observer, Phase, Progress as Step, Seconds};
 
 /// Watches a run for a person. Where stderr is no terminal, only whole lines are written.
 pub struct Progress {
@@ -51,72 +51,67 @@ impl Progress {
             eprintln!("{text}");
         }
     }
+
+    /// A pass over the images, where there is no terminal to show a bar on.
+    pub fn epoch(&self, epoch: &Epoch) {
+        if std::io::stderr().is_terminal() {
+            return;
+        }
+        let iteration = match epoch.phase {
+            Phase::Finetune => String::new(),
+            _ => format!("iteration {}  ", epoch.generation),
+        };
+        let set = epoch.set.as_ref();
+        self.line(&format!(
+            "{iteration}{:<8}{}  epoch {}  loss {:.3}  {:.0} images/s",
+            epoch.phase.name(),
+            set.map_or_else(String::new, |set| format!("  {set}")),
+            epoch.epoch,
+            epoch.loss,
+            epoch.images_per_s,
+        ));
+    }
+
+    fn generation(&mut self, ended: &Generation) {
+        let all = ended.further.iter().filter_map(|agreement| agreement.tau);
+        let worst = all.chain(ended.tau).reduce(f64::min);
+        let mut tau = (ended.tau).map_or_else(|| "-".to_owned(), |tau| format!("{tau:.2}"));
+        for agreement in &ended.further {
+            if let Some(value) = agreement.tau {
+                tau.push_str(&format!(", {} {value:.2}", agreement.objective));
+            }
+        }
+        self.last = format!("HV {:.4}  tau {tau}", ended.hypervolume);
+        self.line(&format!(
+            "iteration {:>2}  archive {:>3}  front {:>3}  HV {:.4}  best error {:.2} %  tau {tau}  ({:.0} s)",
+            ended.generation,
+            ended.archive,
+            ended.front,
+            ended.hypervolume,
+            ended.best_error,
+            ended.seconds.total()
+        ));
+        if self.profile {
+            self.line(&profile(&ended.seconds));
+        }
+        let poor = worst.is_some_and(|tau| tau < POOR_TAU);
+        if poor && !std::mem::replace(&mut self.warned, true) {
+            self.line(&format!(
+                "nat: warning: the predictor ranks new networks poorly (Kendall's tau below \
+                 {POOR_TAU}); more search images or a longer training usually help"
+            ));
+        }
+        self.clock
+            .iteration_ended(ended.seconds.fit + ended.seconds.search);
+    }
 }
 
 impl Observer for Progress {
     fn event(&mut self, event: &Event) {
         match event {
-            Event::Epoch {
-                generation,
-                phase,
-                set,
-                epoch,
-                loss,
-                images_per_s,
-                ..
-            } => {
-                if !std::io::stderr().is_terminal() {
-                    let set = set
-                        .as_ref()
-                        .map_or_else(String::new, |set| format!("  {set}"));
-                    let iteration = match phase {
-                        Phase::Finetune => String::new(),
-                        _ => format!("iteration {generation}  "),
-                    };
-                    self.line(&format!(
-                        "{iteration}{:<8}{set}  epoch {epoch}  loss {loss:.3}  {images_per_s:.0} images/s",
-                        phase.name()
-                    ));
-                }
-            }
-            Event::Generation {
-                generation,
-                archive,
-                front,
-                hypervolume,
-                best_error,
-                tau,
-                further,
-                seconds,
-                ..
-            } => {
-                let all = further.iter().filter_map(|agreement| agreement.tau);
-                let worst = all.chain(*tau).reduce(f64::min);
-                let mut tau = tau.map_or_else(|| "-".to_owned(), |tau| format!("{tau:.2}"));
-                for agreement in further {
-                    if let Some(value) = agreement.tau {
-                        tau.push_str(&format!(", {} {value:.2}", agreement.objective));
-                    }
-                }
-                self.last = format!("HV {hypervolume:.4}  tau {tau}");
-                self.line(&format!(
-                    "iteration {generation:>2}  archive {archive:>3}  front {front:>3}  HV {hypervolume:.4}  \
-                     best error {best_error:.2} %  tau {tau}  ({:.0} s)",
-                    seconds.total()
-                ));
-                if self.profile {
-                    self.line(&profile(seconds));
-                }
-                let poor = worst.is_some_and(|tau| tau < POOR_TAU);
-                if poor && !std::mem::replace(&mut self.warned, true) {
-                    self.line(&format!(
-                        "nat: warning: the predictor ranks new networks poorly (Kendall's tau below \
-                         {POOR_TAU}); more search images or a longer training usually help"
-                    ));
-                }
-                self.clock.iteration_ended(seconds.fit + seconds.search);
-            }
-            Event::Start { .. } | Event::Resume { .. } | Event::Finish { .. } => {}
+            Event::Epoch(epoch) => self.epoch(epoch),
+            Event::Generation(generation) => self.generation(generation),
+            Event::Start { .. } | Event::Resume { .. } | Event::Finish(_) => {}
         }
     }
 

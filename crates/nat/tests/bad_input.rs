@@ -131,7 +131,12 @@ fn arguments_of_a_search() {
         &["seed"],
     );
     check(
-        &["--supernet", "scratch", "--set", "upkeep.loader_threads=100000"],
+        &[
+            "--supernet",
+            "scratch",
+            "--set",
+            "upkeep.loader_threads=100000",
+        ],
         2,
         &["upkeep.loader_threads", "at most"],
     );
@@ -285,12 +290,25 @@ fn models_and_checkpoints() {
     );
     refused(&["predict", &model, "photo.jpg"], 3, &["text.onnx"]);
     refused(
-        &["export", &folder.text("lost"), "--genes", "min", "--to", &folder.text("m.onnx")],
+        &[
+            "export",
+            &folder.text("lost"),
+            "--genes",
+            "min",
+            "--to",
+            &folder.text("m.onnx"),
+        ],
         2,
         &["lost: no such file"],
     );
     let lost = folder.text("none/net.safetensors");
-    let pretrain = ["pretrain", "--data", "builtin:climate-tiles", "--space", "tiny"];
+    let pretrain = [
+        "pretrain",
+        "--data",
+        "builtin:climate-tiles",
+        "--space",
+        "tiny",
+    ];
     refused(
         &[&pretrain[..], &["--out", &lost]].concat(),
         2,

@@ -133,7 +133,15 @@ fn from_images_to_a_deployed_model() {
         assert!(stderr.contains(part), "{stderr}");
     }
     let genes = front[0]["genes"].as_str().unwrap();
-    let count = ["space", "count", text(&run), "--genes", genes, "--classes", "7"];
+    let count = [
+        "space",
+        "count",
+        text(&run),
+        "--genes",
+        genes,
+        "--classes",
+        "7",
+    ];
     let count = lines(&succeeds(&[&count[..], &["--json"]].concat())).remove(0);
     assert_eq!(count["madds"], front[0]["madds"]);
     assert_eq!(count["resolution"], front[0]["resolution"]);
@@ -221,8 +229,19 @@ fn from_images_to_a_deployed_model() {
     assert_eq!(partly.status.code(), Some(3));
     assert_eq!(String::from_utf8_lossy(&partly.stdout).lines().count(), 1);
     let stderr = String::from_utf8_lossy(&partly.stderr);
-    assert!(stderr.contains("lost.jpg: ") && stderr.contains("1 of 2 images"), "{stderr}");
-    let all = ["eval", text(&model), "--data", tiles, "--split", "all", "--json"];
+    assert!(
+        stderr.contains("lost.jpg: ") && stderr.contains("1 of 2 images"),
+        "{stderr}"
+    );
+    let all = [
+        "eval",
+        text(&model),
+        "--data",
+        tiles,
+        "--split",
+        "all",
+        "--json",
+    ];
     assert_eq!(lines(&succeeds(&all))[0]["images"], 1767 + 299 + 460);
 
     let from_supernet = path("from-supernet.onnx");

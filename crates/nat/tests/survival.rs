@@ -292,7 +292,9 @@ fn a_run_for_two_data_sets_survives_kill_9_and_tests_each() {
             .success()
     );
     let front = fs::read_to_string(reference.join("front.csv")).unwrap();
-    assert!(front.starts_with("genes,resolution,error,madds,params,memory,error:some,error:tiles\n"));
+    assert!(
+        front.starts_with("genes,resolution,error,madds,params,memory,error:some,error:tiles\n")
+    );
     let record = fs::read_to_string(reference.join("run.toml")).unwrap();
     assert!(record.contains(r#"objectives = ["error:tiles", "error:some", "madds"]"#));
     let events = fs::read_to_string(reference.join("events.jsonl")).unwrap();

@@ -191,7 +191,10 @@ fn what_is_no_table_is_refused_with_its_place() {
         ("  mean: 1\n", "without a key"),
         ("Conv-input:4x4x3-output:8:\n  mean: fast\n", "line 2"),
         ("MBConv-input:4x4x3-output:4x4x3:\n  mean: 1\n", "line 1"),
-        ("Conv-input:4x4x3-output:8:\n  mean: nan\n", "line 2: NaN ms"),
+        (
+            "Conv-input:4x4x3-output:8:\n  mean: nan\n",
+            "line 2: NaN ms",
+        ),
         ("Conv-input:4x4x3-output:8:\n  mean: -1\n", "line 2: -1 ms"),
         ("", "no row"),
     ] {

@@ -13,7 +13,7 @@ use nat_space::Genotype;
 
 use super::Run;
 use crate::{
-    Agreement, ArchiveLine, Event, Observer, Phase, Progress, TransferError,
+    Agreement, ArchiveLine, Event, Generation, Observer, Phase, Progress, TransferError,
     checkpoint::{Candidate, Position},
     estimate::Measurement,
     measures::Networks,
@@ -189,7 +189,7 @@ impl Run {
         let generation = self.state.generation;
         let mut further = self.agreement(&members);
         let error = further.remove(0);
-        let event = Event::Generation {
+        let event = Event::Generation(Generation {
             generation,
             archive: members.len(),
             front: front.len(),
@@ -208,7 +208,7 @@ impl Run {
             further,
             predictors: self.state.predictors.clone(),
             seconds: std::mem::take(&mut self.seconds),
-        };
+        });
         self.state.archive = members
             .iter()
             .map(|member| ArchiveLine::of(generation, member))

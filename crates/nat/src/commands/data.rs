@@ -38,7 +38,12 @@ pub fn run(args: &args::Data) -> Result<()> {
     let (width, height) = (census.width, census.height);
     outln!(
         "\nsizes    {} to {} wide (median {}), {} to {} high (median {})",
-        width.min, width.max, width.median, height.min, height.max, height.median
+        width.min,
+        width.max,
+        width.median,
+        height.min,
+        height.max,
+        height.median
     );
     if !census.drawn.is_empty() {
         let names: Vec<&str> = census.drawn.iter().map(|split| split.name()).collect();

@@ -72,7 +72,7 @@ pub fn run(args: &args::Finetune) -> Result<ExitCode> {
         &evaluator,
         &mut |news| match news {
             News::Step(step) => progress.progress(step),
-            News::Epoch(event) => progress.event(event),
+            News::Epoch(epoch) => progress.epoch(epoch),
             News::Trial(rate, loss) => {
                 let loss = loss.map_or_else(|| "diverged".into(), |loss| format!("{loss:.4}"));
                 progress.line(&format!(

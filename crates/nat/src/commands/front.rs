@@ -3,9 +3,7 @@
 use std::{collections::BTreeSet, io::IsTerminal, path::Path};
 
 use anyhow::Result;
-use nat_transfer::{
-    Answer, Limits, Member, Name, Objective, RunDirectory, Tested, archive,
-};
+use nat_transfer::{Answer, Limits, Member, Name, Objective, RunDirectory, Tested, archive};
 use serde_json::{Map, Value};
 
 use crate::{args, dataset, failure::wrong_argument, shell, table};
@@ -71,7 +69,7 @@ pub fn pick(args: &args::Pick) -> Result<()> {
                 .into_iter()
                 .filter(|member| limits.admit(member))
                 .collect();
-            high_tradeoff(&answer, &admitted, count)
+            archive::high_tradeoff(&admitted, &answer.record.config.objectives, count)
                 .into_iter()
                 .map(|i| admitted[i].clone())
                 .collect()
@@ -192,18 +190,11 @@ fn json_line(answer: &Answer, member: &Member, test: Option<&Tested>) -> Value {
     Value::Object(line)
 }
 
-/// Positions of the high-trade-off points of a front.
-pub fn high_tradeoff(answer: &Answer, front: &[Member], count: usize) -> Vec<usize> {
-    let objectives = &answer.record.config.objectives;
-    if objectives.len() < 2 || front.len() < 3 {
-        return (0..front.len().min(count)).collect();
-    }
-    nat_moo::high_tradeoff(&archive::rows(front, objectives), count)
-}
-
 fn front_table(answer: &Answer, front: &[Member], tests: Option<&[Tested]>) -> String {
     let marked: BTreeSet<usize> = if front.len() > MARKED {
-        high_tradeoff(answer, front, MARKED).into_iter().collect()
+        archive::high_tradeoff(front, &answer.record.config.objectives, MARKED)
+            .into_iter()
+            .collect()
     } else {
         BTreeSet::new()
     };

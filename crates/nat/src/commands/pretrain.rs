@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use nat_space::Space;
-use nat_transfer::{Event, Input, Observer, Phase, Preset, Task, pretrain};
+use nat_transfer::{Input, Observer, Phase, Preset, Task, pretrain};
 
 use crate::{args, commands::search, dataset, output, progress::Progress};
 
@@ -29,11 +29,9 @@ pub fn run(args: &args::Pretrain) -> Result<ExitCode> {
     let mut last_loss = f64::NAN;
     pretrain::pretrain(&task, Phase::Pretrain, &mut trainee, 0, &mut |moment| {
         progress.progress(&moment.progress);
-        if let Some(event) = &moment.epoch {
-            progress.event(event);
-            if let Event::Epoch { loss, .. } = event {
-                last_loss = *loss;
-            }
+        if let Some(epoch) = &moment.epoch {
+            progress.epoch(epoch);
+            last_loss = epoch.loss;
         }
         Ok(true)
     })?;

@@ -219,7 +219,9 @@ fn folders(names: &[&str]) -> Result<(), String> {
             return Err(format!("'{name}' needs letters or digits"));
         }
         if let Some(other) = names[..index].iter().find(|other| slug(other) == folder) {
-            return Err(format!("'{other}' and '{name}' would share the folder '{folder}'"));
+            return Err(format!(
+                "'{other}' and '{name}' would share the folder '{folder}'"
+            ));
         }
     }
     Ok(())

@@ -3,7 +3,9 @@
 use maud::{Markup, html};
 
 use super::axis::{Axis, coordinate, duration};
-use super::model::{Epoch, Generation, Run, Seconds};
+use nat_transfer::{Epoch, Generation, Phase, Seconds};
+
+use super::model::Run;
 use super::plot::{Frame, HALF, WIDE, drawing, figure, points};
 
 const HEIGHT: f64 = 280.0;
@@ -59,21 +61,22 @@ pub fn loss(run: &Run) -> Markup {
         x: Axis::counting(1..=run.epochs.len(), 8),
         y: Axis::covering(run.epochs.iter().map(|epoch| epoch.loss), 5),
     };
-    // One line a phase and generation: each starts with another mix of subnets.
+    // One line a phase, generation and data set: each starts with another mix of subnets.
     let numbered: Vec<(usize, &Epoch)> = (1..).zip(&run.epochs).collect();
-    let stretches =
-        numbered.chunk_by(|(_, a), (_, b)| (a.generation, &a.phase) == (b.generation, &b.phase));
+    let stretches = numbered.chunk_by(|(_, a), (_, b)| {
+        (a.generation, a.phase, &a.set) == (b.generation, b.phase, &b.set)
+    });
     let body = html! {
         (frame.axes("Pass over the training images", "Loss"))
         @for stretch in stretches {
             @let places = stretch.iter().map(|(pass, epoch)| (frame.x(*pass as f64), frame.y(epoch.loss)));
             // A warm-up counts as the training that precedes the first archive.
-            @let adapts = stretch[0].1.phase == "adapt";
+            @let adapts = stretch[0].1.phase == Phase::Adapt;
             g class=(phase_class(if adapts { "adapt" } else { "pretrain" })) {
                 polyline.line points=(points(places)) {}
                 @for (pass, epoch) in stretch {
                     circle.point cx=(frame.x(*pass as f64)) cy=(frame.y(epoch.loss)) r="2.5" {
-                        title { "generation " (epoch.generation) ", " (epoch.phase) ": " (format!("{:.3}", epoch.loss)) }
+                        title { "generation " (epoch.generation) ", " (epoch.phase.name()) @if let Some(set) = &epoch.set { " on " (set) } ": " (format!("{:.3}", epoch.loss)) }
                     }
                 }
             }
@@ -87,8 +90,8 @@ pub fn loss(run: &Run) -> Markup {
         first.loss,
         last.loss
     );
-    let pretrained = run.epochs.iter().any(|epoch| epoch.phase != "adapt");
-    let adapted = run.epochs.iter().any(|epoch| epoch.phase == "adapt");
+    let pretrained = run.epochs.iter().any(|epoch| epoch.phase != Phase::Adapt);
+    let adapted = run.epochs.iter().any(|epoch| epoch.phase == Phase::Adapt);
     let explanation = html! {
         @if pretrained { span.legend { i.swatch.phase-pretrain {} " before the first archive, of the largest subnet" } }
         @if adapted { span.legend { i.swatch.phase-adapt {} " adaptation, of the subnets drawn" } }
@@ -138,11 +141,11 @@ pub fn time(run: &Run) -> Markup {
     let caption = "Time per generation";
     let mut sums = [0.0; 5];
     for event in &run.generations {
-        for (sum, seconds) in sums.iter_mut().zip(event.seconds.parts()) {
+        for (sum, seconds) in sums.iter_mut().zip(parts(&event.seconds)) {
             *sum += seconds;
         }
     }
-    let spent: Vec<(&str, f64)> = Seconds::NAMES
+    let spent: Vec<(&str, f64)> = PARTS
         .into_iter()
         .zip(sums)
         .filter(|(_, seconds)| *seconds > 0.0)
@@ -167,6 +170,19 @@ pub fn time(run: &Run) -> Markup {
     )
 }
 
+/// Names of the [`parts`] of an iteration.
+const PARTS: [&str; 5] = ["pretrain", "adapt", "evaluate", "fit", "search"];
+
+fn parts(seconds: &Seconds) -> [f64; 5] {
+    [
+        seconds.pretrain,
+        seconds.adapt,
+        seconds.evaluate + seconds.commands,
+        seconds.fit,
+        seconds.search,
+    ]
+}
+
 /// A part of a bar, in seconds from its foot.
 struct Part {
     name: &'static str,
@@ -176,10 +192,10 @@ struct Part {
 
 fn stacked(seconds: &Seconds) -> Vec<Part> {
     let mut from = 0.0;
-    let mut parts = Vec::new();
-    for (name, length) in Seconds::NAMES.into_iter().zip(seconds.parts()) {
+    let mut stacked = Vec::new();
+    for (name, length) in PARTS.into_iter().zip(parts(seconds)) {
         if length > 0.0 {
-            parts.push(Part {
+            stacked.push(Part {
                 name,
                 from,
                 to: from + length,
@@ -187,7 +203,7 @@ fn stacked(seconds: &Seconds) -> Vec<Part> {
             from += length;
         }
     }
-    parts
+    stacked
 }
 
 /// The colour class of a phase.

@@ -36,7 +36,11 @@ fn scatter(run: &Run, x: Objective, y: Objective) -> Markup {
         &front,
         (frame.left(), frame.top(), frame.right(), frame.bottom()),
     );
-    let on_front = |member: &Member| run.front.iter().any(|best| best.genes == member.genes);
+    let on_front = |member: &Member| {
+        run.front
+            .iter()
+            .any(|best| best.measured.genes == member.measured.genes)
+    };
     let two = run.objectives.len() == 2;
     let body = html! {
         (frame.axes(&x.title(), &y.title()))
@@ -171,10 +175,10 @@ fn staircase(places: &[(f64, f64)]) -> String {
 fn describe(member: &Member) -> String {
     format!(
         "error {:.2} %, {:.2} M multiply-adds, {:.2} M parameters: {}",
-        member.error,
+        member.measured.error,
         Objective::Madds.of(member),
         Objective::Params.of(member),
-        member.genes
+        member.measured.genes
     )
 }
 

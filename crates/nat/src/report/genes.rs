@@ -67,7 +67,7 @@ fn histogram(gene: &Gene, first: &Archive, last: &Archive) -> Markup {
             archive
                 .members
                 .iter()
-                .filter(|member| member.genes.as_slice()[gene.position] == value.gene)
+                .filter(|member| member.measured.genes.as_slice()[gene.position] == value.gene)
                 .count()
         };
         gene.values

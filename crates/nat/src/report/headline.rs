@@ -38,6 +38,12 @@ fn short_name(path: &str) -> &str {
 fn summary(run: &Run) -> String {
     match run.archives.last() {
         None => "No generation has been measured yet.".to_owned(),
+        Some(last) if run.front.is_empty() => format!(
+            "None of the {} networks in the archive after generation {} meets the limits {}.",
+            last.members.len(),
+            last.generation,
+            run.limits.join(", ")
+        ),
         Some(last) => format!(
             "{} networks on the best trade-off between {}, out of {} in the archive after generation {}.",
             run.front.len(),
@@ -54,15 +60,13 @@ fn unfinished(run: &Run) -> Option<String> {
         return None;
     }
     let reached = run.archives.last().map(|last| last.generation);
-    let of = run
-        .last_generation
-        .map_or(String::new(), |last| format!(" of {last}"));
+    let last = run.last_generation;
     Some(match reached {
         Some(generation) => format!(
-            "The run has finished generation {generation}{of} and is going on or was interrupted; this page shows it so far."
+            "The run has finished generation {generation} of {last} and is going on or was interrupted; this page shows it so far."
         ),
         None => format!(
-            "The run is in its first generation{of} or was interrupted there; this page shows it so far."
+            "The run is in its first generation of {last} or was interrupted there; this page shows it so far."
         ),
     })
 }
@@ -77,7 +81,7 @@ fn tiles(run: &Run) -> Markup {
         html! {
             div.tile {
                 div.tile-title { (title) }
-                div.tile-value { (format!("{:.2}", member.error)) " % error" }
+                div.tile-value { (format!("{:.2}", member.measured.error)) " % error" }
                 div.tile-detail {
                     (format!("{:.2}", Objective::Madds.of(member))) " M multiply-adds, "
                     (format!("{:.2}", Objective::Params.of(member))) " M parameters"

@@ -202,7 +202,7 @@ fn describe(run: &Run, member: &Member) -> String {
     let values: Vec<String> = values
         .map(|&objective| format!("{} {}", objective.noun(), with_unit(objective, member)))
         .collect();
-    format!("{}: {}", values.join(", "), member.genes)
+    format!("{}: {}", values.join(", "), member.measured.genes)
 }
 
 /// A value with the unit that the objective's title has in parentheses.

@@ -4,7 +4,9 @@ use std::fmt::Write;
 use std::fs;
 use std::path::PathBuf;
 
+use nat_data::Filter;
 use nat_space::{Genotype, Space};
+use nat_transfer::{DataRecord, Preset, RunConfig, RunDirectory, RunRecord};
 use serde_json::json;
 use tempfile::TempDir;
 
@@ -49,26 +51,36 @@ impl Sample {
 
     /// Writes `run.toml` alone.
     pub fn begin(&self) -> PathBuf {
-        let path = self.path();
-        fs::create_dir_all(&path).unwrap();
-        let mut record = toml::toml! {
-            format = 1
-            version = "0.1.0"
-            preset = "quick"
-            supernet = "scratch"
-            seed = 7
+        let preset = Preset::Quick;
+        let objectives = self.objectives.iter().map(|name| name.parse().unwrap());
+        let mut config = RunConfig {
+            seed: 7,
+            objectives: objectives.collect(),
+            ..preset.config(&self.space)
         };
-        record.insert("objectives".into(), self.objectives.clone().into());
-        let mut data = toml::Table::new();
-        data.insert("path".into(), self.data.clone().into());
-        data.insert("classes".into(), self.classes.clone().into());
-        record.insert("data".into(), data.into());
-        record.insert("space".into(), toml::Value::try_from(&self.space).unwrap());
-        let mut search = toml::Table::new();
-        search.insert("iterations".into(), (self.generations as i64 - 1).into());
-        record.insert("search".into(), search.into());
-        self.write("run.toml", &toml::to_string(&record).unwrap());
-        path
+        config.search.iterations = self.generations - 1;
+        let record = RunRecord {
+            version: "0.1.0".into(),
+            preset: preset.name().into(),
+            supernet: "scratch".into(),
+            data: vec![DataRecord {
+                name: None,
+                path: self.data.clone(),
+                hash: "1234".into(),
+                classes: self.classes.clone(),
+                val_fraction: 0.15,
+                test_fraction: 0.15,
+                split_seed: 1,
+                mean: [0.5; 3],
+                std: [0.25; 3],
+                filter: Filter::Bicubic,
+            }],
+            config,
+            space: self.space.clone(),
+            tables: Vec::new(),
+        };
+        RunDirectory::at(self.path()).create(&record).unwrap();
+        self.path()
     }
 
     /// Writes the files of the finished run.

@@ -58,12 +58,12 @@ fn further(run: &Run) -> impl Iterator<Item = Objective> {
 }
 
 fn row(run: &Run, position: usize, member: &Member, tested: bool) -> Markup {
-    let architecture = run.space.architecture(&member.genes);
+    let architecture = run.space.architecture(&member.measured.genes);
     let depths: Vec<String> = architecture.depths.iter().map(usize::to_string).collect();
     html! {
         tr {
             td { @if let Some(letter) = run.letter(position) { span.badge title="high trade-off" { (letter) } } }
-            td { (format!("{:.2}", member.error)) }
+            td { (format!("{:.2}", member.measured.error)) }
             @if tested { td { @if let Some(error) = member.test_error { (format!("{error:.2}")) } @else { "–" } } }
             td { (format!("{:.2}", Objective::Madds.of(member))) }
             td { (format!("{:.3}", Objective::Params.of(member))) }
@@ -71,7 +71,7 @@ fn row(run: &Run, position: usize, member: &Member, tested: bool) -> Markup {
             td { (architecture.resolution) }
             @if run.space.width_multipliers.len() > 1 { td { (format!("{:.1}", run.space.width_multipliers[architecture.width])) } }
             td { (depths.join("·")) }
-            td.text { code { (member.genes) } }
+            td.text { code { (member.measured.genes) } }
         }
     }
 }
@@ -97,10 +97,10 @@ fn commands(run: &Run) -> Markup {
     html! {
         h3 { "Take one" }
         pre {
-            code { (shell::export(Path::new(&run.path), set, middle.madds)) "\n" }
+            code { (shell::export(Path::new(&run.path), set, middle.measured.madds)) "\n" }
             @for &position in &run.named {
                 @let name = run.letter(position).map(|letter| letter.to_ascii_lowercase()).unwrap_or('x');
-                code { (format!("nat export {path}{of} --genes {} --to {name}.onnx\n", run.front[position].genes)) }
+                code { (format!("nat export {path}{of} --genes {} --to {name}.onnx\n", run.front[position].measured.genes)) }
             }
         }
     }

@@ -65,11 +65,7 @@ fn adaptation(directory: &RunDirectory) -> Result<f64> {
     let events = directory.events()?;
     let mut seconds: Vec<f64> = (events.iter())
         .filter_map(|event| match event {
-            Event::Generation {
-                generation,
-                seconds,
-                ..
-            } if *generation > 0 => Some(seconds.adapt),
+            Event::Generation(ended) if ended.generation > 0 => Some(ended.seconds.adapt),
             _ => None,
         })
         .collect();

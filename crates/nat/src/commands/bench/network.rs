@@ -180,7 +180,10 @@ fn report(work: Work, args: &BenchNetwork, times: &[f64]) {
     } else {
         outln!(
             "{mode} of {} at {} x {} px: {median:.1} ms (fastest {:.1}), {per_second:.0} images/s",
-            args.subnet, args.batch, args.res, times[0]
+            args.subnet,
+            args.batch,
+            args.res,
+            times[0]
         );
     }
 }
