@@ -36,7 +36,7 @@ pub struct BatchRequest {
 /// Input and labels of one step.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Batch {
-    /// `n` images of `3 * resolution * resolution` normalised values, each in [`MemoryFormat::INPUT`](crate::MemoryFormat::INPUT).
+    /// `n` images of `3 * resolution * resolution` normalised values, each in the order of [`input_index`](crate::input_index).
     pub images: Vec<f32>,
     /// `[n]`, below the number of classes.
     pub labels: Vec<usize>,

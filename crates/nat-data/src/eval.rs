@@ -2,9 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::memory_format::MemoryFormat;
 use crate::normalise::Normalisation;
 use crate::picture::RgbImage;
+use crate::planes;
 use crate::scale::{Area, Filter, Scaler};
 
 /// Resize, centre crop, normalise.
@@ -21,7 +21,7 @@ pub struct EvalTransform {
 }
 
 impl EvalTransform {
-    /// Writes `3 * resolution * resolution` values in [`MemoryFormat::INPUT`].
+    /// Writes `3 * resolution * resolution` values in the order of [`input_index`](crate::input_index).
     ///
     /// # Panics
     /// If `input` has another length, or `crop_ratio` does not lie above 0 and up to 1.
@@ -39,7 +39,7 @@ impl EvalTransform {
             resolution,
             self.filter,
         );
-        MemoryFormat::INPUT.write(&view, &self.normalisation.values(), input);
+        planes::write(&view, &self.normalisation.values(), input);
     }
 
     /// The part of the picture that is seen. Scaling just this part gives the pixels of scaling

@@ -9,7 +9,7 @@ use rand_chacha::ChaCha8Rng;
 use rand_distr::{Beta, Distribution};
 
 use crate::batch::Batch;
-use crate::memory_format::MemoryFormat;
+use crate::planes;
 use crate::stream::StreamKey;
 
 /// How the images of a batch are mixed. Where both are on, a fair coin decides for each batch.
@@ -89,7 +89,7 @@ impl Batch {
     fn cut(&mut self, partners: &[usize], [rows, columns]: [Range<usize>; 2]) -> f32 {
         let (side, values) = (self.resolution, self.images.len() / partners.len());
         let area = rows.len() * columns.len();
-        let spans: Vec<_> = MemoryFormat::INPUT.spans(side, rows, columns).collect();
+        let spans: Vec<_> = planes::spans(side, rows, columns).collect();
         let before = self.images.clone();
         for (image, &other) in self.images.chunks_exact_mut(values).zip(partners) {
             let other = &before[other * values..][..values];

@@ -4,9 +4,9 @@ use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
-use crate::memory_format::MemoryFormat;
 use crate::normalise::Normalisation;
 use crate::picture::RgbImage;
+use crate::planes;
 use crate::rand_augment::RandAugment;
 use crate::scale::{Area, Filter, Scaler};
 
@@ -50,7 +50,7 @@ impl TrainTransform {
         (largest as f64 * min_area.sqrt().recip().min(1.5)).ceil() as usize
     }
 
-    /// Writes `3 * resolution * resolution` values in [`MemoryFormat::INPUT`]. The picture is cropped as it
+    /// Writes `3 * resolution * resolution` values in the order of [`input_index`](crate::input_index). The picture is cropped as it
     /// comes: reducing it is the caller's, [`batch()`](crate::batch()) for one.
     ///
     /// # Panics
@@ -71,7 +71,7 @@ impl TrainTransform {
         if let Some(rand_augment) = &self.rand_augment {
             view = rand_augment.apply(view, rng, self.normalisation.mean_colour());
         }
-        MemoryFormat::INPUT.write(&view, &self.normalisation.values(), input);
+        planes::write(&view, &self.normalisation.values(), input);
         if let Some(share) = self.cutout {
             cut_out(input, resolution, share, rng);
         }
@@ -143,7 +143,7 @@ fn cut_out(input: &mut [f32], resolution: usize, share: f64, rng: &mut ChaCha8Rn
         centre.saturating_sub(side / 2)..(centre + side - side / 2).min(resolution)
     };
     let (rows, columns) = (span(), span());
-    for span in MemoryFormat::INPUT.spans(resolution, rows, columns) {
+    for span in planes::spans(resolution, rows, columns) {
         input[span].fill(0.0);
     }
 }

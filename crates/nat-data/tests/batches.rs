@@ -222,7 +222,7 @@ fn evaluation_at_the_own_size_sees_the_pixels() {
     for c in 0..3 {
         for (y, x) in [(0, 0), (10, 50), (63, 63)] {
             let expected = (f32::from(picture.pixel(x, y)[c]) / 255.0 - mean[c]) / std[c];
-            let found = batch.images[3 * 64 * 64 + MemoryFormat::INPUT.index(64, c, y, x)];
+            let found = batch.images[3 * 64 * 64 + input_index(64, c, y, x)];
             assert!(
                 (found - expected).abs() < 1e-5,
                 "{found} against {expected}"

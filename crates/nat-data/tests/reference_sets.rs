@@ -110,7 +110,7 @@ fn difference(
     for y in 0..resolution {
         for x in 0..resolution {
             for c in 0..3 {
-                let value = found[MemoryFormat::INPUT.index(resolution, c, y, x)];
+                let value = found[input_index(resolution, c, y, x)];
                 let level = (value * normalisation.std[c] + normalisation.mean[c]) * 255.0;
                 differences.push((level - f32::from(golden[(y * resolution + x) * 3 + c])).abs());
             }
@@ -182,7 +182,7 @@ fn evaluation_views_are_those_of_pillow() {
                 for (at, expected) in expected.into_iter().enumerate() {
                     let (c, pixel) = (at / resolution.pow(2), at % resolution.pow(2));
                     let (row, column) = (pixel / resolution, pixel % resolution);
-                    let found = input[MemoryFormat::INPUT.index(resolution, c, row, column)];
+                    let found = input[input_index(resolution, c, row, column)];
                     assert!(
                         (found - expected).abs() < 1e-6,
                         "{found} against {expected}"

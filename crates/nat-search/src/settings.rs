@@ -1,5 +1,6 @@
 //! Sizes of the search.
 
+use documented::DocumentedFields;
 use serde::{Deserialize, Serialize};
 
 use crate::{PredictorKind, SearchError};
@@ -15,7 +16,7 @@ pub enum Algorithm {
 }
 
 /// Sizes of the search; the default is that of AwesomeLemon/ENCAS, `configs_nat/cifar10_reproducenat.yml`.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, DocumentedFields)]
 #[serde(deny_unknown_fields)]
 pub struct Settings {
     /// Networks of the first archive: smallest, largest and random ones.

@@ -13,13 +13,14 @@ use std::{
     time::{Duration, Instant},
 };
 
+use documented::DocumentedFields;
 use nat_search::{Measure, Subject};
 use serde::{Deserialize, Serialize};
 
 use crate::TransferError;
 
 /// How a network is measured by a command.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, DocumentedFields)]
 #[serde(deny_unknown_fields)]
 pub struct CommandSettings {
     /// Program and arguments, divided into words as a shell does; no shell runs them. `{model}` stands for the path of the

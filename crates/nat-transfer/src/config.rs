@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use documented::DocumentedFields;
 use nat_search::{Aims, Algorithm, Limits, Objective, Preferences, Settings as Search};
 use nat_space::Space;
 use serde::{Deserialize, Serialize};
@@ -13,7 +14,7 @@ use crate::{
 };
 
 /// Everything that decides the result of a run besides the data, the weights and the seed of the machine.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, DocumentedFields)]
 #[serde(deny_unknown_fields)]
 pub struct RunConfig {
     /// Seed of every random stream of the run.
@@ -49,7 +50,7 @@ pub struct RunConfig {
 }
 
 /// An arithmetic progression of input sides in pixels.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, DocumentedFields)]
 #[serde(deny_unknown_fields)]
 pub struct Resolutions {
     /// Smallest side.
@@ -61,7 +62,7 @@ pub struct Resolutions {
 }
 
 /// Training by the sandwich rule with in-place distillation (facebookresearch/AlphaNet).
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, DocumentedFields)]
 #[serde(deny_unknown_fields)]
 pub struct Pretraining {
     /// Passes over the training images.
@@ -101,7 +102,7 @@ pub struct Pretraining {
 }
 
 /// Training of the supernet on subnets drawn from the archive's marginals.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, DocumentedFields)]
 #[serde(deny_unknown_fields)]
 pub struct Adaptation {
     /// Passes over the training images in each iteration.
@@ -179,7 +180,7 @@ pub enum Divergence {
 }
 
 /// How a subnet is measured.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, DocumentedFields)]
 #[serde(deny_unknown_fields)]
 pub struct Evaluation {
     /// Images of the search split that are used; 0 means all.
@@ -214,7 +215,7 @@ impl Evaluation {
 }
 
 /// Augmentation of training images.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, DocumentedFields)]
 #[serde(deny_unknown_fields)]
 pub struct Augmentation {
     /// Smallest area of the random crop as a share of the image; 1 turns cropping off.
@@ -237,7 +238,7 @@ pub struct Augmentation {
 }
 
 /// What changes the conduct of a run but never its result.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, DocumentedFields)]
 #[serde(deny_unknown_fields)]
 pub struct Upkeep {
     /// Seconds between two saves inside an iteration.

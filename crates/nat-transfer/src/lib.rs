@@ -17,6 +17,7 @@ mod error;
 mod estimate;
 mod evaluate;
 mod events;
+mod explain;
 pub mod finetune;
 mod keeper;
 mod learner;

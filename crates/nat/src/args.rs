@@ -34,6 +34,8 @@ pub enum Command {
     /// Search spaces
     #[command(subcommand)]
     Space(Space),
+    /// Every setting of a preset with what it means, as a file for --config
+    Settings(ShowSettings),
     /// The networks a run has found
     Front(Front),
     /// One network of a run's front
@@ -336,12 +338,21 @@ pub struct Settings {
     /// TOML file laid over the preset
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
-    /// One setting, such as search.iterations=10; may be repeated
+    /// One setting, such as search.iterations=10; may be repeated (`nat settings` lists them)
     #[arg(long, value_name = "a.b=c")]
     pub set: Vec<String>,
     /// Seed of every random stream; 1 unless the file says otherwise
     #[arg(long)]
     pub seed: Option<u64>,
+}
+
+#[derive(Group)]
+pub struct ShowSettings {
+    /// The space that is searched: presets differ for small and large ones
+    #[arg(long, default_value = "lite0", value_name = "NAME|FILE")]
+    pub space: String,
+    #[command(flatten)]
+    pub settings: Settings,
 }
 
 #[derive(Group)]

@@ -14,6 +14,7 @@ mod predict;
 mod pretrain;
 mod report;
 mod search;
+mod settings;
 mod space;
 
 use std::process::ExitCode;
@@ -35,6 +36,7 @@ pub fn run(command: Command) -> Result<ExitCode> {
         Command::Finetune(args) => return finetune::run(&args),
         Command::Import(args) => import::run(&args)?,
         Command::Latency(args) => latency::run(&args)?,
+        Command::Settings(args) => settings::run(&args)?,
         Command::Space(args) => space::run(&args)?,
         Command::Front(args) => front::front(&args)?,
         Command::Pick(args) => front::pick(&args)?,
