@@ -413,10 +413,14 @@ mod tests {
         }
 
         #[test]
-        fn different_genotypes_are_different_networks(seed: u64) {
+        fn genotypes_that_differ_in_a_gene_are_different_networks(seed: u64, gene in 0..22usize, value: u16) {
             let space = nat();
             let mut rng = ChaCha8Rng::seed_from_u64(seed);
-            let (a, b) = (space.sample(&mut rng), space.sample(&mut rng));
+            let a = space.sample(&mut rng);
+            let mut genes = a.as_slice().to_vec();
+            let (low, high) = (space.lower()[gene], space.upper()[gene]);
+            genes[gene] = low + value % (high - low + 1);
+            let b = space.genotype(&genes).unwrap();
             let networks_equal = space.network(&space.architecture(&a), 10)
                 == space.network(&space.architecture(&b), 10);
             prop_assert_eq!(a == b, networks_equal);

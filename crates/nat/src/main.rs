@@ -16,6 +16,7 @@ mod output;
 mod progress;
 mod report;
 mod shell;
+mod spread;
 mod table;
 mod weights;
 

@@ -18,42 +18,6 @@ pub struct Finished<'a> {
     pub found: Found,
 }
 
-/// Mean and sample standard deviation of some numbers.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Spread {
-    /// Mean.
-    pub mean: f64,
-    /// Standard deviation with n - 1; `None` for fewer than two numbers.
-    pub std: Option<f64>,
-    /// How many.
-    pub n: usize,
-}
-
-impl Spread {
-    /// Of at least one number.
-    pub fn of(values: &[f64]) -> Option<Spread> {
-        let n = values.len();
-        if n == 0 {
-            return None;
-        }
-        let mean = values.iter().sum::<f64>() / n as f64;
-        let squares: f64 = values.iter().map(|value| (value - mean).powi(2)).sum();
-        Some(Spread {
-            mean,
-            std: (n > 1).then(|| (squares / (n - 1) as f64).sqrt()),
-            n,
-        })
-    }
-
-    /// `mean ± std` with so many decimals.
-    pub fn text(self, decimals: usize) -> String {
-        match self.std {
-            Some(std) => format!("{:.decimals$} ± {std:.decimals$}", self.mean),
-            None => format!("{:.decimals$}", self.mean),
-        }
-    }
-}
-
 /// The data sets, in the plan's order, on which there is something to compare: results of two arms or more. Where there is no
 /// such set, all that have a result.
 pub fn compared<'a>(plan: &'a Plan, cells: &[Finished<'_>]) -> Vec<&'a str> {
@@ -228,12 +192,8 @@ mod tests {
     }
 
     #[test]
-    fn hypervolume_and_spread_by_hand() {
+    fn hypervolume_by_hand() {
         let volume = hypervolume(&[network(50, 0.0, 20.0)], (40.0, 100.0));
         assert!((volume - 0.25).abs() < 1e-12);
-        let spread = Spread::of(&[1.0, 3.0]).unwrap();
-        assert_eq!(spread.text(2), "2.00 ± 1.41");
-        assert_eq!(Spread::of(&[1.0]).unwrap().text(1), "1.0");
-        assert!(Spread::of(&[]).is_none());
     }
 }

@@ -5,12 +5,13 @@ use std::fmt::Write as _;
 use super::{
     Plan,
     comparison::{
-        Finished, Spread, against, best, cells_of, compared, hypervolume, makes_networks,
-        reference_of, reference_point,
+        Finished, against, best, cells_of, compared, hypervolume, makes_networks, reference_of,
+        reference_point,
     },
     plan::Arm,
     settings,
 };
+use crate::spread::Spread;
 
 /// Every network of every cell, a line each.
 pub fn networks_csv(plan: &Plan, cells: &[Finished<'_>]) -> String {

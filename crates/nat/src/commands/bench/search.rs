@@ -21,6 +21,7 @@ use crate::{
     args::BenchSearch,
     failure::wrong_argument,
     line_chart::{self, Line, Panel, Scale},
+    spread::Spread,
     table,
 };
 
@@ -198,15 +199,10 @@ fn print_lines(comparison: &Comparison, entries: &[Entry], marks: &[usize], args
     }
 }
 
-fn mean_and_deviation(values: &[f64]) -> (f64, f64) {
-    let n = values.len() as f64;
-    let mean = values.iter().sum::<f64>() / n;
-    let squares: f64 = values.iter().map(|value| (value - mean).powi(2)).sum();
-    (mean, (squares / (n - 1.0).max(1.0)).sqrt())
-}
-
-fn volumes(curves: &[Curve], mark: usize) -> Vec<f64> {
-    curves.iter().map(|curve| curve.hypervolume(mark)).collect()
+/// Hypervolumes after so many networks, over the seeds.
+fn spread(curves: &[Curve], mark: usize) -> Spread {
+    let volumes: Vec<f64> = curves.iter().map(|curve| curve.hypervolume(mark)).collect();
+    Spread::of(&volumes).expect("a strategy has a seed")
 }
 
 /// Means and standard deviations over the seeds, then the networks that each strategy needs for what the first one has
@@ -226,19 +222,15 @@ fn summary(
     let mut rows = Vec::new();
     for (entry, curves) in entries.iter().zip(&comparison.curves) {
         for mark in reached(entry, marks) {
-            let (mean, deviation) = mean_and_deviation(&volumes(curves, mark));
             let mut row = vec![
                 entry.strategy.name().to_owned(),
                 mark.to_string(),
-                format!("{mean:.4} ± {deviation:.4}"),
+                spread(curves, mark).text(4),
             ];
             for limits in &comparison.under {
                 let best = curves.iter().map(|curve| curve.best_error(mark, limits));
                 row.push(match best.collect::<Option<Vec<f64>>>() {
-                    Some(errors) => {
-                        let (mean, deviation) = mean_and_deviation(&errors);
-                        format!("{mean:.2} ± {deviation:.2}")
-                    }
+                    Some(errors) => Spread::of(&errors).map_or_else(String::new, |of| of.text(2)),
                     None => "-".into(),
                 });
             }
@@ -255,7 +247,7 @@ fn summary(
     let (Some(first), Some(mark)) = (comparison.curves.first(), mark) else {
         return text;
     };
-    let (target, _) = mean_and_deviation(&volumes(first, mark));
+    let target = spread(first, mark).mean;
     text.push_str(&format!(
         "\nnetworks to a hypervolume of {target:.4}, the mean of {} at {mark}\n\n",
         entries[0].strategy.name()
@@ -288,10 +280,8 @@ fn chart(comparisons: &[Comparison], entries: &[Entry], marks: &[usize]) -> Stri
             let names: Vec<String> = objectives.iter().map(ToString::to_string).collect();
             let line = |(entry, curves): (&Entry, &Vec<Curve>)| {
                 let marks = reached(entry, marks);
-                let values = marks
-                    .clone()
-                    .map(|mark| mean_and_deviation(&volumes(curves, mark)));
-                let values: Vec<(f64, f64)> = values.collect();
+                let values = marks.clone().map(|mark| spread(curves, mark));
+                let values: Vec<Spread> = values.collect();
                 Line {
                     name: entry.strategy.name().into(),
                     colour: Strategy::ALL
@@ -301,10 +291,15 @@ fn chart(comparisons: &[Comparison], entries: &[Entry], marks: &[usize]) -> Stri
                     dashed: false,
                     band: values
                         .iter()
-                        .map(|(mean, s)| (mean - s, mean + s))
+                        .map(|of| {
+                            (
+                                of.mean - of.std.unwrap_or(0.0),
+                                of.mean + of.std.unwrap_or(0.0),
+                            )
+                        })
                         .collect(),
                     points: (marks.zip(&values))
-                        .map(|(mark, (mean, _))| (mark as f64, *mean))
+                        .map(|(mark, of)| (mark as f64, of.mean))
                         .collect(),
                 }
             };
