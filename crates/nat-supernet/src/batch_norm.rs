@@ -32,7 +32,7 @@ pub struct BatchMoments {
 /// The spread between the batches' means is left out of the variance, as once-for-all leaves it
 /// (mit-han-lab/once-for-all, `elastic_nn/utils.py`).
 #[derive(Clone, Debug, Default)]
-pub struct Calibration {
+pub(crate) struct Calibration {
     images: usize,
     /// Weighted sums of mean and variance, one pair a batch norm.
     sums: Vec<(Vec<f64>, Vec<f64>)>,

@@ -31,7 +31,7 @@ mod squeeze_excite;
 mod subnet;
 mod supernet;
 
-pub use batch_norm::{BatchMoments, BnMode, Calibration};
+pub use batch_norm::{BatchMoments, BnMode};
 pub use burn::tensor::{Device, Gradients, Tensor};
 pub use channel_sort::ChannelOrder;
 pub use checkpoint::{CheckpointError, Provenance, SupernetFile};

@@ -76,7 +76,7 @@ fn divergence(q: &[f32], p: &[f32], order: f64) -> (f64, Vec<f32>) {
 }
 
 /// Cross entropy of `logits` with target distributions, both `[batch, classes]`, a mean over the batch.
-pub fn soft_cross_entropy(logits: Tensor<2>, targets: Tensor<2>) -> Tensor<1> {
+fn soft_cross_entropy(logits: Tensor<2>, targets: Tensor<2>) -> Tensor<1> {
     let [batch, _] = logits.dims();
     (log_softmax(logits, 1) * targets).sum() / -(batch as f32)
 }

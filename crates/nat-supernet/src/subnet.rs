@@ -164,7 +164,7 @@ impl Subnet {
     }
 
     /// Replaces the running statistics of every batch norm by those of `calibration`, if it has any.
-    pub fn set_statistics(&mut self, calibration: &Calibration) {
+    fn set_statistics(&mut self, calibration: &Calibration) {
         for (norm, (mean, variance)) in self.norms_mut().zip(calibration.statistics()) {
             norm.set_statistics(mean, variance);
         }

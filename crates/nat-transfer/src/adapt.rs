@@ -83,12 +83,7 @@ pub fn adapt(
         set, space, config, ..
     } = *task;
     let settings = &config.adapt;
-    let pass = Pass::new(
-        set.len(Split::Train),
-        settings.batch,
-        settings.epochs,
-        settings.max_steps,
-    );
+    let pass = Pass::of(Phase::Adapt, config, set.len(Split::Train));
     let (offset, total) = match settings.cyclic {
         true => (0, pass.steps),
         false => (

@@ -9,7 +9,6 @@ use nat_supernet::SupernetFile;
 use crate::{
     Evaluator, Phase, RunConfig, RunRecord, TransferError, adapt,
     checkpoint::{Part, Position},
-    config::Pretraining,
     preprocess::Input,
     pretrain, streams,
     trainee::Trainee,
@@ -68,16 +67,7 @@ impl Learner {
 
     /// The size of a phase of training.
     pub fn pass(&self, phase: Phase) -> Pass {
-        let images = self.set.len(Split::Train);
-        let first = |s: &Pretraining| Pass::new(images, s.batch, s.epochs, s.max_steps);
-        match phase {
-            Phase::Pretrain => first(&self.config.pretrain),
-            Phase::WarmUp => first(&self.config.warm_up),
-            _ => {
-                let s = &self.config.adapt;
-                Pass::new(images, s.batch, s.epochs, s.max_steps)
-            }
-        }
+        Pass::of(phase, &self.config, self.set.len(Split::Train))
     }
 
     /// Steps of a phase of training over all widths, at most.

@@ -56,12 +56,7 @@ pub fn pretrain(
         set, space, config, ..
     } = *task;
     let settings = settings(config, phase);
-    let pass = Pass::new(
-        set.len(Split::Train),
-        settings.batch,
-        settings.epochs,
-        settings.max_steps,
-    );
+    let pass = Pass::of(phase, config, set.len(Split::Train));
     let schedule = Schedule {
         peak: settings.learning_rate,
         warmup: (settings.warmup * pass.steps as f64) as usize,

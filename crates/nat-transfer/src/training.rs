@@ -8,6 +8,7 @@ use nat_supernet::{Dropout, SupernetFile};
 
 use crate::{
     Epoch, Phase, Progress, RunConfig, TransferError,
+    config::Pretraining,
     events::Within,
     preprocess::{self, Input},
     schedule::Schedule,
@@ -70,6 +71,17 @@ pub struct Pass {
 }
 
 impl Pass {
+    /// The size that a configuration gives a phase of training on so many images.
+    pub fn of(phase: Phase, config: &RunConfig, images: usize) -> Pass {
+        let first = |s: &Pretraining| Pass::new(images, s.batch, s.epochs, s.max_steps);
+        let adapt = &config.adapt;
+        match phase {
+            Phase::Pretrain => first(&config.pretrain),
+            Phase::WarmUp => first(&config.warm_up),
+            _ => Pass::new(images, adapt.batch, adapt.epochs, adapt.max_steps),
+        }
+    }
+
     /// `epochs` passes over `images` training images, cut at `max_steps` unless that is 0.
     pub fn new(images: usize, batch: usize, epochs: usize, max_steps: usize) -> Pass {
         let batch = batch.min(images);
