@@ -105,6 +105,17 @@ impl Limits {
             .try_for_each(|objective| known(front, objective))
     }
 
+    /// Whether one of the limits alone leaves no network: where the smallest is too large for it, or the largest too small.
+    pub(crate) fn exclude(&self, smallest: &Member, largest: &Member) -> bool {
+        self.0.iter().any(|limit| {
+            let nearest = match limit.comparison {
+                Comparison::Less | Comparison::AtMost => smallest,
+                Comparison::Greater | Comparison::AtLeast => largest,
+            };
+            limit.violation(nearest) > 0.0
+        })
+    }
+
     /// Why none of the networks between the smallest and the largest meets these limits.
     pub(crate) fn unmet(&self, smallest: &Member, largest: &Member) -> SearchError {
         let mut ranges: Vec<String> = Vec::new();
@@ -121,7 +132,7 @@ impl Limits {
         }
         let texts: Vec<&str> = self.0.iter().map(|limit| &limit.text[..]).collect();
         SearchError::Config(format!(
-            "no network of the space was found that meets {}; from the smallest to the largest: {}",
+            "no network of the space meets {}; from the smallest to the largest: {}",
             texts.join(", "),
             ranges.join(", ")
         ))

@@ -43,7 +43,7 @@ const PATIENCE: usize = 200;
 /// others, those with the least violations fill up.
 ///
 /// # Errors
-/// The space holds a single network, or no network that was found meets the limits on costs.
+/// The space holds a single network, or none of its networks meets the limits on costs.
 pub fn initial_designs(
     problem: &Problem<'_>,
     rng: &mut ChaCha8Rng,
@@ -81,9 +81,11 @@ pub fn initial_designs(
         }
     }
     if designs.len() == 1 && violation(&smallest) > 0.0 {
-        let [small, large] =
-            [smallest, space.largest()].map(|genes| problem.costs.member(genes, 0.0));
-        return Err(limits.unmet(&small, &large));
+        let ends = [smallest, space.largest()];
+        let [small, large] = ends.map(|genes| problem.costs.member(genes, 0.0));
+        if taken.len() == size || limits.exclude(&small, &large) {
+            return Err(limits.unmet(&small, &large));
+        }
     }
     outside.sort_by(|a, b| a.0.total_cmp(&b.0));
     let missing = wanted - designs.len();
@@ -354,9 +356,26 @@ mod tests {
         let error = initial_designs(&problem, &mut rng(5))
             .unwrap_err()
             .to_string();
-        for part in ["that meets madds<=1M;", "madds ", "M to "] {
+        for part in ["meets madds<=1M;", "madds ", "M to "] {
             assert!(error.contains(part), "{error}");
         }
+    }
+
+    #[test]
+    fn limits_that_only_rare_networks_meet_begin_with_the_least_violations() {
+        let (costs, settings) = (costs(), settings());
+        let middle = 300_000_001;
+        let band = format!("madds>={middle},madds<={middle}");
+        let aims = aims(&[Objective::Error, Objective::Madds], &band);
+        let problem = Problem {
+            costs: &costs,
+            aims: &aims,
+            settings: &settings,
+        };
+        let designs = initial_designs(&problem, &mut rng(5)).unwrap();
+        assert_eq!(designs.len(), 60);
+        let off = |genes: Genotype| costs.member(genes, 0.0).madds.abs_diff(middle);
+        assert!(designs.into_iter().skip(1).map(off).max().unwrap() < 3_000_000);
     }
 
     #[test]

@@ -257,7 +257,7 @@ fn nothing_saved(directory: &RunDirectory) -> TransferError {
     TransferError::Directory {
         path: directory.root().into(),
         reason:
-            "the run was ended before its first save: the `nat search` that began it begins it anew"
+            "there is no saved state: a run that was ended before its first save begins anew by the `nat search` that began it"
                 .into(),
     }
 }
@@ -282,12 +282,12 @@ struct Entry {
     path: PathBuf,
 }
 
-/// Saved states in order of progress.
 /// Whether a run has been saved at all.
 pub fn is_saved(directory: &RunDirectory) -> bool {
     list(directory).is_ok_and(|saved| !saved.is_empty())
 }
 
+/// Saved states in order of progress.
 fn list(directory: &RunDirectory) -> Result<Vec<Entry>, TransferError> {
     let mut found = Vec::new();
     for entry in fs::read_dir(directory.root()).map_err(TransferError::io(directory.root()))? {

@@ -72,10 +72,11 @@ impl RunDirectory {
         Ok(())
     }
 
-    /// Whether a run was begun here and ended, by a kill, before anything of it was saved.
+    /// Whether a run was begun here and ended, by a kill, before anything of it was saved or told.
     fn is_abandoned(&self) -> bool {
         let begun = File::open(self.path("run.toml")).is_ok_and(|file| file.try_lock().is_ok());
-        begun && !checkpoint::is_saved(self)
+        let told = ["events.jsonl", "archive.jsonl", "measured.jsonl"];
+        begun && !checkpoint::is_saved(self) && !told.iter().any(|name| self.path(name).exists())
     }
 
     /// Makes the folder of a new run and writes its record.
@@ -84,7 +85,8 @@ impl RunDirectory {
     /// The folder is not vacant, or cannot be written.
     pub fn create(&self, record: &RunRecord) -> Result<(), TransferError> {
         self.check_vacant()?;
-        if self.is_abandoned() {
+        if self.path("run.toml").exists() {
+            let _lock = self.lock()?;
             self.sweep()?;
             let tables = self.path("latency");
             if tables.exists() {
@@ -348,6 +350,13 @@ mod tests {
         };
         directory.create(&other).unwrap();
         assert_eq!(directory.record().unwrap(), other);
+        fs::write(directory.path("archive.jsonl"), "").unwrap();
+        let error = directory.create(&other).unwrap_err().to_string();
+        assert!(
+            error.contains("holds a run"),
+            "its weights were removed: {error}"
+        );
+        fs::remove_file(directory.path("archive.jsonl")).unwrap();
         assert!(!directory.path(".generation-000.part-000000.tmp").exists());
     }
 

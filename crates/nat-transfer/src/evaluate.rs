@@ -183,13 +183,15 @@ impl Evaluator {
             }
             work();
         });
-        self.release();
         let mut results = results
             .into_inner()
             .expect("no worker panics while it holds the lock");
         results.sort_by_key(|(index, _)| *index);
         for (index, measurement) in results {
             measured[index] = Some(measurement?);
+        }
+        if measured.iter().all(Option::is_some) {
+            self.release();
         }
         Ok(())
     }

@@ -307,7 +307,9 @@ impl Run {
         ) {
             // A command that does not work is better known before the training than after it.
             let first = self.candidates()?;
-            self.ask_commands(&first[..1], observer, stop)?;
+            if !self.ask_commands(&first[..1], observer, stop)? {
+                return Ok(Outcome::Interrupted);
+            }
         }
         while !self.is_finished() {
             match self.state.position.clone() {

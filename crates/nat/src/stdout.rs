@@ -1,19 +1,26 @@
-//! Results on stdout. A reader who has seen enough (`| head`) ends the program without a word.
+//! Results on stdout. A reader who has seen enough (`| head`) does not end the work, only what is said of it.
 
 use std::{
     fmt,
     io::{self, ErrorKind, Write},
     process,
+    sync::atomic::{AtomicBool, Ordering},
 };
 
-/// Writes, or ends the program: with 0 where nobody reads any more, with 1 where writing fails otherwise.
+/// Whether nobody reads any more.
+static CLOSED: AtomicBool = AtomicBool::new(false);
+
+/// Writes while somebody reads. Where writing fails otherwise (a full disk), the program ends with exit code 1.
 pub fn write(text: fmt::Arguments<'_>) {
+    if CLOSED.load(Ordering::Relaxed) {
+        return;
+    }
     if let Err(error) = io::stdout().lock().write_fmt(text) {
-        if error.kind() == ErrorKind::BrokenPipe {
-            process::exit(0);
+        if error.kind() != ErrorKind::BrokenPipe {
+            eprintln!("nat: stdout: {error}");
+            process::exit(1);
         }
-        eprintln!("nat: stdout: {error}");
-        process::exit(1);
+        CLOSED.store(true, Ordering::Relaxed);
     }
 }
 

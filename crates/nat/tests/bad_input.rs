@@ -123,7 +123,7 @@ fn arguments_of_a_search() {
     check(
         &["--supernet", "scratch", "--limit", "madds<=1K"],
         2,
-        &["no network of the space was found that meets madds<=1K"],
+        &["no network of the space meets madds<=1K"],
     );
     check(
         &["--supernet", "scratch", "--seed", "9223372036854775808"],

@@ -154,6 +154,22 @@ fn a_run_survives_kill_9_interruption_and_other_thread_counts() {
         assert!(ms <= 1.2, "{line}");
     }
 
+    for limit in [
+        "latency:some/phone.json<=1.2ms",
+        "latency<=1.2",
+        "latency:phone<=1.2",
+    ] {
+        let mut pick = Command::new(env!("CARGO_BIN_EXE_nat"));
+        pick.arg("pick")
+            .arg(&reference)
+            .args(["--where", limit, "--best", "latency"]);
+        assert!(pick.output().unwrap().status.success(), "{limit}");
+    }
+    let events = fs::read_to_string(reference.join("events.jsonl")).unwrap();
+    assert!(resume(&reference).status().unwrap().success());
+    let again = fs::read_to_string(reference.join("events.jsonl")).unwrap();
+    assert_eq!(again, events, "a finished run is left as it is");
+
     let killed = folder.path().join("killed");
     let kills = kill_again_and_again(&killed, search(&killed, &[]));
     assert!(kills >= 2, "the run was over before it could be killed");

@@ -15,7 +15,7 @@ use nat_space::Space;
 use nat_supernet::{Provenance, Supernet, SupernetFile};
 use nat_transfer::{
     DataRecord, Input, Name, Objective, Outcome, Preset, Run, RunConfig, RunDirectory, RunRecord,
-    TransferError, is_name, parse_override,
+    TransferError, is_name,
     streams::{Purpose, key, seed_of, seed_of_set},
 };
 
@@ -53,25 +53,16 @@ pub fn run(args: &args::Search) -> Result<ExitCode> {
     let names: Vec<Name> = (data.iter())
         .filter_map(|set| set.name.as_deref().map(Name::new))
         .collect();
-    if !chooses_objectives(&request)? && !names.is_empty() {
+    let asked = request
+        .set
+        .iter()
+        .any(|text| text.trim_start().starts_with("objectives"));
+    let others = config.objectives != preset.config(source.space()).objectives;
+    if !(asked || others || names.is_empty()) {
         config.objectives = names.into_iter().map(Objective::ErrorOn).collect();
         config.objectives.push(Objective::Madds);
     }
     start(data, source, preset, config, &args.out, args.profile)
-}
-
-/// Whether the configuration names objectives, be it the preset's.
-fn chooses_objectives(settings: &args::Settings) -> Result<bool> {
-    let layers = settings.set.iter().map(|text| parse_override(text));
-    let layers: Vec<toml::Table> = layers.collect::<Result<_, _>>()?;
-    let file = match &settings.config {
-        Some(path) => std::fs::read_to_string(path)?.parse()?,
-        None => toml::Table::new(),
-    };
-    Ok(layers
-        .iter()
-        .chain([&file])
-        .any(|layer| layer.contains_key("objectives")))
 }
 
 /// A list of strings as a setting.

@@ -27,10 +27,10 @@ pub fn run(args: &args::Space) -> Result<()> {
     Ok(())
 }
 
-/// A space by name or file, or that of a run, whose resolutions may be others.
+/// A space by built-in name or file, or that of a run, whose resolutions may be others.
 fn load(name: &str) -> Result<Space> {
     let folder = Path::new(name);
-    match folder.is_dir() {
+    match folder.is_dir() && !Space::BUILTIN_NAMES.contains(&name) {
         true => Ok(RunDirectory::at(folder).record()?.space),
         false => Ok(Space::load(name)?),
     }

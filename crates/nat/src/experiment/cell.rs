@@ -173,7 +173,7 @@ impl Cell<'_> {
 
     fn search(&self, folder: &Path, args: &str, part: &str, found: &mut Found) -> Result<()> {
         let run = folder.join("run");
-        let (mut command, spent) = if RunDirectory::at(&run).record().is_ok() {
+        let (mut command, spent) = if RunDirectory::at(&run).check_vacant().is_err() {
             (nat(&["resume"], &[]), Spent::so_far(folder, ""))
         } else {
             let mut command = nat(&["search"], &[args, part]);
