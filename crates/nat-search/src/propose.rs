@@ -328,34 +328,29 @@ mod tests {
         designs.map(|genes| measure(problem.costs, genes)).collect()
     }
 
+    /// The first designs for error and multiply-adds under limits.
+    fn designs(limits: &str) -> Result<Vec<Genotype>, SearchError> {
+        let problem = Problem {
+            costs: &costs(),
+            aims: &aims(&[Objective::Error, Objective::Madds], limits),
+            settings: &settings(),
+        };
+        initial_designs(&problem, &mut rng(5))
+    }
+
     #[test]
     fn designs_are_distinct_and_hold_both_ends() {
-        let (costs, settings) = (costs(), settings());
-        let aims = aims(&[Objective::Error, Objective::Madds], "");
-        let problem = Problem {
-            costs: &costs,
-            aims: &aims,
-            settings: &settings,
-        };
-        let designs = initial_designs(&problem, &mut rng(5)).unwrap();
+        let designs = designs("").unwrap();
         assert_eq!(designs.len(), 60);
         assert_eq!(designs.iter().collect::<BTreeSet<_>>().len(), 60);
+        let costs = costs();
         let space = costs.space();
         assert!(designs.contains(&space.smallest()) && designs.contains(&space.largest()));
     }
 
     #[test]
     fn limits_that_no_network_meets_are_refused() {
-        let (costs, settings) = (costs(), settings());
-        let aims = aims(&[Objective::Error, Objective::Madds], "madds<=1M,error<5");
-        let problem = Problem {
-            costs: &costs,
-            aims: &aims,
-            settings: &settings,
-        };
-        let error = initial_designs(&problem, &mut rng(5))
-            .unwrap_err()
-            .to_string();
+        let error = designs("madds<=1M,error<5").unwrap_err().to_string();
         for part in ["meets madds<=1M;", "madds ", "M to "] {
             assert!(error.contains(part), "{error}");
         }
@@ -363,16 +358,8 @@ mod tests {
 
     #[test]
     fn limits_that_only_rare_networks_meet_begin_with_the_least_violations() {
-        let (costs, settings) = (costs(), settings());
-        let middle = 300_000_001;
-        let band = format!("madds>={middle},madds<={middle}");
-        let aims = aims(&[Objective::Error, Objective::Madds], &band);
-        let problem = Problem {
-            costs: &costs,
-            aims: &aims,
-            settings: &settings,
-        };
-        let designs = initial_designs(&problem, &mut rng(5)).unwrap();
+        let (costs, middle) = (costs(), 300_000_001);
+        let designs = designs(&format!("madds>={middle},madds<={middle}")).unwrap();
         assert_eq!(designs.len(), 60);
         let off = |genes: Genotype| costs.member(genes, 0.0).madds.abs_diff(middle);
         assert!(designs.into_iter().skip(1).map(off).max().unwrap() < 3_000_000);
@@ -380,15 +367,9 @@ mod tests {
 
     #[test]
     fn designs_keep_to_the_limits_where_they_can() {
-        let (costs, settings) = (costs(), settings());
+        let costs = costs();
         for limits in ["madds<=200M,error<1", "madds<=95M"] {
-            let aims = aims(&[Objective::Error, Objective::Madds], limits);
-            let problem = Problem {
-                costs: &costs,
-                aims: &aims,
-                settings: &settings,
-            };
-            let designs = initial_designs(&problem, &mut rng(5)).unwrap();
+            let designs = designs(limits).unwrap();
             assert_eq!(designs.len(), 60, "{limits}");
             assert_eq!(designs.iter().collect::<BTreeSet<_>>().len(), 60);
             let madds = designs
