@@ -95,6 +95,7 @@ pub fn adapt(
         peak: settings.learning_rate,
         warmup: (settings.warmup * total as f64) as usize,
         total,
+        last: 0.0,
     };
     let marginals = match settings.sampling {
         Sampling::Uniform => Marginals::of(space, [], 1.0),

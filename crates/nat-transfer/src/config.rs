@@ -73,6 +73,10 @@ pub struct Pretraining {
     pub batch: usize,
     /// Peak of the learning rate; one cosine over all steps.
     pub learning_rate: f64,
+    /// Learning rate at the end of the cosine, as a search runs it. Where `adapt.learning_rate` is the same, the adaptation goes
+    /// on from it.
+    #[serde(default)]
+    pub last_rate: f64,
     /// Share of the steps in which the rate rises linearly, 0 to 1.
     pub warmup: f64,
     /// Share of the steps, from the start, that train the largest subnet alone, 0 to 1. The rest
@@ -397,8 +401,10 @@ impl RunConfig {
         }
         for (field, value) in [
             ("pretrain.learning_rate", self.pretrain.learning_rate),
+            ("pretrain.last_rate", self.pretrain.last_rate),
             ("pretrain.weight_decay", self.pretrain.weight_decay),
             ("warm_up.learning_rate", self.warm_up.learning_rate),
+            ("warm_up.last_rate", self.warm_up.last_rate),
             ("warm_up.weight_decay", self.warm_up.weight_decay),
             ("pretrain.body_rate", self.pretrain.body_rate),
             ("warm_up.body_rate", self.warm_up.body_rate),

@@ -172,6 +172,7 @@ fn train(
         peak: rate,
         warmup: (settings.warmup * steps as f64) as usize,
         total: steps,
+        last: 0.0,
     };
     let width = architecture.width;
     let mut counts = vec![0; supernets.supernets.len()];

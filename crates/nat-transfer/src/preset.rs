@@ -60,6 +60,7 @@ impl Preset {
             max_steps: 0,
             batch: 96,
             learning_rate: 0.1,
+            last_rate: 0.0,
             warmup: 0.05,
             largest_first: 0.5,
             random_subnets: 2,

@@ -61,6 +61,7 @@ pub fn pretrain(
         peak: settings.learning_rate,
         warmup: (settings.warmup * pass.steps as f64) as usize,
         total: pass.steps,
+        last: settings.last_rate,
     };
     let alone = (settings.largest_first * pass.steps as f64) as usize;
     let frozen = (settings.frozen * pass.steps as f64) as usize;

@@ -2,7 +2,7 @@
 
 use std::f64::consts::PI;
 
-/// A cosine from `peak` to zero over `total` steps, preceded by `warmup` steps that rise linearly.
+/// A cosine from `peak` to `last` over `total` steps, preceded by `warmup` steps that rise linearly.
 ///
 /// The paper profile has a peak of 0.01, no warm-up and one cosine over all adaptation phases
 /// (AwesomeLemon/ENCAS, `configs_nat/cifar10_reproducenat.yml`).
@@ -14,19 +14,21 @@ pub struct Schedule {
     pub warmup: usize,
     /// All steps, the warm-up included.
     pub total: usize,
+    /// Rate at the bottom of the curve.
+    pub last: f64,
 }
 
 impl Schedule {
-    /// The rate of a step, counted from 0. Steps at or after `total` have rate 0.
+    /// The rate of a step, counted from 0. Steps at or after `total` have the last rate.
     pub fn rate(&self, step: usize) -> f64 {
         if step < self.warmup {
             return self.peak * (step + 1) as f64 / self.warmup as f64;
         }
         if step >= self.total {
-            return 0.0;
+            return self.last;
         }
         let done = (step - self.warmup) as f64 / (self.total - self.warmup) as f64;
-        0.5 * self.peak * (1.0 + (PI * done).cos())
+        self.last + 0.5 * (self.peak - self.last) * (1.0 + (PI * done).cos())
     }
 }
 
@@ -40,6 +42,7 @@ mod tests {
             peak: 0.01,
             warmup: 0,
             total: 200,
+            last: 0.0,
         };
         assert_eq!(schedule.rate(0), 0.01);
         assert!((schedule.rate(100) - 0.005).abs() < 1e-12);
@@ -48,11 +51,31 @@ mod tests {
     }
 
     #[test]
+    fn two_stretches_meet_where_one_ends_at_the_rate_the_other_begins_with() {
+        let first = Schedule {
+            peak: 0.01,
+            warmup: 5,
+            total: 100,
+            last: 0.004,
+        };
+        let second = Schedule {
+            peak: 0.004,
+            warmup: 0,
+            total: 60,
+            last: 0.0,
+        };
+        assert_eq!(first.rate(5), 0.01);
+        assert!(first.rate(99) > 0.004 && first.rate(99) < 0.00401);
+        assert_eq!(first.rate(100), second.rate(0));
+    }
+
+    #[test]
     fn is_continuous_where_the_warm_up_ends() {
         let schedule = Schedule {
             peak: 0.4,
             warmup: 4,
             total: 100,
+            last: 0.0,
         };
         let rates: Vec<f64> = (0..6).map(|step| schedule.rate(step)).collect();
         assert_eq!(&rates[..4], &[0.1, 0.2, 0.30000000000000004, 0.4]);

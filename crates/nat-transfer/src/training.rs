@@ -393,6 +393,7 @@ mod tests {
             peak: 1.0,
             warmup: 0,
             total: 40,
+            last: 0.0,
         };
         let steps = plan(&[2, 3], 10, schedule, |step| 32 + step);
         assert_eq!(steps.len(), 5);
