@@ -202,7 +202,7 @@ impl Preset {
                 },
                 warm_up: Pretraining {
                     epochs: 100,
-                    max_steps: 3200,
+                    max_steps: 1600,
                     batch: 32,
                     learning_rate: 0.01,
                     largest_first: 0.3,
@@ -219,7 +219,7 @@ impl Preset {
                 },
                 adapt: Adaptation {
                     epochs: 20,
-                    max_steps: if large { 400 } else { 100 },
+                    max_steps: if large { 600 } else { 100 },
                     batch: if large { 32 } else { 64 },
                     subnets: 2,
                     learning_rate: if large { 0.008 } else { 0.02 },
