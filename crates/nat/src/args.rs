@@ -612,9 +612,9 @@ pub struct Eval {
     /// Genotype, where the model is a supernet or a run
     #[arg(long)]
     pub genes: Option<String>,
-    /// Folder or tar of class folders
+    /// Folder or tar of class folders; a run knows its own
     #[arg(long, value_name = "PATH")]
-    pub data: String,
+    pub data: Option<String>,
     /// As a network for which of the data sets of a run, where it has several
     #[arg(long, value_name = "NAME")]
     pub data_set: Option<String>,

@@ -290,6 +290,11 @@ fn models_and_checkpoints() {
     );
     refused(&["predict", &model, "photo.jpg"], 3, &["text.onnx"]);
     refused(
+        &["eval", "lite0", "--genes", "min"],
+        2,
+        &["--data is missing"],
+    );
+    refused(
         &[
             "export",
             &folder.text("lost"),

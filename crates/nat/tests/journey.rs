@@ -192,6 +192,11 @@ fn from_images_to_a_deployed_model() {
         .iter()
         .find(|network| network["genes"] == genes)
         .unwrap();
+    let of_run = ["eval", text(&run), "--genes", genes, "--json"];
+    assert_eq!(
+        lines(&succeeds(&of_run))[0]["error"],
+        reported["test_error"]
+    );
     let picture = path("tile.jpg");
     first_tile(&picture);
     let mut answers = Vec::new();

@@ -47,17 +47,17 @@ pub fn run(args: &args::Eval) -> Result<()> {
                 "--data-set goes with a run; this file is a single network",
             ));
         }
-        let set = dataset::open(&args.data, &dataset::options())?;
+        let data = data(args)?;
+        let set = dataset::open(data, &dataset::options())?;
         if let [split] = splits
             && set.census().drawn.contains(split)
         {
             eprintln!(
-                "nat: {} has no {name}/: these are the images that a search or fine-tune would leave for it; --split all takes every image",
-                args.data,
+                "nat: {data} has no {name}/: these are the images that a search or fine-tune would leave for it; --split all takes every image",
                 name = split.name()
             );
         }
-        let score = score(&Model::open(&args.model)?, &set, &args.data, splits)?;
+        let score = score(&Model::open(&args.model)?, &set, data, splits)?;
         (
             100.0 * score.errors as f64 / score.images as f64,
             score.images,
@@ -94,12 +94,19 @@ pub fn run(args: &args::Eval) -> Result<()> {
     Ok(())
 }
 
+/// The images that a single network or a supernet is measured on.
+fn data(args: &args::Eval) -> Result<&str> {
+    args.data
+        .as_deref()
+        .ok_or_else(|| wrong_argument("only a run knows its data set: --data is missing"))
+}
+
 fn quarry(args: &args::Eval) -> Result<Quarry> {
-    let (model, data) = (args.model.as_path(), &args.data[..]);
+    let model = args.model.as_path();
     if model.is_dir() {
         let answer = Answer::open(RunDirectory::at(model))?;
         let place = answer.record.set(args.data_set.as_deref())?;
-        Quarry::of_run(&answer, place, Some(data))
+        Quarry::of_run(&answer, place, args.data.as_deref())
     } else if args.data_set.is_some() {
         Err(wrong_argument(
             "--data-set goes with a run; this is a supernet",
@@ -110,7 +117,7 @@ fn quarry(args: &args::Eval) -> Result<Quarry> {
             .expect_err("it was refused before")
             .into())
     } else {
-        Quarry::of_supernets(model, weights::open(&model.to_string_lossy())?, data)
+        Quarry::of_supernets(model, weights::open(&model.to_string_lossy())?, data(args)?)
     }
 }
 
