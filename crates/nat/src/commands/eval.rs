@@ -36,7 +36,7 @@ pub fn run(args: &args::Eval) -> Result<()> {
         args::SplitName::All => &Split::ALL,
     };
     let model_file = !args.model.is_dir() && nat_export::read_info(&args.model).is_ok();
-    let (error, images) = if model_file {
+    let (error, images, count) = if model_file {
         if args.genes.is_some() {
             return Err(wrong_argument(
                 "--genes goes with a supernet or a run; this file is a single network",
@@ -61,6 +61,7 @@ pub fn run(args: &args::Eval) -> Result<()> {
         (
             100.0 * score.errors as f64 / score.images as f64,
             score.images,
+            None,
         )
     } else {
         let &[split] = splits else {
@@ -73,10 +74,12 @@ pub fn run(args: &args::Eval) -> Result<()> {
             .genes
             .as_deref()
             .ok_or_else(|| wrong_argument("a supernet or a run needs --genes"))?;
-        let subnet = quarry.cut(&space::genotype(&quarry.space, text)?, None)?;
+        let genes = space::genotype(&quarry.space, text)?;
+        let subnet = quarry.cut(&genes, None)?;
         (
             quarry.evaluator.error(&subnet, split)?,
             quarry.evaluator.images(split),
+            Some(quarry.space.count(&genes, subnet.network().classes)),
         )
     };
     let name = match splits {
@@ -84,10 +87,14 @@ pub fn run(args: &args::Eval) -> Result<()> {
         _ => "all",
     };
     if args.json {
-        outln!(
-            "{}",
-            json!({ "error": error, "images": images, "split": name })
-        );
+        let mut line = json!({ "error": error, "images": images, "split": name });
+        if let Some(count) = count {
+            line["genes"] = json!(count.genes);
+            line["madds"] = json!(count.madds);
+            line["params"] = json!(count.params);
+            line["resolution"] = json!(count.resolution);
+        }
+        outln!("{line}");
     } else {
         outln!("{error:.2} % error on {images} images ({name})");
     }

@@ -108,6 +108,7 @@ impl Cell<'_> {
             Work::Search(args) => ("search", args),
             Work::Finetune(args) => ("finetune", args),
             Work::Predictors(args) => ("bench predictors", args),
+            Work::Eval(args) => ("eval", args),
         };
         let part = self.arm.parts()[self.part];
         let mut text = [command, args, part].join(" ").trim().to_owned();
@@ -115,7 +116,10 @@ impl Cell<'_> {
             text = format!("{text} ({} of the minutes of {of})", self.arm.share);
         }
         if let Some(of) = &self.arm.networks_of {
-            text = format!("{text} ({} networks of {of})", self.arm.networks);
+            text = match self.arm.work() {
+                Work::Eval(_) => format!("{text} (of {of})"),
+                _ => format!("{text} ({} networks of {of})", self.arm.networks),
+            };
         }
         text
     }
@@ -164,6 +168,23 @@ impl Cell<'_> {
                 let (text, spent) = Spent::from_zero(&folder, "").child(command.arg("--json"))?;
                 found.take(&spent);
                 found.predictions = lines(&text)?;
+            }
+            Work::Eval(args) => {
+                let run = self.run_of(root, self.arm.networks_of.as_deref().unwrap_or_default());
+                let measured = |split| {
+                    let mut command = nat(&["eval"], &[args, part]);
+                    command.arg(&run).args(["--split", split, "--json"]);
+                    let (text, spent) = Spent::from_zero(&folder, "").child(&mut command)?;
+                    Ok::<_, anyhow::Error>((lines::<Value>(&text)?.pop(), spent))
+                };
+                let (searched, first) = measured("val")?;
+                let (tested, second) = measured("test")?;
+                found.take(&first);
+                found.take(&second);
+                let mut line = tested.unwrap_or_default();
+                line["test_error"] = line["error"].take();
+                line["search_error"] = searched.unwrap_or_default()["error"].take();
+                found.networks.push(network(&line, "search_error")?);
             }
         }
         let text = serde_json::to_string_pretty(&found).expect("plain values");

@@ -1,7 +1,7 @@
 //! Experiments: arms × data sets × seeds, described in a file, run as child processes of this program, compared.
 //!
 //! ```text
-//! plan (TOML) ─▶ cells (one search, fine-tune or predictor study each, resumable) ─▶ comparison ─▶ tables, plot
+//! plan (TOML) ─▶ cells (one search, fine-tune, measurement or predictor study each, resumable) ─▶ comparison ─▶ tables, plot
 //! ```
 
 pub mod cell;

@@ -39,6 +39,8 @@ pub struct Arm {
     finetune: Option<String>,
     /// Arguments of `nat bench predictors`.
     predictors: Option<String>,
+    /// Arguments of `nat eval`: a network of a search's supernet as it is, whether the front holds it or not.
+    eval: Option<String>,
     /// Further arguments, for a cell each.
     #[serde(default)]
     pub each: Vec<String>,
@@ -75,10 +77,12 @@ pub enum Work<'a> {
     Finetune(&'a str),
     /// `nat bench predictors`.
     Predictors(&'a str),
+    /// `nat eval`.
+    Eval(&'a str),
 }
 
 /// Arguments that the experiment itself gives.
-const GIVEN: [&str; 4] = ["--data", "--seed", "--out", "--json"];
+const GIVEN: [&str; 5] = ["--data", "--seed", "--out", "--json", "--split"];
 
 impl Plan {
     /// Reads and checks a file.
@@ -132,12 +136,14 @@ impl Arm {
             search,
             finetune,
             predictors,
+            eval,
             ..
         } = self;
         match (search, finetune, predictors) {
             (Some(args), ..) => Work::Search(args),
             (_, Some(args), _) => Work::Finetune(args),
-            (_, _, args) => Work::Predictors(args.as_deref().unwrap_or_default()),
+            (_, _, Some(args)) => Work::Predictors(args),
+            _ => Work::Eval(eval.as_deref().unwrap_or_default()),
         }
     }
 
@@ -160,9 +166,9 @@ impl Arm {
     }
 
     fn check(&self, before: &[Arm], plan: &Plan) -> Result<(), String> {
-        let commands = [&self.search, &self.finetune, &self.predictors];
+        let commands = [&self.search, &self.finetune, &self.predictors, &self.eval];
         if commands.iter().filter(|args| args.is_some()).count() != 1 {
-            return Err("needs one of search, finetune and predictors".into());
+            return Err("needs one of search, finetune, predictors and eval".into());
         }
         let names = before.iter().chain([self]);
         folders(&names.map(|arm| &arm.name[..]).collect::<Vec<_>>())?;
@@ -195,8 +201,9 @@ impl Arm {
                 ));
             }
         }
-        if matches!(self.work(), Work::Predictors(_)) && self.networks_of.is_none() {
-            return Err("predictors need networks_of".into());
+        let of_a_search = matches!(self.work(), Work::Predictors(_) | Work::Eval(_));
+        if of_a_search && self.networks_of.is_none() {
+            return Err("predictors and eval need networks_of".into());
         }
         if !(self.share > 0.0 && self.share.is_finite()) {
             return Err(format!("share must be above 0, got {}", self.share));
@@ -269,6 +276,7 @@ mod tests {
     fn what_does_not_fit_is_refused_by_name() {
         for (arms, part) in [
             ("[[arm]]\nname = 'x'\n", "needs one of"),
+            ("[[arm]]\nname = 'x'\neval = ''\n", "need networks_of"),
             (
                 "[[arm]]\nname = 'x'\nsearch = '--data y'\n",
                 "--data is given",

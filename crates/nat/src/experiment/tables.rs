@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::{
-    Plan,
+    Network, Plan,
     comparison::{
         Finished, against, best, cells_of, compared, hypervolume, makes_networks, reference_of,
         reference_point,
@@ -84,6 +84,7 @@ pub fn summary(plan: &Plan, cells: &[Finished<'_>]) -> String {
         let _ = write!(text, "\n## {data}\n\n{}", arms(plan, cells, data));
         for table in [
             beside_reference(plan, cells, data),
+            inherited(plan, cells, data),
             further(plan, cells, data),
             predictors(plan, cells, data),
         ] {
@@ -226,6 +227,73 @@ fn beside_reference(plan: &Plan, cells: &[Finished<'_>], data: &str) -> String {
     markdown(&header, &rows)
 }
 
+/// Networks as they are in a search's supernet beside the same ones trained alone, with the same seed.
+fn inherited(plan: &Plan, cells: &[Finished<'_>], data: &str) -> String {
+    let mut rows = Vec::new();
+    let arms = || plan.arms.iter().enumerate();
+    for (index, arm) in arms().filter(|(_, arm)| matches!(arm.work(), super::Work::Eval(_))) {
+        for part in 0..arm.parts().len() {
+            for (alone, other) in arms() {
+                if !is_single(other) || other.networks_of.is_some() {
+                    continue;
+                }
+                let mut pairs: Vec<(&Network, &Network)> = Vec::new();
+                for cell in cells_of(cells, index, data).filter(|cell| cell.part == part) {
+                    let others = cells_of(cells, alone, data).filter(|of| of.seed == cell.seed);
+                    for other in others.flat_map(|of| &of.found.networks) {
+                        let same = cell.found.networks.iter().filter(|own| is_same(own, other));
+                        pairs.extend(same.map(|own| (own, other)));
+                    }
+                }
+                let of = |value: &dyn Fn(&(&Network, &Network)) -> f64| {
+                    let values: Vec<f64> = pairs.iter().map(value).collect();
+                    Spread::of(&values).map(|spread| spread.text(1))
+                };
+                let values = (
+                    of(&|(network, _)| 100.0 - network.test_error),
+                    of(&|(_, of)| 100.0 - of.test_error),
+                    of(&|(network, of)| of.test_error - network.test_error),
+                );
+                if let (Some(inherited), Some(trained), Some(gain)) = values {
+                    rows.push(vec![
+                        other.name.clone(),
+                        pairs.len().to_string(),
+                        pairs[0].0.resolution.to_string(),
+                        crate::table::millions(pairs[0].0.madds),
+                        inherited,
+                        trained,
+                        gain,
+                    ]);
+                }
+            }
+        }
+    }
+    if rows.is_empty() {
+        return String::new();
+    }
+    let header = [
+        "the same network as",
+        "seeds",
+        "pixels",
+        "MAdds",
+        "accuracy % in the supernet",
+        "trained alone",
+        "difference",
+    ];
+    markdown(&header.map(str::to_owned), &rows)
+}
+
+/// Whether two networks are one architecture at one side: the first gene counts from the least side of its own space.
+fn is_same(a: &Network, b: &Network) -> bool {
+    let body = |network: &Network| {
+        network
+            .genes
+            .split_once(',')
+            .map(|(_, rest)| rest.to_owned())
+    };
+    a.resolution == b.resolution && a.madds == b.madds && body(a) == body(b)
+}
+
 fn is_single(arm: &Arm) -> bool {
     matches!(arm.work(), super::Work::Finetune(_))
 }
@@ -346,7 +414,8 @@ mod tests {
         let plan: Plan = toml::from_str(
             "title = 'T'\nseeds = [1, 2]\nlimits = [20]\nreference = 'nat'\n[data]\ntiles = 'x'\n\
              [[arm]]\nname = 'nat'\nsearch = ''\n[[arm]]\nname = 'tuned'\nfinetune = ''\n\
-             [[arm]]\nname = 'on'\nfinetune = ''\nnetworks_of = 'nat'\n",
+             [[arm]]\nname = 'on'\nfinetune = ''\nnetworks_of = 'nat'\n\
+             [[arm]]\nname = 'as it is'\neval = '--genes 0,1'\nnetworks_of = 'nat'\n",
         )
         .unwrap();
         let front = |shift| {
@@ -360,6 +429,8 @@ mod tests {
             cell(0, 2, front(2.0)),
             cell(1, 1, vec![network(40_000_000, 12.0, None)]),
             cell(2, 1, vec![network(10_000_000, 19.0, Some(20.0))]),
+            cell(3, 1, vec![network(40_000_000, 11.0, None)]),
+            cell(3, 2, vec![network(40_000_000, 13.0, None)]),
         ];
         cells[0].found.predictions.push(Prediction {
             predictor: "gp".into(),
@@ -374,13 +445,14 @@ mod tests {
             "79.0 ± 1.4",
             "| tuned | 64 | 40.00M | 88.0 | 2.0 | 1.00 |",
             "| on | 1 | 80.0 | 81.0 | 1.0 |",
+            "| tuned | 1 | 64 | 40.00M | 89.0 | 88.0 | 1.0 |",
             "| gp | 50 | 0.50 | 2.00 |",
             "| 1.0 ± 0.0 | 1.5 ± 0.0 |",
         ] {
             assert!(text.contains(part), "{part} in\n{text}");
         }
         let csv = networks_csv(&plan, &cells);
-        assert_eq!(csv.lines().count(), 7);
+        assert_eq!(csv.lines().count(), 9);
         assert!(
             csv.contains("tiles,1,on,,\"0,1\",10000000,2,64,19,19,20,60.0,90.0"),
             "{csv}"
