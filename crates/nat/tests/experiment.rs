@@ -22,7 +22,8 @@ fn plan(folder: &Path, rate: &str) -> PathBuf {
          [[arm]]\nname = 'tuned'\nfinetune = '--model lite0 --epochs 1 --lr {rate} --set warm_up.batch=128'\n\
          each = ['--resolution 16', '--resolution 32']\nseeds = [1]\n\
          [[arm]]\nname = 'on'\nfinetune = '--epochs 1 --lr 0.001 --set warm_up.batch=256'\nnetworks_of = 'nat'\nnetworks = 2\nseeds = [1]\n\
-         [[arm]]\nname = 'models'\npredictors = '--samples 20 --held-out 10'\nnetworks_of = 'nat'\nseeds = [1]\n"
+         [[arm]]\nname = 'models'\npredictors = '--samples 20 --held-out 10'\nnetworks_of = 'nat'\nseeds = [1]\n\
+         [[arm]]\nname = 'as it is'\neval = '--genes 0,0,3,3,6,6,3,3,3,6,6,6,6,6,6,6,3'\nnetworks_of = 'nat'\nseeds = [1]\n"
     );
     fs::write(&file, text).unwrap();
     file
@@ -42,13 +43,15 @@ fn arms_are_run_once_and_compared() {
     let output = experiment(&file, &out, &[]);
     let message = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(output.status.success(), "{message}");
-    assert_eq!(message.matches("nat: cell ").count(), 6, "{message}");
+    assert_eq!(message.matches("nat: cell ").count(), 7, "{message}");
     let summary = String::from_utf8(output.stdout).unwrap();
     for part in [
         "| nat | 2 |",
         "| tuned --resolution 16 | 16 |",
         "| on | 2 |",
         "| switching | 20 |",
+        // The whole of Lite0 at 32 px, in the supernet and alone.
+        "| tuned | 1 | 32 |",
     ] {
         assert!(summary.contains(part), "{part} in\n{summary}");
     }
@@ -65,8 +68,8 @@ fn arms_are_run_once_and_compared() {
     let chart = fs::read_to_string(tables.join("accuracy.svg")).unwrap();
     assert_eq!(
         chart.matches("<polyline").count(),
-        4,
-        "two searches, two arms"
+        5,
+        "two searches, three arms"
     );
     let cell =
         fs::read_to_string(out.join("tiles/seed-1/tuned-resolution-32/result.json")).unwrap();
