@@ -285,13 +285,8 @@ fn inherited(plan: &Plan, cells: &[Finished<'_>], data: &str) -> String {
 
 /// Whether two networks are one architecture at one side: the first gene counts from the least side of its own space.
 fn is_same(a: &Network, b: &Network) -> bool {
-    let body = |network: &Network| {
-        network
-            .genes
-            .split_once(',')
-            .map(|(_, rest)| rest.to_owned())
-    };
-    a.resolution == b.resolution && a.madds == b.madds && body(a) == body(b)
+    let bodies = [a, b].map(|network| network.genes.split_once(',').map(|(_, body)| body));
+    a.resolution == b.resolution && a.madds == b.madds && bodies[0] == bodies[1]
 }
 
 fn is_single(arm: &Arm) -> bool {
