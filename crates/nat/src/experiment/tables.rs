@@ -174,7 +174,7 @@ fn beside_reference(plan: &Plan, cells: &[Finished<'_>], data: &str) -> String {
     ];
     let mut rows = Vec::new();
     for (index, arm) in plan.arms.iter().enumerate() {
-        if arm.name == *reference || arm.networks_of.is_some() || !is_single(arm) {
+        if arm.name == *reference || !trains_alone(arm) {
             continue;
         }
         for (part, extra) in arm.parts().into_iter().enumerate() {
@@ -234,7 +234,7 @@ fn inherited(plan: &Plan, cells: &[Finished<'_>], data: &str) -> String {
     for (index, arm) in arms().filter(|(_, arm)| matches!(arm.work(), super::Work::Eval(_))) {
         for part in 0..arm.parts().len() {
             for (alone, other) in arms() {
-                if !is_single(other) || other.networks_of.is_some() {
+                if !trains_alone(other) {
                     continue;
                 }
                 let mut pairs: Vec<(&Network, &Network)> = Vec::new();
@@ -289,8 +289,9 @@ fn is_same(a: &Network, b: &Network) -> bool {
     a.resolution == b.resolution && a.madds == b.madds && bodies[0] == bodies[1]
 }
 
-fn is_single(arm: &Arm) -> bool {
-    matches!(arm.work(), super::Work::Finetune(_))
+/// Whether an arm trains networks that it does not take from a search.
+fn trains_alone(arm: &Arm) -> bool {
+    matches!(arm.work(), super::Work::Finetune(_)) && arm.networks_of.is_none()
 }
 
 /// What further training gave the networks of a search.
