@@ -58,10 +58,14 @@ fn member(
     if members.is_empty() {
         members = having(None);
     }
-    let mut genes = members[rng.random_range(0..members.len())]
-        .as_slice()
-        .to_vec();
-    genes[0] = resolution;
+    let member = members[rng.random_range(0..members.len())];
+    placed(space, member, (resolution, width))
+}
+
+/// Genes with another resolution and width.
+fn placed(space: &Space, genes: &Genotype, (resolution, width): (u16, u16)) -> Genotype {
+    let mut genes = genes.as_slice().to_vec();
+    (genes[0], genes[1]) = (resolution, width);
     space.genotype(&genes).expect("a member of the space")
 }
 
@@ -127,22 +131,21 @@ pub fn adapt(
         start,
         |supernets, batch, step| {
             let width = training.steps[step].width;
+            let fixed = (resolution_gene(step), width as u16);
+            let smallest = rng(Purpose::Smallest, step).random::<f64>() < settings.smallest;
             let mut rng = rng(Purpose::Subnet, step);
-            let subnets: Vec<Architecture> = (0..settings.subnets)
-                .map(|_| {
-                    let fixed = (resolution_gene(step), width as u16);
-                    let genes = match settings.sampling {
-                        Sampling::Members => member(space, candidates, fixed, &mut rng),
-                        _ => marginals.sample(space, fixed.0, fixed.1, &mut rng),
-                    };
-                    space.architecture(&genes)
-                })
-                .collect();
-            let largest = Architecture {
-                resolution: batch.resolution,
-                width,
-                ..space.architecture(&space.largest())
+            let mut draw = || match settings.sampling {
+                Sampling::Members => member(space, candidates, fixed, &mut rng),
+                _ => marginals.sample(space, fixed.0, fixed.1, &mut rng),
             };
+            let subnets: Vec<Architecture> = (0..settings.subnets)
+                .map(|place| match smallest && place == 0 {
+                    true => placed(space, &space.smallest(), fixed),
+                    false => draw(),
+                })
+                .map(|genes| space.architecture(&genes))
+                .collect();
+            let largest = space.architecture(&placed(space, &space.largest(), fixed));
             let supernet = &supernets.supernets[width];
             let teaching = Teaching {
                 smoothing: settings.label_smoothing,
@@ -172,6 +175,14 @@ mod tests {
         let candidates = [space.smallest(), space.smallest(), space.largest()];
         assert_eq!(shares(100, 2, &candidates), [66, 33]);
         assert_eq!(shares(100, 2, &candidates[..2]), [100, 0]);
+    }
+
+    #[test]
+    fn genes_keep_everything_but_their_place() {
+        let space = Space::builtin("nat").unwrap();
+        let moved = placed(&space, &space.smallest(), (7, 1));
+        assert_eq!(moved.as_slice()[..2], [7, 1]);
+        assert_eq!(moved.as_slice()[2..], space.smallest().as_slice()[2..]);
     }
 
     #[test]

@@ -152,6 +152,10 @@ pub struct Adaptation {
     /// Share of the steps whose resolution is drawn uniformly instead of from the archive's marginal, 0 to 1. With 0, a
     /// resolution that has left the archive is trained no more and cannot come back.
     pub any_resolution: f64,
+    /// Share of the steps in which the smallest subnet takes the place of one drawn from the archive, 0 to 1. Drawn gene by
+    /// gene, a network all of whose genes are least is rare.
+    #[serde(default)]
+    pub smallest: f64,
     /// What an average of the weights keeps of itself at each step, 0 to below 1; 0 turns it off. The averaged weights are
     /// measured and exported, training goes on with its own.
     #[serde(default)]
@@ -214,6 +218,14 @@ impl Evaluation {
         Evaluation {
             calibration_images: self.calibration_images.max(self.final_calibration_images),
             ..self
+        }
+    }
+
+    /// Images that are looked at of a search split that has `all`.
+    pub fn search_images(&self, all: usize) -> usize {
+        match self.images {
+            0 => all,
+            limit => all.min(limit),
         }
     }
 }
@@ -367,6 +379,7 @@ impl RunConfig {
             ("adapt.warmup", adapt.warmup),
             ("adapt.label_smoothing", adapt.label_smoothing),
             ("adapt.any_resolution", adapt.any_resolution),
+            ("adapt.smallest", adapt.smallest),
             ("augment.cutout", self.augment.cutout),
         ] {
             if !(0.0..=1.0).contains(&value) {

@@ -106,6 +106,7 @@ impl Preset {
                 cyclic: false,
                 floor: 0.01,
                 any_resolution: 0.0,
+                smallest: 0.0,
                 average: 0.0,
             },
             evaluate: Evaluation {

@@ -40,6 +40,8 @@ pub enum Purpose {
     Mixing = 15,
     /// What the classifiers of one training step do not see.
     Dropout = 16,
+    /// Whether one training step trains the smallest subnet.
+    Smallest = 17,
 }
 
 /// The key of a stream.

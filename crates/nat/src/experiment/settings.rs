@@ -50,8 +50,11 @@ pub fn differences(plan: &Plan, cells: &[Finished<'_>], data: &[&str]) -> String
             let mut first: Option<&Settings> = None;
             for settings in mine {
                 let known = *first.get_or_insert(settings);
-                let all = known.keys().chain(settings.keys());
-                names.extend(all.filter(|name| known.get(*name) != settings.get(*name)));
+                // A setting that one version does not know yet begins as what was done before it.
+                let both = known
+                    .iter()
+                    .filter_map(|(name, value)| Some((name, value, settings.get(name)?)));
+                names.extend(both.filter(|(_, a, b)| a != b).map(|(name, ..)| name));
             }
         }
         if !names.is_empty() {
@@ -108,5 +111,10 @@ mod tests {
             "Cells of the arm 'nat' had different settings: search.initial, warm_up.max_steps\n"
         );
         assert_eq!(differences(&plan, &mixed, &["b"]), "");
+        let mut older = cell(0, "b", &quick);
+        let settings = older.found.settings.as_mut().unwrap();
+        assert!(settings.remove("adapt.smallest").is_some());
+        let versions = [cell(0, "a", &quick), older];
+        assert_eq!(differences(&plan, &versions, &["a", "b"]), "");
     }
 }
