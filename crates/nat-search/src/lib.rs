@@ -18,6 +18,7 @@ mod quantity;
 mod settings;
 mod strategy;
 pub mod testbed;
+mod undecided;
 
 pub use error::SearchError;
 pub use limits::{Limits, pick};
@@ -29,3 +30,4 @@ pub use preferences::Preferences;
 pub use propose::{Problem, Proposal, Seeds, directions, initial_designs, propose};
 pub use settings::{Algorithm, Settings};
 pub use strategy::Strategy;
+pub use undecided::Undecided;

@@ -226,8 +226,8 @@ impl Evaluator {
     /// Images of a split that are looked at: all, or for the search split what the configuration allows.
     pub fn images(&self, split: Split) -> usize {
         let all = self.set.len(split);
-        match self.config.evaluate.images {
-            limit if split == Split::Val && limit > 0 => all.min(limit),
+        match split {
+            Split::Val => self.config.evaluate.search_images(all),
             _ => all,
         }
     }

@@ -51,7 +51,7 @@ pub use events::{
 pub use marginals::Marginals;
 pub use measures::model_info;
 pub use nat_search::{
-    Aims, Limits, Measure, Member, Name, Objective, Preferences, Subject, archive, pick,
+    Aims, Limits, Measure, Member, Name, Objective, Preferences, Subject, Undecided, archive, pick,
 };
 pub use overrides::{parse_override, plain_error};
 pub use preprocess::{Input, eval as eval_transform};

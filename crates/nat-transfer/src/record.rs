@@ -44,6 +44,9 @@ pub struct DataRecord {
     pub hash: String,
     /// Class names in label order.
     pub classes: Vec<String>,
+    /// Images of its search split, where that was recorded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub search_images: Option<usize>,
     /// Share of a given training set that becomes the search split where the set has none.
     pub val_fraction: f64,
     /// The same for the test split.
@@ -237,6 +240,7 @@ pub(crate) mod tests {
                 path: "photos".into(),
                 hash: "abc".into(),
                 classes: vec!["a".into(), "b".into()],
+                search_images: Some(40),
                 val_fraction: 0.15,
                 test_fraction: 0.15,
                 split_seed: 3,

@@ -3,7 +3,7 @@
 use std::{path::Path, sync::Arc};
 
 use anyhow::Result;
-use nat_data::{ImageFault, ImageSet, OpenOptions, RgbImage};
+use nat_data::{ImageFault, ImageSet, OpenOptions, RgbImage, Split};
 use nat_transfer::{DataRecord, Input, is_name};
 
 use crate::failure::wrong_argument;
@@ -160,6 +160,7 @@ pub fn record(path: &str, set: &ImageSet, options: &OpenOptions, input: Input) -
         path: absolute.map_or_else(|| path.to_owned(), |path| path.display().to_string()),
         hash: set.hash().to_owned(),
         classes: set.classes().to_vec(),
+        search_images: Some(set.len(Split::Val)),
         val_fraction: options.val_fraction,
         test_fraction: options.test_fraction,
         split_seed: options.seed,
@@ -171,8 +172,6 @@ pub fn record(path: &str, set: &ImageSet, options: &OpenOptions, input: Input) -
 
 #[cfg(test)]
 mod tests {
-    use nat_data::Split;
-
     use super::*;
 
     /// A BMP of 24 bits a pixel, `width` a multiple of 4.

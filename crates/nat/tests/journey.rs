@@ -57,6 +57,32 @@ fn text(path: &Path) -> &str {
     path.to_str().unwrap()
 }
 
+/// The genes of the network with the most multiply-adds in the last archive, if they are more than those of the network with
+/// the least error, which is within a standard error of its own.
+fn larger_than_the_best(run: &Path) -> Option<String> {
+    let record: toml::Table = fs::read_to_string(run.join("run.toml"))
+        .unwrap()
+        .parse()
+        .unwrap();
+    let number = |section: &str, key: &str| record[section][key].as_integer().unwrap() as f64;
+    let images = number("evaluate", "images").min(number("data", "search_images"));
+    let archive = lines(&fs::read_to_string(run.join("archive.jsonl")).unwrap());
+    let last = archive.last().unwrap()["generation"].clone();
+    let members: Vec<(f64, u64, &str)> = (archive.iter())
+        .filter(|line| line["generation"] == last)
+        .map(|line| {
+            let [error, madds, genes] = ["error", "madds", "genes"].map(|key| &line[key]);
+            let error = error.as_f64().unwrap();
+            (error, madds.as_u64().unwrap(), genes.as_str().unwrap())
+        })
+        .collect();
+    let least = members.iter().min_by(|a, b| a.0.total_cmp(&b.0)).unwrap();
+    let reach = least.0 + (least.0 * (100.0 - least.0) / images).sqrt();
+    let within = members.iter().filter(|member| member.0 <= reach);
+    let largest = within.max_by_key(|member| member.1).unwrap();
+    (largest.1 > least.1).then(|| largest.2.to_owned())
+}
+
 #[test]
 fn from_images_to_a_deployed_model() {
     let folder = tempfile::tempdir().unwrap();
@@ -121,6 +147,14 @@ fn from_images_to_a_deployed_model() {
     let csv = succeeds(&["front", text(&run), "--csv"]);
     assert_eq!(csv.lines().count(), front.len() + 1);
     assert_eq!(fs::read_to_string(run.join("front.csv")).unwrap(), csv);
+    let shown = succeeds(&["front", text(&run)]);
+    match larger_than_the_best(&run) {
+        Some(largest) => assert!(
+            shown.contains(&format!("the largest:\n{largest}, ")),
+            "{largest}: {shown}"
+        ),
+        None => assert!(!shown.contains("the largest:"), "{shown}"),
+    }
 
     for (choice, part) in [
         (["--where", "latency:phone.json<=15ms"], "'latency:phone'"),

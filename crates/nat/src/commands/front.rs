@@ -47,8 +47,34 @@ pub fn front(args: &args::Front) -> Result<()> {
         }
     } else {
         out!("{}", front_table(&answer, &front, tests.as_deref()));
+        out!("{}", undecided(&answer, &args.run));
     }
     Ok(())
+}
+
+/// What the images of the search leave open, empty where nothing.
+fn undecided(answer: &Answer, run: &Path) -> String {
+    let Some(open) = answer.undecided() else {
+        return String::new();
+    };
+    let Some(largest) = open.larger.first() else {
+        return String::new();
+    };
+    let networks = match open.larger.len() {
+        1 => "1 larger network".to_owned(),
+        several => format!("{several} larger networks"),
+    };
+    let run = shell::quoted(&run.display().to_string());
+    format!(
+        "\n{networks} of the archive within a standard error of the best ({:.1} points) may be as good or better, the largest:\n\
+         {}, {:.2} %, {} MAdds, {} px (nat export {run} --genes {} --to model.onnx)\n",
+        open.standard_error,
+        largest.genes,
+        largest.error,
+        table::millions(largest.madds),
+        answer.record.space.architecture(&largest.genes).resolution,
+        largest.genes,
+    )
 }
 
 /// The test errors of a network by the names of their columns.
@@ -151,6 +177,7 @@ pub fn print_answer(run: &Path) -> Result<()> {
             "\n* high-trade-off points: moving away from them costs most of one objective per gain in another"
         );
     }
+    out!("{}", undecided(&answer, run));
     outln!("\nreport   {}", run.join("report.html").display());
     if let Some(middle) = front.get(front.len() / 2) {
         let set = answer.record.sets()[0];

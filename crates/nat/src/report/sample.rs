@@ -68,6 +68,7 @@ impl Sample {
                 path: self.data.clone(),
                 hash: "1234".into(),
                 classes: self.classes.clone(),
+                search_images: Some(300),
                 val_fraction: 0.15,
                 test_fraction: 0.15,
                 split_seed: 1,
