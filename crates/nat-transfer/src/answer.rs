@@ -8,8 +8,8 @@ use nat_supernet::{Subnet, SupernetFile};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    DataRecord, Evaluator, Member, RunConfig, RunDirectory, RunRecord, TransferError, Undecided,
-    archive, checkpoint, config::Evaluation, learner::Learner, streams, write_atomically,
+    DataRecord, Evaluator, Member, RunConfig, RunDirectory, RunRecord, TransferError, archive,
+    checkpoint, config::Evaluation, learner::Learner, streams, write_atomically,
 };
 
 /// The last finished iteration of a run.
@@ -64,19 +64,6 @@ impl Answer {
     /// The non-dominated members by ascending first objective.
     pub fn front(&self) -> Vec<Member> {
         archive::front(&self.archive, &self.record.config.aims())
-    }
-
-    /// Larger networks of the archive that the images of the search cannot tell from the one with the least error. `None` for
-    /// errors of several sets or of balanced classes, and where the number of images was not recorded.
-    pub fn undecided(&self) -> Option<Undecided<'_>> {
-        let (config, [data]) = (&self.record.config, &self.record.data[..]) else {
-            return None;
-        };
-        if config.evaluate.balanced {
-            return None;
-        }
-        let images = config.evaluate.search_images(data.search_images?);
-        (images > 0).then(|| Undecided::of(&self.archive, &config.limits, images))
     }
 
     /// The supernets of the data set at a place, as the last finished iteration left them.

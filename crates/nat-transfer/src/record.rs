@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use nat_data::{Filter, Normalisation};
-use nat_search::{Costs, Name, Objective};
+use nat_search::{Costs, Member, Name, Objective, Undecided};
 use nat_space::{LatencyTable, Space};
 use serde::{Deserialize, Serialize};
 use toml::Table;
@@ -131,6 +131,19 @@ impl RunRecord {
             },
         };
         Err(TransferError::Config(reason))
+    }
+
+    /// Larger networks of an archive that the images of the search cannot tell from the one with the least error. `None` for
+    /// errors of several sets or of balanced classes, and where the number of images was not recorded.
+    pub fn undecided<'a>(&self, archive: &'a [Member]) -> Option<Undecided<'a>> {
+        let (evaluate, [data]) = (&self.config.evaluate, &self.data[..]) else {
+            return None;
+        };
+        if evaluate.balanced {
+            return None;
+        }
+        let images = evaluate.search_images(data.search_images?);
+        (images > 0).then(|| Undecided::of(archive, &self.config.limits, images))
     }
 
     /// The names of the tables that objectives and limits need, each once.

@@ -54,7 +54,7 @@ pub fn front(args: &args::Front) -> Result<()> {
 
 /// What the images of the search leave open, empty where nothing.
 fn undecided(answer: &Answer, run: &Path) -> String {
-    let Some(open) = answer.undecided() else {
+    let Some(open) = answer.record.undecided(&answer.archive) else {
         return String::new();
     };
     let Some(largest) = open.larger.first() else {

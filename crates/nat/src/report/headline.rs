@@ -92,6 +92,7 @@ fn tiles(run: &Run) -> Markup {
     };
     html! {
         @if let Some(member) = least(Objective::Error) { (tile("Most accurate", member)) }
+        @if let Some(member) = &run.larger { (tile("Largest within 1 standard error", member)) }
         @if let Some(&position) = run.named.first() { (tile("Highest trade-off (A)", &run.front[position])) }
         @if let Some(member) = least(Objective::Madds) { (tile("Cheapest", member)) }
     }

@@ -122,6 +122,9 @@ pub struct Run {
     pub finish: Option<Finish>,
     /// The non-dominated members of the last archive by ascending first objective.
     pub front: Vec<Member>,
+    /// The largest member of the last archive within a standard error of the least error, where that is not the one that
+    /// has it.
+    pub larger: Option<Member>,
     /// Positions in the front of its high-trade-off points, highest first.
     pub named: Vec<usize>,
 }
@@ -134,10 +137,10 @@ impl Run {
     pub fn read(path: &Path) -> Result<Run> {
         let directory = RunDirectory::at(path);
         let record = directory.record()?;
-        let (space, aims) = (record.space, record.config.aims());
+        let (space, aims) = (&record.space, record.config.aims());
         let mut by_generation: BTreeMap<usize, Vec<nat_transfer::Member>> = BTreeMap::new();
         for (line, number) in directory.archive()?.into_iter().zip(1..) {
-            let member = line.member(&space);
+            let member = line.member(space);
             let member = member.with_context(|| {
                 let file = directory.path("archive.jsonl");
                 format!("{}: line {number}", file.display())
@@ -153,6 +156,9 @@ impl Run {
         };
         let last = by_generation.values().next_back();
         let front = last.map_or_else(Vec::new, |members| archive::front(members, &aims));
+        let larger = last
+            .and_then(|members| record.undecided(members))
+            .and_then(|open| open.larger.first().copied().cloned());
         let named = archive::high_tradeoff(&front, &aims.objectives, NAMED);
         let mut front: Vec<Member> = front.into_iter().map(shown).collect();
         for line in directory.tested()? {
@@ -184,12 +190,13 @@ impl Run {
                 .collect(),
             classes: most_classes(record.data),
             archives: archives.collect(),
-            space,
+            space: record.space,
             started: None,
             generations: Vec::new(),
             epochs: Vec::new(),
             finish: None,
             front,
+            larger: larger.map(shown),
             objectives: aims.objectives,
         };
         run.take(directory.events()?);
@@ -299,6 +306,40 @@ mod tests {
         assert!(run.front.is_sorted_by_key(|member| member.measured.error));
         assert_eq!(run.named.len(), NAMED);
         assert_eq!(run.letter(run.named[1]), Some('B'));
+    }
+
+    #[test]
+    fn the_largest_network_that_may_be_as_good_is_known() {
+        let sample = Sample::named("run");
+        let path = sample.finish();
+        let largest = sample.space.largest().to_string();
+        let with_error = |error: f64| {
+            let lines = sample.read("archive.jsonl");
+            let lines = lines.lines().map(|line| {
+                let mut line: serde_json::Value = serde_json::from_str(line).unwrap();
+                if line["genes"].to_string().contains(&largest) {
+                    line["error"] = error.into();
+                }
+                format!("{line}\n")
+            });
+            sample.write("archive.jsonl", &lines.collect::<String>());
+            Run::read(&path).unwrap()
+        };
+        let best = with_error(99.0).front[0].measured.error;
+        // The sample has 300 images.
+        let standard_error = (best * (100.0 - best) / 300.0).sqrt();
+        let larger = with_error(best + 0.99 * standard_error).larger;
+        assert_eq!(larger.unwrap().measured.genes, sample.space.largest());
+        let larger = with_error(best + 1.01 * standard_error).larger;
+        assert!(larger.is_none_or(|member| member.measured.genes != sample.space.largest()));
+        with_error(best + 0.99 * standard_error);
+        let text = sample.read("run.toml").replace("search_images = 300\n", "");
+        sample.write("run.toml", &text);
+        let uncounted = Run::read(&path).unwrap();
+        assert!(
+            uncounted.larger.is_none(),
+            "of a run that did not count its images"
+        );
     }
 
     #[test]
