@@ -69,6 +69,23 @@ fn placed(space: &Space, genes: &Genotype, (resolution, width): (u16, u16)) -> G
     space.genotype(&genes).expect("a member of the space")
 }
 
+/// The subnets of a step besides the largest: drawn ones, the first of which gives way to the smallest where that has its turn.
+fn subnets(
+    space: &Space,
+    count: usize,
+    fixed: (u16, u16),
+    smallest: bool,
+    mut draw: impl FnMut() -> Genotype,
+) -> Vec<Architecture> {
+    (0..count)
+        .map(|place| match smallest && place == 0 {
+            true => placed(space, &space.smallest(), fixed),
+            false => draw(),
+        })
+        .map(|genes| space.architecture(&genes))
+        .collect()
+}
+
 /// Trains one iteration from step `start` on; returns whether all are done.
 ///
 /// Each batch takes its resolution from the marginal of the candidates, and its subnets from the marginals of all other
@@ -134,17 +151,12 @@ pub fn adapt(
             let fixed = (resolution_gene(step), width as u16);
             let smallest = rng(Purpose::Smallest, step).random::<f64>() < settings.smallest;
             let mut rng = rng(Purpose::Subnet, step);
-            let mut draw = || match settings.sampling {
+            let subnets = subnets(space, settings.subnets, fixed, smallest, || match settings
+                .sampling
+            {
                 Sampling::Members => member(space, candidates, fixed, &mut rng),
                 _ => marginals.sample(space, fixed.0, fixed.1, &mut rng),
-            };
-            let subnets: Vec<Architecture> = (0..settings.subnets)
-                .map(|place| match smallest && place == 0 {
-                    true => placed(space, &space.smallest(), fixed),
-                    false => draw(),
-                })
-                .map(|genes| space.architecture(&genes))
-                .collect();
+            });
             let largest = space.architecture(&placed(space, &space.largest(), fixed));
             let supernet = &supernets.supernets[width];
             let teaching = Teaching {
@@ -183,6 +195,24 @@ mod tests {
         let moved = placed(&space, &space.smallest(), (7, 1));
         assert_eq!(moved.as_slice()[..2], [7, 1]);
         assert_eq!(moved.as_slice()[2..], space.smallest().as_slice()[2..]);
+    }
+
+    #[test]
+    fn the_smallest_takes_the_place_of_one_that_is_drawn() {
+        let space = Space::builtin("nat").unwrap();
+        let step = |smallest| {
+            let mut draws = 0;
+            let subnets = subnets(&space, 3, (7, 1), smallest, || {
+                draws += 1;
+                placed(&space, &space.largest(), (7, 1))
+            });
+            (subnets, draws)
+        };
+        let [largest, smallest] = [space.largest(), space.smallest()]
+            .map(|genes| space.architecture(&placed(&space, &genes, (7, 1))));
+        let with = vec![smallest, largest.clone(), largest.clone()];
+        assert_eq!(step(true), (with, 2));
+        assert_eq!(step(false), (vec![largest; 3], 3));
     }
 
     #[test]
