@@ -13,6 +13,7 @@ pub struct Progress {
     bar: ProgressBar,
     phase: Option<(Phase, usize)>,
     phase_begun: Instant,
+    iterations: usize,
     clock: TimeLeft,
     last: String,
     warned: bool,
@@ -31,6 +32,7 @@ impl Progress {
             bar,
             phase: None,
             phase_begun: Instant::now(),
+            iterations: 0,
             clock: TimeLeft::default(),
             last: String::new(),
             warned: false,
@@ -82,9 +84,17 @@ impl Progress {
             }
         }
         self.last = format!("HV {:.4}  tau {tau}", ended.hypervolume);
+        self.clock
+            .iteration_ended(ended.seconds.fit + ended.seconds.search);
+        // On a terminal the bar says it.
+        let later = self.iterations.saturating_sub(ended.generation);
+        let left = (self.clock.of_iterations(later))
+            .filter(|_| later > 0 && !std::io::stderr().is_terminal())
+            .map_or_else(String::new, |left| format!(", {} left", plain(left)));
         self.line(&format!(
-            "iteration {:>2}  archive {:>3}  front {:>3}  HV {:.4}  best error {:.2} %  tau {tau}  ({:.0} s)",
+            "iteration {:>2} of {}  archive {:>3}  front {:>3}  HV {:.4}  best error {:.2} %  tau {tau}  ({:.0} s{left})",
             ended.generation,
+            self.iterations,
             ended.archive,
             ended.front,
             ended.hypervolume,
@@ -101,8 +111,6 @@ impl Progress {
                  {POOR_TAU}); more search images or a longer training usually help"
             ));
         }
-        self.clock
-            .iteration_ended(ended.seconds.fit + ended.seconds.search);
     }
 }
 
@@ -116,6 +124,7 @@ impl Observer for Progress {
     }
 
     fn progress(&mut self, step: &Step) {
+        self.iterations = step.iterations;
         if self.phase != Some((step.phase, step.generation)) {
             self.phase = Some((step.phase, step.generation));
             self.phase_begun = Instant::now();
@@ -260,8 +269,13 @@ impl TimeLeft {
             Phase::Adapt => open * adapt.seconds_each + whole(evaluate),
             Phase::Evaluate => open * evaluate.seconds_each,
         };
-        let later = (step.iterations - step.generation) as f64;
-        Some(here + later * (self.between + whole(adapt) + whole(evaluate)))
+        Some(here + self.of_iterations(step.iterations - step.generation)?)
+    }
+
+    /// Whole iterations; unknown until both of their long phases have been seen once.
+    fn of_iterations(&self, iterations: usize) -> Option<f64> {
+        let whole = |rate: Rate| rate.seconds_each * rate.total as f64;
+        Some(iterations as f64 * (self.between + whole(self.adapt?) + whole(self.evaluate?)))
     }
 }
 
@@ -303,6 +317,7 @@ mod tests {
             clock.left(&adapt),
             Some(5.0 * 2.0 + 4.0 + 2.0 * (1.0 + 20.0 + 4.0))
         );
+        assert_eq!(clock.of_iterations(2), Some(2.0 * (1.0 + 20.0 + 4.0)));
     }
 
     #[test]
