@@ -186,7 +186,23 @@ fn utc(seconds: u64) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::sample::Sample;
     use super::*;
+
+    #[test]
+    fn the_largest_network_that_may_be_as_good_has_a_tile() {
+        let sample = Sample::named("run");
+        let mut run = Run::read(&sample.finish()).unwrap();
+        let title = "Largest within 1 standard error";
+        run.larger = run.front.pop();
+        let page = headline(&run).into_string();
+        let (_, after) = page.split_once(title).unwrap();
+        let (tile, _) = after.split_once(" M multiply-adds").unwrap();
+        let madds = Objective::Madds.of(run.larger.as_ref().unwrap());
+        assert!(tile.ends_with(&format!(">{madds:.2}")), "{tile}");
+        run.larger = None;
+        assert!(!headline(&run).into_string().contains(title));
+    }
 
     #[test]
     fn dates_of_known_seconds() {
