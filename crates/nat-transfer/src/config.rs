@@ -463,7 +463,11 @@ mod tests {
     #[test]
     fn what_leaves_the_search_is_recalibrated_on_no_fewer_images() {
         let space = Space::builtin("lite0").unwrap();
-        for (preset, images) in [(Preset::Quick, 1024), (Preset::Paper, 2000)] {
+        for (preset, images) in [
+            (Preset::Quick, 1024),
+            (Preset::Standard, 2048),
+            (Preset::Paper, 2000),
+        ] {
             let evaluate = preset.config(&space).evaluate;
             let outside = evaluate.outside_the_search();
             assert_eq!(outside.calibration_images, images);
@@ -479,11 +483,13 @@ mod tests {
 
     #[test]
     fn every_preset_passes_its_own_check_and_survives_toml() {
-        for name in Preset::NAMES {
-            let config = Preset::named(name).unwrap().config(&space());
-            config.check().unwrap();
-            let text = toml::to_string(&config).unwrap();
-            assert_eq!(toml::from_str::<RunConfig>(&text).unwrap(), config);
+        for space in [space(), Space::builtin("lite0").unwrap()] {
+            for name in Preset::NAMES {
+                let config = Preset::named(name).unwrap().config(&space);
+                config.check().unwrap();
+                let text = toml::to_string(&config).unwrap();
+                assert_eq!(toml::from_str::<RunConfig>(&text).unwrap(), config);
+            }
         }
     }
 

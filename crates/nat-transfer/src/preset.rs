@@ -139,119 +139,104 @@ impl Preset {
         let large = space.resolutions.to > 96;
         let small_input =
             |from, to, step| (space.resolutions.to > to).then_some(Resolutions { from, to, step });
+        let quick = RunConfig {
+            resolutions: small_input(48, 80, 16),
+            pretrain: Pretraining {
+                epochs: 60,
+                max_steps: 2600,
+                batch: 32,
+                learning_rate: 0.05,
+                largest_first: 0.6,
+                random_subnets: 1,
+                ..paper.pretrain
+            },
+            warm_up: Pretraining {
+                epochs: 100,
+                max_steps: 1600,
+                batch: 32,
+                learning_rate: 0.01,
+                largest_first: 0.3,
+                random_subnets: 1,
+                ..paper.warm_up
+            },
+            search: Search {
+                initial: if large { 40 } else { 60 },
+                iterations: if large { 6 } else { 10 },
+                archive: if large { 60 } else { 160 },
+                generations: 60,
+                predictor: PredictorKind::Switching,
+                ..paper.search
+            },
+            adapt: Adaptation {
+                epochs: 20,
+                max_steps: if large { 600 } else { 100 },
+                batch: if large { 32 } else { 64 },
+                subnets: 2,
+                learning_rate: if large { 0.008 } else { 0.02 },
+                label_smoothing: 0.1,
+                distillation: 1.0,
+                sandwich: true,
+                any_resolution: 0.3,
+                ..paper.adapt
+            },
+            evaluate: Evaluation {
+                images: 512,
+                calibration_images: if large { 256 } else { 512 },
+                final_calibration_images: 1024,
+                batch: 64,
+                calibration_batch: 128,
+                crop_ratio: 1.0,
+                balanced: false,
+                regress: true,
+            },
+            augment: Augmentation {
+                min_area: 0.35,
+                rand_augment: 0.0,
+                cutout: 0.0,
+                ..paper.augment
+            },
+            upkeep: Upkeep {
+                save_seconds: 30,
+                ..paper.upkeep
+            },
+            ..paper.clone()
+        };
         match self {
             Preset::Paper => paper,
             Preset::Standard => RunConfig {
-                resolutions: small_input(96, 160, 8),
+                resolutions: small_input(64, 128, 16),
                 pretrain: Pretraining {
                     epochs: 120,
-                    max_steps: 12_000,
+                    max_steps: 8000,
                     batch: 64,
                     ..paper.pretrain
                 },
                 warm_up: Pretraining {
+                    epochs: 200,
+                    max_steps: 3200,
+                    ..quick.warm_up
+                },
+                search: Search {
+                    initial: if large { 60 } else { 100 },
+                    iterations: if large { 8 } else { 12 },
+                    archive: if large { 100 } else { 200 },
+                    ..quick.search
+                },
+                adapt: Adaptation {
                     epochs: 40,
-                    max_steps: 4000,
-                    batch: 64,
-                    ..paper.warm_up
-                },
-                search: Search {
-                    initial: 60,
-                    iterations: 12,
-                    archive: 120,
-                    predictor: PredictorKind::Switching,
-                    ..paper.search
-                },
-                adapt: Adaptation {
-                    epochs: 4,
-                    max_steps: 800,
-                    batch: 64,
-                    subnets: 2,
-                    label_smoothing: 0.1,
-                    distillation: 1.0,
-                    sandwich: true,
-                    any_resolution: 0.3,
-                    ..paper.adapt
+                    max_steps: if large { 1000 } else { 400 },
+                    ..quick.adapt
                 },
                 evaluate: Evaluation {
-                    images: 2000,
-                    calibration_images: 1024,
+                    images: 1024,
+                    calibration_images: 512,
                     final_calibration_images: 2048,
-                    regress: true,
-                    batch: 64,
-                    calibration_batch: 128,
-                    ..paper.evaluate
+                    ..quick.evaluate
                 },
-                augment: Augmentation {
-                    min_area: 0.25,
-                    rand_augment: 5.0,
-                    cutout: 0.0,
-                    ..paper.augment
-                },
-                ..paper
+                upkeep: paper.upkeep,
+                ..quick
             },
-            Preset::Quick => RunConfig {
-                resolutions: small_input(48, 80, 16),
-                pretrain: Pretraining {
-                    epochs: 60,
-                    max_steps: 2600,
-                    batch: 32,
-                    learning_rate: 0.05,
-                    largest_first: 0.6,
-                    random_subnets: 1,
-                    ..paper.pretrain
-                },
-                warm_up: Pretraining {
-                    epochs: 100,
-                    max_steps: 1600,
-                    batch: 32,
-                    learning_rate: 0.01,
-                    largest_first: 0.3,
-                    random_subnets: 1,
-                    ..paper.warm_up
-                },
-                search: Search {
-                    initial: if large { 40 } else { 60 },
-                    iterations: if large { 6 } else { 10 },
-                    archive: if large { 60 } else { 160 },
-                    generations: 60,
-                    predictor: PredictorKind::Switching,
-                    ..paper.search
-                },
-                adapt: Adaptation {
-                    epochs: 20,
-                    max_steps: if large { 600 } else { 100 },
-                    batch: if large { 32 } else { 64 },
-                    subnets: 2,
-                    learning_rate: if large { 0.008 } else { 0.02 },
-                    label_smoothing: 0.1,
-                    distillation: 1.0,
-                    sandwich: true,
-                    any_resolution: 0.3,
-                    ..paper.adapt
-                },
-                evaluate: Evaluation {
-                    images: 512,
-                    calibration_images: if large { 256 } else { 512 },
-                    final_calibration_images: 1024,
-                    batch: 64,
-                    calibration_batch: 128,
-                    crop_ratio: 1.0,
-                    balanced: false,
-                    regress: true,
-                },
-                augment: Augmentation {
-                    min_area: 0.35,
-                    rand_augment: 0.0,
-                    cutout: 0.0,
-                    ..paper.augment
-                },
-                upkeep: Upkeep {
-                    save_seconds: 30,
-                    ..paper.upkeep
-                },
-                ..paper
-            },
+            Preset::Quick => quick,
         }
     }
 }
