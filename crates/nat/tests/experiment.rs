@@ -99,30 +99,39 @@ fn an_interrupted_experiment_goes_on_where_it_was() {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("results");
     let file = plan(folder.path(), "0.01");
-    let mut command = Command::new(env!("CARGO_BIN_EXE_nat"));
-    command.arg("experiment").arg(&file).arg("--out").arg(&out);
-    command.args(["--only", "nat,1"]);
-    // As a terminal does on Ctrl-C, the signal goes to the whole group.
-    let child = std::os::unix::process::CommandExt::process_group(&mut command, 0)
-        .spawn()
-        .unwrap();
     let run = out.join("tiles/seed-1/nat/run");
-    while !run.join("events.jsonl").exists() {
-        sleep(Duration::from_millis(20));
+    let begun = |event: &str| {
+        let events = fs::read_to_string(run.join("events.jsonl"));
+        events.is_ok_and(|events| events.contains(event))
+    };
+    // A scheduler's signal goes to the one process, that of a terminal on Ctrl-C to the whole group.
+    for (event, signal, whom) in [("\"start\"", "-TERM", ""), ("\"resume\"", "-INT", "-")] {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_nat"));
+        command.arg("experiment").arg(&file).arg("--out").arg(&out);
+        command.args(["--only", "nat,1"]);
+        let child = std::os::unix::process::CommandExt::process_group(&mut command, 0)
+            .spawn()
+            .unwrap();
+        while !begun(event) {
+            sleep(Duration::from_millis(20));
+        }
+        let whom = format!("{whom}{}", child.id());
+        let sent = Command::new("kill").args([signal, "--", &whom]).status();
+        assert!(sent.unwrap().success());
+        let stopped = child.wait_with_output().unwrap();
+        assert_eq!(stopped.status.code(), Some(130), "{signal}");
+        assert!(!run.with_file_name("result.json").exists());
+        let saved = fs::File::open(run.join("run.toml")).unwrap();
+        assert!(
+            saved.try_lock().is_ok(),
+            "{signal}: the search goes on alone"
+        );
     }
-    let group = format!("-{}", child.id());
-    Command::new("kill")
-        .args(["-INT", "--", &group])
-        .status()
-        .unwrap();
-    let stopped = child.wait_with_output().unwrap();
-    assert_eq!(stopped.status.code(), Some(130));
-    assert!(!run.with_file_name("result.json").exists());
 
     let output = experiment(&file, &out, &["--only", "nat,1"]);
     assert!(output.status.success());
     let events = fs::read_to_string(run.join("events.jsonl")).unwrap();
-    assert!(events.contains("\"resume\""), "{events}");
+    assert_eq!(events.matches("\"resume\"").count(), 2, "{events}");
 }
 
 #[test]

@@ -176,16 +176,17 @@ fn a_run_survives_kill_9_interruption_and_other_thread_counts() {
     assert_same(&reference, &killed);
 
     let interrupted = folder.path().join("interrupted");
-    let mut child = search(&interrupted, &["upkeep.save_seconds=3600"])
-        .spawn()
-        .unwrap();
-    wait_for_saves(&interrupted, &mut child, 2);
-    let sent = Command::new("kill")
-        .args(["-INT", &child.id().to_string()])
-        .status()
-        .unwrap();
-    assert!(sent.success());
-    assert_eq!(child.wait().unwrap().code(), Some(130));
+    let begin = search(&interrupted, &["upkeep.save_seconds=3600"]);
+    for (mut command, signal) in [(begin, "-INT"), (resume(&interrupted), "-TERM")] {
+        let mut child = command.spawn().unwrap();
+        wait_for_saves(&interrupted, &mut child, 2);
+        let sent = Command::new("kill")
+            .args([signal, &child.id().to_string()])
+            .status()
+            .unwrap();
+        assert!(sent.success());
+        assert_eq!(child.wait().unwrap().code(), Some(130), "{signal}");
+    }
     assert!(resume(&interrupted).status().unwrap().success());
     assert_same(&reference, &interrupted);
 

@@ -3,10 +3,12 @@
 use std::{
     path::{Path, PathBuf},
     process::ExitCode,
+    sync::{Arc, atomic::AtomicBool},
 };
 
 use anyhow::{Context, Result};
 use nat_transfer::write_atomically;
+use signal_hook::consts::SIGTERM;
 
 use crate::{
     args, dataset,
@@ -34,8 +36,11 @@ pub fn run(args: &args::Experiment) -> Result<ExitCode> {
         check_sets(&cells)?;
     }
     let folder = folder(args)?;
-    // The handler keeps this process alive: the child saves, and its exit code ends the experiment.
+    // Both handlers keep this process alive: the child saves, and its exit code ends the experiment. A terminal sends Ctrl-C
+    // to the child as well; SIGTERM reaches this process alone and is passed on.
     ctrlc::set_handler(|| ()).context("the handler of Ctrl-C")?;
+    let stop = Arc::new(AtomicBool::new(false));
+    signal_hook::flag::register(SIGTERM, Arc::clone(&stop)).context("the handler of SIGTERM")?;
     let mut missing = 0;
     for (index, cell) in cells.iter().enumerate() {
         if cell.result(&args.out)?.is_some() {
@@ -54,7 +59,7 @@ pub fn run(args: &args::Experiment) -> Result<ExitCode> {
             cell.arm.name,
             cell.arguments()
         );
-        match cell.run(&args.out) {
+        match cell.run(&args.out, &stop) {
             Err(error) if error.is::<Stopped>() => {
                 eprintln!("nat: {error}");
                 return Ok(ExitCode::from(failure::INTERRUPTED));

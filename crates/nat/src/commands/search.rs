@@ -18,6 +18,7 @@ use nat_transfer::{
     TransferError, is_name,
     streams::{Purpose, key, seed_of, seed_of_set},
 };
+use signal_hook::consts::SIGTERM;
 
 use crate::{
     args,
@@ -299,6 +300,8 @@ fn drive(mut run: Run, out: &Path, profile: bool) -> Result<ExitCode> {
         eprintln!("\nnat: saving; press Ctrl-C again to leave at once");
     })
     .context("the handler of Ctrl-C")?;
+    // What schedulers and containers send.
+    signal_hook::flag::register(SIGTERM, Arc::clone(&stop)).context("the handler of SIGTERM")?;
     let mut progress = Progress::new(profile);
     let outcome = run.go(&mut progress, &stop);
     progress.close();

@@ -4,6 +4,7 @@ use std::{
     fs,
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
+    sync::atomic::{AtomicBool, Ordering},
     time::{Duration, Instant},
 };
 
@@ -11,6 +12,7 @@ use anyhow::{Context, Result, anyhow};
 use nat_transfer::{Answer, RunDirectory, write_atomically};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use signal_hook::consts::{SIGINT, SIGTERM};
 
 use super::{
     plan::{Arm, Work, slug},
@@ -146,11 +148,11 @@ impl Cell<'_> {
         Ok(Some(found))
     }
 
-    /// Runs it to its end, going on where it was left.
+    /// Runs it to its end, going on where it was left, or until `stop` is set.
     ///
     /// # Errors
     /// The child failed or was interrupted ([`Stopped`]), or files cannot be written.
-    pub fn run(&self, root: &Path) -> Result<Found> {
+    pub fn run(&self, root: &Path, stop: &AtomicBool) -> Result<Found> {
         let folder = self.folder(root);
         fs::create_dir_all(&folder).with_context(|| folder.display().to_string())?;
         let part = self.arm.parts()[self.part];
@@ -159,13 +161,14 @@ impl Cell<'_> {
             ..Found::default()
         };
         match self.arm.work() {
-            Work::Search(args) => self.search(&folder, args, part, &mut found)?,
-            Work::Finetune(args) => self.finetune(root, &folder, args, part, &mut found)?,
+            Work::Search(args) => self.search(&folder, args, part, stop, &mut found)?,
+            Work::Finetune(args) => self.finetune(root, &folder, args, part, stop, &mut found)?,
             Work::Predictors(args) => {
                 let run = self.run_of(root, self.arm.networks_of.as_deref().unwrap_or_default());
                 let mut command = nat(&["bench", "predictors"], &[args, part]);
                 command.arg(&run).arg("--seed").arg(self.seed.to_string());
-                let (text, spent) = Spent::from_zero(&folder, "").child(command.arg("--json"))?;
+                let (text, spent) =
+                    Spent::from_zero(&folder, "").child(command.arg("--json"), stop)?;
                 found.take(&spent);
                 found.predictions = lines(&text)?;
             }
@@ -174,7 +177,7 @@ impl Cell<'_> {
                 let measured = |split| {
                     let mut command = nat(&["eval"], &[args, part]);
                     command.arg(&run).args(["--split", split, "--json"]);
-                    let (text, spent) = Spent::from_zero(&folder, "").child(&mut command)?;
+                    let (text, spent) = Spent::from_zero(&folder, "").child(&mut command, stop)?;
                     Ok::<_, anyhow::Error>((lines::<Value>(&text)?.pop(), spent))
                 };
                 let (searched, first) = measured("val")?;
@@ -192,7 +195,14 @@ impl Cell<'_> {
         Ok(found)
     }
 
-    fn search(&self, folder: &Path, args: &str, part: &str, found: &mut Found) -> Result<()> {
+    fn search(
+        &self,
+        folder: &Path,
+        args: &str,
+        part: &str,
+        stop: &AtomicBool,
+        found: &mut Found,
+    ) -> Result<()> {
         let run = folder.join("run");
         let (mut command, spent) = if RunDirectory::at(&run).check_vacant().is_err() {
             (nat(&["resume"], &[]), Spent::so_far(folder, ""))
@@ -207,11 +217,12 @@ impl Cell<'_> {
             ]);
             (command, Spent::from_zero(folder, ""))
         };
-        let (_, spent) = spent.child(command.arg(&run))?;
+        let (_, spent) = spent.child(command.arg(&run), stop)?;
         found.take(&spent);
         found.settings = Some(settings::of(&RunDirectory::at(&run).record()?.config));
         let mut command = nat(&["front"], &[]);
-        let (text, _) = Spent::default().child(command.arg(&run).args(["--test", "--json"]))?;
+        let (text, _) =
+            Spent::default().child(command.arg(&run).args(["--test", "--json"]), stop)?;
         for line in lines::<Value>(&text)? {
             found.networks.push(network(&line, "error")?);
         }
@@ -224,6 +235,7 @@ impl Cell<'_> {
         folder: &Path,
         args: &str,
         part: &str,
+        stop: &AtomicBool,
         found: &mut Found,
     ) -> Result<()> {
         let mut starts: Vec<(Option<&str>, Option<Network>)> = vec![(None, None)];
@@ -263,7 +275,7 @@ impl Cell<'_> {
             let suffix = format!("-{index}");
             let (text, spent) = match fs::read_to_string(&kept) {
                 Ok(text) => (text, Spent::so_far(folder, &suffix)),
-                Err(_) => Spent::from_zero(folder, &suffix).child(&mut command)?,
+                Err(_) => Spent::from_zero(folder, &suffix).child(&mut command, stop)?,
             };
             found.take(&spent);
             let line = lines::<Value>(&text)?.pop().unwrap_or_default();
@@ -413,8 +425,8 @@ impl Spent {
         Ok(())
     }
 
-    /// Runs a command to its end and adds its time; returns what it wrote to stdout.
-    fn child(self, command: &mut Command) -> Result<(String, Spent)> {
+    /// Runs a command to its end, or asks it to end once `stop` is set, and adds its time; returns what it wrote to stdout.
+    fn child(self, command: &mut Command, stop: &AtomicBool) -> Result<(String, Spent)> {
         let begun = Instant::now();
         let shown = format!("{command:?}").replace('"', "");
         let child = command
@@ -426,7 +438,11 @@ impl Spent {
         let mut pipe = child.0.stdout.take().expect("stdout is piped");
         let reader = std::thread::spawn(move || std::io::read_to_string(&mut pipe));
         let (mut now, mut noted) = (self.clone(), Instant::now());
+        let mut asked = false;
         let status = loop {
+            if stop.load(Ordering::Relaxed) && !std::mem::replace(&mut asked, true) {
+                ask_to_end(&mut child.0);
+            }
             let ended = child.0.try_wait()?;
             now.seconds = self.seconds + begun.elapsed().as_secs_f64();
             if let Some(seconds) = processor_seconds(&child.0) {
@@ -453,8 +469,17 @@ impl Spent {
     }
 }
 
-const SIGINT: i32 = 2;
-const SIGTERM: i32 = 15;
+/// Lets a child save what it has, where the system can.
+fn ask_to_end(child: &mut Child) {
+    // A child that has ended meanwhile is what is hoped for.
+    #[cfg(unix)]
+    let _ = nix::sys::signal::kill(
+        nix::unistd::Pid::from_raw(child.id() as i32),
+        nix::sys::signal::Signal::SIGTERM,
+    );
+    #[cfg(not(unix))]
+    let _ = child.kill();
+}
 
 /// The signal that ended a process.
 #[cfg(unix)]
@@ -517,7 +542,10 @@ mod tests {
     }
 
     fn shell(spent: Spent, script: &str) -> Result<(String, Spent)> {
-        spent.child(Command::new("sh").args(["-c", script]))
+        spent.child(
+            Command::new("sh").args(["-c", script]),
+            &AtomicBool::new(false),
+        )
     }
 
     #[test]
