@@ -114,6 +114,14 @@ impl Plan {
         {
             return Err(format!("limits must be above 0, got {limit}"));
         }
+        let sets = self.data.keys();
+        if let Some(name) =
+            (sets.chain(self.arms.iter().map(|arm| &arm.name))).find(|name| name.contains(','))
+        {
+            return Err(format!(
+                "'{name}' has a comma, which divides the names after --only"
+            ));
+        }
         let names: Vec<&str> = self.data.keys().map(String::as_str).collect();
         folders(&names).map_err(|reason| format!("data: {reason}"))?;
         for (index, arm) in self.arms.iter().enumerate() {
@@ -294,6 +302,10 @@ mod tests {
                 "share the folder 'nat'",
             ),
             ("[[arm]]\nname = '-'\nsearch = ''\n", "needs letters"),
+            (
+                "[[arm]]\nname = 'x, y'\nsearch = ''\n",
+                "'x, y' has a comma",
+            ),
             (
                 "[[arm]]\nname = 'x'\nsearch = ''\neach = ['--seed-a 1', '--seed-a  1']\n",
                 "each: ",
