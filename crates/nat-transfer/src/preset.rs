@@ -18,7 +18,7 @@ use crate::{
 pub enum Preset {
     /// Minutes on two cores, for the space `tiny` from nothing and for larger ones from weights.
     Quick,
-    /// Larger in every part.
+    /// About four times `Quick`: more steps, more sides, a larger archive.
     Standard,
     /// The sizes of the paper's reproduction.
     Paper,
@@ -204,7 +204,7 @@ impl Preset {
         match self {
             Preset::Paper => paper,
             Preset::Standard => RunConfig {
-                resolutions: small_input(64, 128, 16),
+                resolutions: small_input(48, 128, 16),
                 pretrain: Pretraining {
                     epochs: 120,
                     max_steps: 8000,

@@ -332,7 +332,7 @@ pub struct Search {
 
 #[derive(Clone, Group)]
 pub struct Settings {
-    /// Defaults to start from: quick (minutes on two cores), standard (larger), paper
+    /// Defaults to start from: quick (minutes on two cores), standard (about four times that), paper
     #[arg(long, default_value = "quick")]
     pub preset: String,
     /// TOML file laid over the preset
