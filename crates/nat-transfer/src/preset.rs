@@ -18,7 +18,7 @@ use crate::{
 pub enum Preset {
     /// Minutes on two cores, for the space `tiny` from nothing and for larger ones from weights.
     Quick,
-    /// About four times `Quick`: more steps, more sides, a larger archive.
+    /// More steps, more sides and a larger archive than `Quick`: from weights about four times its time.
     Standard,
     /// The sizes of the paper's reproduction.
     Paper,

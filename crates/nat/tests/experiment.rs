@@ -109,10 +109,14 @@ fn an_interrupted_experiment_goes_on_where_it_was() {
         let mut command = Command::new(env!("CARGO_BIN_EXE_nat"));
         command.arg("experiment").arg(&file).arg("--out").arg(&out);
         command.args(["--only", "nat,1"]);
-        let child = std::os::unix::process::CommandExt::process_group(&mut command, 0)
+        let mut child = std::os::unix::process::CommandExt::process_group(&mut command, 0)
             .spawn()
             .unwrap();
         while !begun(event) {
+            assert!(
+                child.try_wait().unwrap().is_none(),
+                "no {event} before its end"
+            );
             sleep(Duration::from_millis(20));
         }
         let whom = format!("{whom}{}", child.id());

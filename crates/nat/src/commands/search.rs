@@ -300,7 +300,7 @@ fn drive(mut run: Run, out: &Path, profile: bool) -> Result<ExitCode> {
         eprintln!("\nnat: saving; press Ctrl-C again to leave at once");
     })
     .context("the handler of Ctrl-C")?;
-    // What schedulers and containers send.
+    // What schedulers and containers send. By the other crate it would come with SIGHUP, and a run under nohup is to ignore that.
     signal_hook::flag::register(SIGTERM, Arc::clone(&stop)).context("the handler of SIGTERM")?;
     let mut progress = Progress::new(profile);
     let outcome = run.go(&mut progress, &stop);
