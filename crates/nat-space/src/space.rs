@@ -229,35 +229,43 @@ pub struct Head {
     pub mix: Option<usize>,
     /// After the 1x1 convolution and after the feature mix.
     pub activation: Activation,
-    /// Probability in training of dropping a feature before the classifier. It describes the network;
-    /// the supernet of this workspace trains without it.
+    /// Probability of dropping a feature before the classifier with which the network was published, 0 to below 1: where
+    /// the settings of a training begin.
     pub dropout: f64,
 }
 
-const BUILTIN_TOML: [&str; 6] = [
-    include_str!("../spaces/ofa-mbv3-w1.0.toml"),
-    include_str!("../spaces/ofa-mbv3-w1.2.toml"),
-    include_str!("../spaces/nat.toml"),
-    include_str!("../spaces/lite0.toml"),
-    include_str!("../spaces/mobilenet-v2.toml"),
-    include_str!("../spaces/tiny.toml"),
+/// Names and files of the built-in spaces.
+const BUILTIN: [(&str, &str); 6] = [
+    (
+        "ofa-mbv3-w1.0",
+        include_str!("../spaces/ofa-mbv3-w1.0.toml"),
+    ),
+    (
+        "ofa-mbv3-w1.2",
+        include_str!("../spaces/ofa-mbv3-w1.2.toml"),
+    ),
+    ("nat", include_str!("../spaces/nat.toml")),
+    ("lite0", include_str!("../spaces/lite0.toml")),
+    ("mobilenet-v2", include_str!("../spaces/mobilenet-v2.toml")),
+    ("tiny", include_str!("../spaces/tiny.toml")),
 ];
 
 impl Space {
     /// Names of the built-in spaces.
-    pub const BUILTIN_NAMES: [&str; 6] = [
-        "ofa-mbv3-w1.0",
-        "ofa-mbv3-w1.2",
-        "nat",
-        "lite0",
-        "mobilenet-v2",
-        "tiny",
-    ];
+    pub const BUILTIN_NAMES: [&str; BUILTIN.len()] = {
+        let mut names = [""; BUILTIN.len()];
+        let mut index = 0;
+        while index < names.len() {
+            names[index] = BUILTIN[index].0;
+            index += 1;
+        }
+        names
+    };
 
     /// A built-in space, `None` if there is none of that name.
     pub fn builtin(name: &str) -> Option<Space> {
-        let index = Self::BUILTIN_NAMES.iter().position(|&n| n == name)?;
-        Some(Space::from_toml(BUILTIN_TOML[index]).expect("built-in spaces are valid"))
+        let (_, text) = BUILTIN.iter().find(|(known, _)| *known == name)?;
+        Some(Space::from_toml(text).expect("built-in spaces are valid"))
     }
 
     /// A built-in space by name, or the space of a TOML file by path.
@@ -415,7 +423,7 @@ mod tests {
 
     #[test]
     fn the_hash_sees_values_and_no_layout() {
-        let text = BUILTIN_TOML[5];
+        let text = BUILTIN[5].1;
         let space = Space::from_toml(text).unwrap();
         let spread = text.replace('\n', "\n# remark\n").replace(" = ", "  =  ");
         assert_eq!(Space::from_toml(&spread).unwrap().hash(), space.hash());
@@ -535,7 +543,7 @@ mod tests {
         let error = Space::load(missing.to_str().unwrap()).unwrap_err();
         assert!(matches!(error, SpaceError::Read { .. }), "{error}");
 
-        fs::write(&path, BUILTIN_TOML[2].replace("eps = 1e-5", "eps = 0.0")).unwrap();
+        fs::write(&path, BUILTIN[2].1.replace("eps = 1e-5", "eps = 0.0")).unwrap();
         let error = Space::load(path.to_str().unwrap()).unwrap_err().to_string();
         assert!(error.contains("mine.toml: bn.eps = 0"), "{error}");
     }

@@ -51,7 +51,7 @@ pub enum Command {
     Latency(Latency),
     /// A run as one self-contained page
     Report(Report),
-    /// Time one network of a space on this machine: a training step, inference, or BN recalibration
+    /// Times of one network and of an iteration on this machine; the search and its predictors beside others
     #[command(subcommand)]
     Bench(Bench),
 }
