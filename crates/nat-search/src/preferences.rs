@@ -4,6 +4,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Aims, Member, Objective, SearchError, archive, quantity::quantity};
 
+/// Where a preferred point may lie, in widths of the front from its best value: beyond it the direction is the same to the eye.
+const FAR: f64 = 1e6;
+
 /// A region, around a point of which some objectives are given.
 #[derive(Clone, Debug, PartialEq)]
 struct Region {
@@ -97,7 +100,7 @@ impl Preferences {
                 .expect("the front has a network");
             let point = nearest.iter().enumerate();
             let point: Vec<f64> = point
-                .map(|(j, &value)| wanted(j).unwrap_or(scaled(j, value)).max(0.0))
+                .map(|(j, &value)| wanted(j).unwrap_or(scaled(j, value)).clamp(0.0, FAR))
                 .collect();
             let sum: f64 = point.iter().sum();
             let even = 1.0 / point.len() as f64;

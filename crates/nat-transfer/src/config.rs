@@ -404,6 +404,13 @@ impl RunConfig {
                 return fail(field, &format!("be 0 or lie in 0.01 to 100, got {value}"));
             }
         }
+        let magnitude = self.augment.rand_augment;
+        if !(0.0..=10.0).contains(&magnitude) {
+            return fail(
+                "augment.rand_augment",
+                &format!("lie in 0 to 10, got {magnitude}"),
+            );
+        }
         for (field, value) in [
             ("augment.min_area", self.augment.min_area),
             ("evaluate.crop_ratio", evaluate.crop_ratio),
@@ -427,7 +434,6 @@ impl RunConfig {
             ("adapt.weight_decay", adapt.weight_decay),
             ("adapt.distillation", adapt.distillation),
             ("adapt.floor", adapt.floor),
-            ("augment.rand_augment", self.augment.rand_augment),
         ] {
             if !(value >= 0.0 && value.is_finite()) {
                 return fail(
@@ -534,7 +540,7 @@ mod tests {
 
     #[test]
     fn the_balanced_error_is_the_error_counted_otherwise() {
-        let file = "objectives = ['madds', 'balanced_error']\nlimits = ['madds<=9M and balanced_error<=20%']";
+        let file = "objectives = ['madds', 'balanced_error']\nlimits = ['madds<=9M and balanced_error<=20%']\nprefer = ['balanced_error=15']";
         let config = resolve(Some(file), &[]).unwrap();
         assert!(config.evaluate.balanced);
         assert_eq!(config.objectives, [Objective::Madds, Objective::Error]);
@@ -542,6 +548,8 @@ mod tests {
             config.limits,
             Limits::parse("madds<=9M,error<=20%").unwrap()
         );
+        let preferred: Vec<Objective> = config.prefer.objectives().collect();
+        assert_eq!(preferred, [Objective::Error]);
         assert!(!resolve(None, &[]).unwrap().evaluate.balanced);
     }
 
@@ -574,6 +582,10 @@ mod tests {
             ),
             (vec!["augment.dropout=1"], "augment.dropout must be at"),
             (vec!["augment.mixup=0.001"], "augment.mixup must be 0 or"),
+            (
+                vec!["augment.rand_augment=11"],
+                "augment.rand_augment must lie in 0 to 10",
+            ),
             (vec!["search.algorithm=spea"], "nsga"),
             (
                 vec!["search.predictor=oracle"],

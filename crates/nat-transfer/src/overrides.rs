@@ -49,7 +49,7 @@ pub fn merge(base: &mut Table, layer: Table, path: &str) -> Result<(), String> {
     Ok(())
 }
 
-/// Objectives or limits that name a `balanced_error`, with the plain `error` in its place; nothing where none does.
+/// Objectives, limits or preferences that name a `balanced_error`, with the plain `error` in its place; nothing where none does.
 pub fn plain_error(text: &str) -> Option<String> {
     let parts = text.replace(" and ", ",");
     let plain: Vec<&str> = (parts.split(','))
@@ -62,11 +62,11 @@ pub fn plain_error(text: &str) -> Option<String> {
     (plain != parts).then_some(plain)
 }
 
-/// `balanced_error` is the error as `evaluate.balanced` counts it: objectives and limits that name it get `error`, and that
+/// `balanced_error` is the error as `evaluate.balanced` counts it: objectives, limits and preferences that name it get `error`, and that
 /// switch is turned on.
 pub fn resolve_balanced_error(config: &mut Table) {
     let mut found = false;
-    for key in ["objectives", "limits"] {
+    for key in ["objectives", "limits", "prefer"] {
         let texts = config.get_mut(key).and_then(Value::as_array_mut);
         for value in texts.into_iter().flatten() {
             let Value::String(text) = value else { continue };
