@@ -44,7 +44,10 @@ pub struct Epoch {
     pub set: Option<String>,
     /// Passes done in this phase, counted from 1.
     pub epoch: usize,
-    /// Mean loss of the pass; of the largest subnet before the first archive.
+    /// Steps done in this phase.
+    #[serde(default)]
+    pub step: usize,
+    /// Mean loss of the pass, or of what a resume left of it; of the largest subnet before the first archive.
     pub loss: f64,
     /// Training images a second.
     pub images_per_s: f64,

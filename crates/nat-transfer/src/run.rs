@@ -225,38 +225,41 @@ impl Run {
                 .iter()
                 .position(|learner| learner.name == name)
         };
-        // Whether the saved state contains a pass of a phase that stands at a set and a step.
-        let contains = |phase, (at, step): (usize, usize), set: &Option<String>, epoch| {
-            place(set).is_some_and(|set| {
-                let passes = || step / self.learners[set].pass(phase).steps_per_epoch;
-                set < at || set == at && epoch <= passes()
-            })
+        // Whether the saved state, which stands at a set and a step, contains a pass that ended with a step.
+        let contains = |(at, saved): (usize, usize), set: &Option<String>, step| {
+            place(set).is_some_and(|set| set < at || set == at && step <= saved)
         };
         self.directory.rewind_events(|event| match event {
             Event::Start { .. } | Event::Resume { .. } => true,
             Event::Finish(_) => finished,
             Event::Epoch(Epoch {
-                phase: phase @ (Phase::Pretrain | Phase::WarmUp),
-                epoch,
+                phase: Phase::Pretrain | Phase::WarmUp,
+                step,
                 set,
                 ..
             }) => match self.state.position {
-                Position::Pretrain { set: at, step } | Position::WarmUp { set: at, step } => {
-                    contains(*phase, (at, step), set, *epoch)
+                Position::Pretrain {
+                    set: at,
+                    step: saved,
                 }
+                | Position::WarmUp {
+                    set: at,
+                    step: saved,
+                } => contains((at, saved), set, *step),
                 _ => true,
             },
             Event::Epoch(Epoch {
                 generation: g,
-                epoch,
+                step,
                 set,
                 ..
             }) => {
                 let in_this = match self.state.position {
                     Position::Pretrain { .. } | Position::WarmUp { .. } => false,
-                    Position::Adapt { set: at, step } => {
-                        contains(Phase::Adapt, (at, step), set, *epoch)
-                    }
+                    Position::Adapt {
+                        set: at,
+                        step: saved,
+                    } => contains((at, saved), set, *step),
                     Position::Evaluate { .. } | Position::Complete => true,
                 };
                 *g < generation || (*g == generation && in_this)

@@ -241,6 +241,7 @@ impl Training<'_> {
                     phase: self.phase,
                     set: None,
                     epoch: done.div_ceil(self.pass.steps_per_epoch),
+                    step: done,
                     loss,
                     images_per_s: (steps * self.pass.batch) as f64 / seconds,
                     lr: planned.rate,

@@ -110,6 +110,8 @@ fn result(run: &Path) -> BTreeMap<String, Vec<u8>> {
 }
 
 fn assert_same(one: &Path, other: &Path) {
+    assert!(!passes(one).is_empty());
+    assert_eq!(passes(one), passes(other));
     let (one, other) = (result(one), result(other));
     assert_eq!(
         one.keys().collect::<Vec<_>>(),
@@ -118,6 +120,19 @@ fn assert_same(one: &Path, other: &Path) {
     for (name, bytes) in &one {
         assert!(bytes == &other[name], "{name} differs");
     }
+}
+
+/// The passes over the images that a run has told of, each with the step at which it ended.
+fn passes(run: &Path) -> Vec<String> {
+    let events = fs::read_to_string(run.join("events.jsonl")).unwrap();
+    let events = events
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap());
+    let told = |event: serde_json::Value| {
+        let parts = ["generation", "phase", "set", "epoch", "step"];
+        (event["event"] == "epoch").then(|| parts.map(|part| event[part].to_string()).join(" "))
+    };
+    events.filter_map(told).collect()
 }
 
 /// Waits until the run has saved `states` states more than when it was started, or is over.
