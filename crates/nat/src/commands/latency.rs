@@ -131,10 +131,13 @@ fn with_preset_sides(space: &Space) -> Result<Space> {
             step = step.min(sides.step);
         }
     }
-    Ok(if from == own.from {
-        space.clone()
-    } else {
-        space.with_resolutions(from, own.to, step)?
+    // The largest step, up to the preset's, that leads from the smallest side to the space's own largest.
+    let step = (1..=step)
+        .rev()
+        .find(|step| (own.to - from).is_multiple_of(*step));
+    Ok(match step {
+        Some(step) if from < own.from => space.with_resolutions(from, own.to, step)?,
+        _ => space.clone(),
     })
 }
 
@@ -379,6 +382,16 @@ mod tests {
                 });
                 assert!(sides.from >= wide.resolutions.from && sides.to <= wide.resolutions.to);
             }
+        }
+    }
+
+    #[test]
+    fn a_space_of_ones_own_is_widened_in_equal_steps() {
+        let space = Space::builtin("lite0").unwrap();
+        for (from, to, step) in [(100, 200, 20), (100, 255, 31), (60, 211, 151)] {
+            let own = space.with_resolutions(from, to, step).unwrap();
+            let wide = with_preset_sides(&own).unwrap().resolutions;
+            assert_eq!((wide.from, wide.to), (48, to));
         }
     }
 

@@ -45,6 +45,11 @@ pub fn run(args: &BenchGeneration) -> Result<()> {
             "the run has several data sets: take one of a single set",
         ));
     }
+    if !answer.record.config.commands.is_empty() {
+        return Err(wrong_argument(
+            "the run has objectives of its own, measured by commands: take one without",
+        ));
+    }
     let genotypes = drawing::draw(&answer, most, 0.1, args.seed)?;
     let adapt = adaptation(&RunDirectory::at(&args.run))?;
     let limit = product_rate(std::thread::available_parallelism().map_or(1, usize::from));
@@ -87,6 +92,7 @@ fn iteration(
 ) -> Result<Point> {
     let record = &answer.record;
     let set = dataset::open_recorded(&record.data[0])?;
+    answer.check(0, &set)?;
     let supernets = answer.supernets(0)?;
     let evaluator = answer.search_evaluator(0, set.clone());
     let mut measured: Vec<Option<Measurement>> = vec![None; genotypes.len()];
@@ -104,7 +110,7 @@ fn iteration(
     let measured: Vec<Measurement> = measured.into_iter().flatten().collect();
     let members: Vec<Member> = (genotypes.iter())
         .zip(evaluator.errors(&measured))
-        .map(|(genes, error)| costs.member(genes.clone(), error))
+        .map(|(genes, error)| costs.assessed(genes.clone(), &[error]))
         .collect();
     let images = evaluator.calibration_images() + evaluator.images(Split::Val);
     let madds: f64 = members.iter().map(|member| member.madds as f64).sum();

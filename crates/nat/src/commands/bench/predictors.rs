@@ -2,7 +2,7 @@
 
 use std::sync::atomic::AtomicBool;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use nat_predictor::metrics;
 use nat_search::{PredictorKind, Training};
 use nat_space::Genotype;
@@ -20,6 +20,9 @@ pub fn run(args: &BenchPredictors) -> Result<()> {
     let most = args.samples.iter().copied().max().unwrap_or_default();
     if args.samples.contains(&0) {
         return Err(wrong_argument("--samples must be above 0"));
+    }
+    if args.held_out == 0 {
+        return Err(wrong_argument("--held-out must be above 0"));
     }
     let genotypes = drawing::draw(&answer, most + args.held_out, args.floor, args.seed)?;
     let errors = measure(&answer, &genotypes)?;
@@ -44,7 +47,8 @@ pub fn run(args: &BenchPredictors) -> Result<()> {
                 metrics::kendall_tau(&predicted, held_out),
                 metrics::spearman(&predicted, held_out),
             );
-            let rmse = metrics::rmse(&predicted, held_out).unwrap_or_default();
+            let rmse = metrics::rmse(&predicted, held_out)
+                .with_context(|| format!("{} predicts no number", kind.name()))?;
             if args.json {
                 let (predictor, winner) = (kind.name(), winner.name());
                 outln!(
@@ -73,6 +77,7 @@ pub fn run(args: &BenchPredictors) -> Result<()> {
 fn measure(answer: &Answer, genotypes: &[Genotype]) -> Result<Vec<f64>> {
     let place = answer.record.set(None)?;
     let set = dataset::open_recorded(&answer.record.data[place])?;
+    answer.check(place, &set)?;
     let (supernets, evaluator) = (
         answer.supernets(place)?,
         answer.search_evaluator(place, set),
