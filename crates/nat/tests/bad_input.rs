@@ -110,6 +110,22 @@ fn arguments_of_a_search() {
         2,
         &["latency:FILE"],
     );
+    fs::write(
+        folder.path("phone.json"),
+        nat_space::LatencyTable::new(Default::default(), []).to_json(),
+    )
+    .unwrap();
+    let twice = format!("error,latency:{},latency", folder.text("phone.json"));
+    check(
+        &["--supernet", "scratch", "--objectives", &twice],
+        2,
+        &["objectives must name 'latency:phone' once"],
+    );
+    check(
+        &["--supernet", "scratch", "--prefer", "madds=1e308K"],
+        2,
+        &["'madds=1e308K' is not of the form"],
+    );
     check(
         &[
             "--supernet",

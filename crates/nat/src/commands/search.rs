@@ -54,16 +54,32 @@ pub fn run(args: &args::Search) -> Result<ExitCode> {
     let names: Vec<Name> = (data.iter())
         .filter_map(|set| set.name.as_deref().map(Name::new))
         .collect();
-    let asked = request
-        .set
-        .iter()
-        .any(|text| text.trim_start().starts_with("objectives"));
-    let others = config.objectives != preset.config(source.space()).objectives;
-    if !(asked || others || names.is_empty()) {
+    if !(names.is_empty() || asks_for_objectives(&request)?) {
         config.objectives = names.into_iter().map(Objective::ErrorOn).collect();
         config.objectives.push(Objective::Madds);
     }
     start(data, source, preset, config, &args.out, args.profile)
+}
+
+/// Whether arguments or file say what is searched for, be it what the preset would have taken anyway.
+fn asks_for_objectives(args: &args::Settings) -> Result<bool> {
+    let arguments = args.set.iter();
+    let key = |text: &String| text.split('=').next().unwrap_or_default().trim() == "objectives";
+    let in_file = |text: String| {
+        text.parse::<toml::Table>()
+            .is_ok_and(|file| file.contains_key("objectives"))
+    };
+    Ok(arguments.clone().any(key) || file(args)?.is_some_and(|(_, text)| in_file(text)))
+}
+
+/// Name and text of the file of settings.
+fn file(args: &args::Settings) -> Result<Option<(String, String)>> {
+    let Some(path) = &args.config else {
+        return Ok(None);
+    };
+    let text = std::fs::read_to_string(path)
+        .map_err(|error| wrong_argument(format!("--config {}: {error}", path.display())))?;
+    Ok(Some((path.display().to_string(), text)))
 }
 
 /// A list of strings as a setting.
@@ -90,14 +106,7 @@ fn own_objectives(commands: &[String]) -> Result<Vec<String>> {
 
 /// Resolves preset, file, overrides and seed.
 pub fn settings(args: &args::Settings, preset: Preset, space: &Space) -> Result<RunConfig> {
-    let file = match &args.config {
-        Some(path) => {
-            let text = std::fs::read_to_string(path)
-                .map_err(|error| wrong_argument(format!("--config {}: {error}", path.display())))?;
-            Some((path.display().to_string(), text))
-        }
-        None => None,
-    };
+    let file = file(args)?;
     let file = file
         .as_ref()
         .map(|(name, text)| (name.as_str(), text.as_str()));
@@ -119,6 +128,8 @@ pub enum Source {
         path: String,
         /// Its content.
         file: Box<SupernetFile>,
+        /// Its space, with the sides of `--space` where that is given.
+        space: Space,
     },
 }
 
@@ -131,6 +142,7 @@ impl Source {
         let file = weights::open(supernet).with_context(|| {
             format!("--supernet {supernet} ('{SCRATCH}' trains one of --space first)")
         })?;
+        let mut own = file.space().clone();
         if let Some(name) = space {
             let wanted = Space::load(name)?;
             let same = wanted.width_multipliers.len() == file.supernets.len()
@@ -144,10 +156,13 @@ impl Source {
                     wanted.name
                 )));
             }
+            let sides = wanted.resolutions;
+            own = own.with_resolutions(sides.from, sides.to, sides.step)?;
         }
         Ok(Source::File {
             path: supernet.to_owned(),
             file: Box::new(file),
+            space: own,
         })
     }
 
@@ -159,11 +174,10 @@ impl Source {
         }
     }
 
-    /// The space of the weights.
+    /// The space that is searched, before the settings change its sides.
     pub fn space(&self) -> &Space {
         match self {
-            Source::Scratch(space) => space,
-            Source::File { file, .. } => file.space(),
+            Source::Scratch(space) | Source::File { space, .. } => space,
         }
     }
 }
@@ -184,6 +198,8 @@ pub fn start(
         &mut config.limits,
         &mut config.prefer,
     )?;
+    // Two ways of naming a table are one objective from here on.
+    config.check()?;
     for command in config.commands.values_mut() {
         // Absolute, so that a resume from elsewhere runs the same.
         let folder = std::env::current_dir().context("the folder of this process")?;
@@ -329,5 +345,49 @@ fn drive(mut run: Run, out: &Path, profile: bool) -> Result<ExitCode> {
             front::print_answer(out)?;
             Ok(ExitCode::SUCCESS)
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn arguments(config: Option<&Path>, set: &[&str]) -> args::Settings {
+        args::Settings {
+            config: config.map(Path::to_owned),
+            set: set.iter().map(|&text| text.to_owned()).collect(),
+            preset: "quick".into(),
+            seed: None,
+        }
+    }
+
+    #[test]
+    fn objectives_of_a_file_count_as_asked_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let write = |name: &str, text: &str| {
+            let path = folder.path().join(name);
+            std::fs::write(&path, text).unwrap();
+            path
+        };
+        let silent = write("silent.toml", "seed = 3\n");
+        let explicit = write("explicit.toml", "objectives = ['error', 'madds']\n");
+        let asks = |config: Option<&Path>, set: &[&str]| {
+            asks_for_objectives(&arguments(config, set)).unwrap()
+        };
+        assert!(!asks(None, &["seed=3"]) && !asks(Some(&silent), &[]));
+        assert!(asks(Some(&explicit), &[]));
+        assert!(asks(None, &["objectives=['error','madds']"]));
+    }
+
+    #[test]
+    fn weights_are_searched_at_the_sides_of_the_given_space() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("mine.toml");
+        let own = Space::builtin("lite0").unwrap();
+        let mine = own.with_resolutions(96, 160, 16).unwrap();
+        std::fs::write(&path, mine.to_toml()).unwrap();
+        let source = |space| Source::open("lite0", space).unwrap().space().resolutions;
+        assert_eq!(source(path.to_str()), mine.resolutions);
+        assert_eq!(source(None), own.resolutions);
     }
 }
