@@ -91,16 +91,21 @@ impl Evaluator {
     /// An image cannot be read.
     pub fn error(&self, subnet: &Subnet, split: Split) -> Result<f64, TransferError> {
         let score = self.score(subnet, split)?;
-        Ok(if self.config.evaluate.balanced {
+        Ok(if self.is_balanced() {
             score.balanced_error
         } else {
             score.error
         })
     }
 
+    /// Whether errors are means over the classes instead of the images (`evaluate.balanced`).
+    pub fn is_balanced(&self) -> bool {
+        self.config.evaluate.balanced
+    }
+
     fn measurement(&self, subnet: &Subnet) -> Result<Measurement, TransferError> {
         let score = self.score(subnet, Split::Val)?;
-        let (error, doubt) = if self.config.evaluate.balanced {
+        let (error, doubt) = if self.is_balanced() {
             (score.balanced_error, score.balanced_doubt)
         } else {
             (score.error, score.doubt)

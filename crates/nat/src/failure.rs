@@ -44,6 +44,23 @@ pub fn bad_input(message: impl Into<String>) -> anyhow::Error {
     BadInput(message.into()).into()
 }
 
+/// A command that this program ran for the user has failed; it has said why, and its exit code is the user's answer.
+#[derive(Debug)]
+pub struct ChildFailed {
+    /// The command.
+    pub command: String,
+    /// How it ended.
+    pub code: u8,
+}
+
+impl std::fmt::Display for ChildFailed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "`{}` ended with exit code {}", self.command, self.code)
+    }
+}
+
+impl std::error::Error for ChildFailed {}
+
 /// The exit code of an error.
 pub fn exit_code(error: &anyhow::Error) -> u8 {
     for cause in error.chain() {
@@ -64,6 +81,9 @@ pub fn exit_code(error: &anyhow::Error) -> u8 {
         }
         if let Some(error) = cause.downcast_ref::<SearchError>() {
             return search_code(error);
+        }
+        if let Some(failed) = cause.downcast_ref::<ChildFailed>() {
+            return failed.code;
         }
         if cause.is::<LatencyError>() {
             return 3;
@@ -130,6 +150,11 @@ mod tests {
         assert_eq!(code(bad_input("x")), 3);
         assert_eq!(code(TransferError::Config("x".into()).into()), 2);
         assert_eq!(code(anyhow::anyhow!("x")), 1);
+        let child = ChildFailed {
+            command: "nat search".into(),
+            code: 3,
+        };
+        assert_eq!(code(anyhow::Error::from(child).context("a cell")), 3);
         assert_eq!(
             code(anyhow::Error::from(TransferError::Config("x".into())).context("y")),
             2

@@ -36,7 +36,7 @@ pub fn run(args: &args::Eval) -> Result<()> {
         args::SplitName::All => &Split::ALL,
     };
     let model_file = !args.model.is_dir() && nat_export::read_info(&args.model).is_ok();
-    let (error, images, count) = if model_file {
+    let (error, images, balanced, count) = if model_file {
         if args.genes.is_some() {
             return Err(wrong_argument(
                 "--genes goes with a supernet or a run; this file is a single network",
@@ -61,6 +61,7 @@ pub fn run(args: &args::Eval) -> Result<()> {
         (
             100.0 * score.errors as f64 / score.images as f64,
             score.images,
+            false,
             None,
         )
     } else {
@@ -79,6 +80,7 @@ pub fn run(args: &args::Eval) -> Result<()> {
         (
             quarry.evaluator.error(&subnet, split)?,
             quarry.evaluator.images(split),
+            quarry.evaluator.is_balanced(),
             Some(quarry.space.count(&genes, subnet.network().classes)),
         )
     };
@@ -88,6 +90,9 @@ pub fn run(args: &args::Eval) -> Result<()> {
     };
     if args.json {
         let mut line = json!({ "error": error, "images": images, "split": name });
+        if balanced {
+            line["balanced"] = json!(true);
+        }
         if let Some(count) = count {
             line["genes"] = json!(count.genes);
             line["madds"] = json!(count.madds);
@@ -96,7 +101,8 @@ pub fn run(args: &args::Eval) -> Result<()> {
         }
         outln!("{line}");
     } else {
-        outln!("{error:.2} % error on {images} images ({name})");
+        let counted = if balanced { "balanced " } else { "" };
+        outln!("{error:.2} % {counted}error on {images} images ({name})");
     }
     Ok(())
 }

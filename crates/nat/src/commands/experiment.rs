@@ -1,6 +1,7 @@
 //! `nat experiment`: arms × data sets × seeds from a file, compared.
 
 use std::{
+    collections::BTreeMap,
     path::{Path, PathBuf},
     process::ExitCode,
     sync::{Arc, atomic::AtomicBool},
@@ -31,24 +32,26 @@ pub fn run(args: &args::Experiment) -> Result<ExitCode> {
         *slot = path.to_owned();
     }
     check_names(&plan, &args.only)?;
-    let cells = cells(&plan, &args.only);
-    if !args.summary {
-        check_sets(&cells)?;
-    }
+    let hashes = match args.summary {
+        true => BTreeMap::new(),
+        false => hashes(&cells(&plan, &args.only, &BTreeMap::new()))?,
+    };
+    let cells = cells(&plan, &args.only, &hashes);
     let folder = folder(args)?;
     // Both handlers keep this process alive: the child saves, and its exit code ends the experiment. A terminal sends Ctrl-C
     // to the child as well; SIGTERM reaches this process alone and is passed on.
     ctrlc::set_handler(|| ()).context("the handler of Ctrl-C")?;
     let stop = Arc::new(AtomicBool::new(false));
     signal_hook::flag::register(SIGTERM, Arc::clone(&stop)).context("the handler of SIGTERM")?;
-    let mut missing = 0;
-    for (index, cell) in cells.iter().enumerate() {
-        if cell.result(&args.out)?.is_some() {
-            continue;
-        }
+    // All of them first: a folder that holds something else is better known before the work than after half of it.
+    let open = (cells.iter().enumerate())
+        .map(|(index, cell)| Ok(cell.result(&args.out)?.is_none().then_some((index, cell))))
+        .filter_map(Result::transpose)
+        .collect::<Result<Vec<_>>>()?;
+    let missing = open.len();
+    for (index, cell) in open {
         if args.summary {
-            missing += 1;
-            continue;
+            break;
         }
         eprintln!(
             "nat: cell {} of {}: {}, seed {}, {}: {}",
@@ -68,22 +71,30 @@ pub fn run(args: &args::Experiment) -> Result<ExitCode> {
                 result.with_context(|| format!("the cell {}", cell.folder(&args.out).display()))?
             }
         };
-        write(&plan, &finished(&plan, &args.out)?, &folder)?;
+        write(&plan, &finished(&plan, &args.out, &hashes), &folder)?;
     }
-    let finished = finished(&plan, &args.out)?;
+    let finished = finished(&plan, &args.out, &hashes);
     write(&plan, &finished, &folder)?;
     out!("{}", tables::summary(&plan, &finished));
-    if missing > 0 {
+    if args.summary && missing > 0 {
         outln!("\n{missing} of {} cells have not been run", cells.len());
     }
     Ok(ExitCode::SUCCESS)
 }
 
-/// Every result that there is, those of earlier calls too.
-fn finished<'a>(plan: &'a Plan, out: &Path) -> Result<Vec<Finished<'a>>> {
+/// Every result that there is, those of earlier calls too; what is of no use is left out and told.
+fn finished<'a>(
+    plan: &'a Plan,
+    out: &Path,
+    hashes: &'a BTreeMap<String, String>,
+) -> Vec<Finished<'a>> {
     let mut finished = Vec::new();
-    for cell in cells(plan, &[]) {
-        if let Some(found) = cell.result(out)? {
+    for cell in cells(plan, &[], hashes) {
+        let result = cell.result(out).unwrap_or_else(|error| {
+            eprintln!("nat: left out: {}", failure::one_line(&error));
+            None
+        });
+        if let Some(found) = result {
             let arm = plan.arms.iter().position(|arm| arm.name == cell.arm.name);
             finished.push(Finished {
                 arm: arm.expect("cells come from the plan's arms"),
@@ -94,7 +105,7 @@ fn finished<'a>(plan: &'a Plan, out: &Path) -> Result<Vec<Finished<'a>>> {
             });
         }
     }
-    Ok(finished)
+    finished
 }
 
 fn is_builtin(path: &str) -> bool {
@@ -115,19 +126,31 @@ fn check_names(plan: &Plan, only: &[String]) -> Result<()> {
     }
 }
 
-fn check_sets(cells: &[Cell<'_>]) -> Result<()> {
-    let absent =
-        (cells.iter()).find(|cell| !is_builtin(cell.path) && !Path::new(cell.path).exists());
-    match absent {
-        Some(Cell { path, data, .. }) => Err(failure::bad_input(format!(
-            "{path}: there is no such data set; `--data {data}=PATH` says where it is, `--only` leaves it out"
-        ))),
-        None => Ok(()),
+/// The hashes of the data sets of cells, by name.
+fn hashes(cells: &[Cell<'_>]) -> Result<BTreeMap<String, String>> {
+    let mut hashes = BTreeMap::new();
+    for Cell { path, data, .. } in cells {
+        if hashes.contains_key(*data) {
+            continue;
+        }
+        if !is_builtin(path) && !Path::new(path).exists() {
+            return Err(failure::bad_input(format!(
+                "{path}: there is no such data set; `--data {data}=PATH` says where it is, `--only` leaves it out"
+            )));
+        }
+        let set = dataset::open_quietly(path, &dataset::options())?;
+        hashes.insert((*data).to_owned(), set.hash().to_owned());
     }
+    Ok(hashes)
 }
 
-/// The cells of the names in `only`, seed by seed, so that an unfinished experiment has whole seeds.
-fn cells<'a>(plan: &'a Plan, only: &[String]) -> Vec<Cell<'a>> {
+/// The cells of the names in `only`, seed by seed, so that an unfinished experiment has whole seeds. `hashes` are those of the
+/// data sets that have been looked at.
+fn cells<'a>(
+    plan: &'a Plan,
+    only: &[String],
+    hashes: &'a BTreeMap<String, String>,
+) -> Vec<Cell<'a>> {
     // A kind of name (arms, data sets, seeds) of which --only says nothing is taken whole.
     let chosen = |kind: &[String], name: &str| {
         let only = |name: &str| only.iter().any(|only| only == name);
@@ -144,12 +167,18 @@ fn cells<'a>(plan: &'a Plan, only: &[String]) -> Vec<Cell<'a>> {
                     && chosen(&sets, data)
                     && chosen(&seeds, &seed.to_string());
                 if chosen && arm.takes(data, seed) {
-                    cells.extend((0..arm.parts().len()).map(|part| Cell {
-                        arm,
-                        part,
-                        data,
-                        path,
-                        seed,
+                    cells.extend((0..arm.parts().len()).map(|part| {
+                        Cell {
+                            arm,
+                            part,
+                            data,
+                            path,
+                            seed,
+                            hash: hashes.get(data).map(String::as_str),
+                            on: (arm.builds_on())
+                                .filter_map(|name| plan.arm(name))
+                                .collect(),
+                        }
                     }));
                 }
             }

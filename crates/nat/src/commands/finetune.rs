@@ -24,6 +24,9 @@ use crate::{
 /// Passes over the images where nothing is said about how long.
 const EPOCHS: usize = 20;
 
+/// Most minutes of a fine-tune: its steps are planned one by one.
+const LONGEST: f64 = 10_080.0;
+
 pub fn run(args: &args::Finetune) -> Result<ExitCode> {
     let begun = Instant::now();
     let form = args.out.as_deref().map(export::form).transpose()?;
@@ -32,8 +35,10 @@ pub fn run(args: &args::Finetune) -> Result<ExitCode> {
     }
     let request = FineTuning {
         budget: match (args.minutes, args.steps, args.epochs) {
-            (Some(minutes), ..) if !(minutes.is_finite() && minutes > 0.0) => {
-                return Err(wrong_argument("--minutes must be above 0"));
+            (Some(minutes), ..) if !(minutes > 0.0 && minutes <= LONGEST) => {
+                return Err(wrong_argument(format!(
+                    "--minutes must be above 0 and at most {LONGEST}, a week"
+                )));
             }
             (Some(minutes), ..) => Budget::Minutes(minutes),
             (None, Some(steps), _) => Budget::Steps(steps as usize),
@@ -90,15 +95,16 @@ pub fn run(args: &args::Finetune) -> Result<ExitCode> {
     })?;
     let supernet = &tuned.supernets.supernets[architecture.width];
     let subnet = supernet.extract(&architecture);
-    let search = evaluator.score(&subnet, Split::Val)?;
-    let test = evaluator.score(&subnet, Split::Test)?;
+    let search_error = evaluator.error(&subnet, Split::Val)?;
+    let test_error = evaluator.error(&subnet, Split::Test)?;
+    let balanced = evaluator.is_balanced();
     let network = subnet.network();
     let (madds, params) = (network.madds(), network.params());
     if let (Some(form), Some(path)) = (form, &args.out) {
         let provenance = &tuned.supernets.provenance;
         let crop_ratio = config.evaluate.crop_ratio;
         let info = ModelInfo {
-            error: Some(search.error),
+            error: Some(search_error),
             ..nat_transfer::model_info(&space, provenance, crop_ratio, &genotype, &subnet)
         };
         form.write(path, &subnet.fold(), &info)?;
@@ -109,9 +115,9 @@ pub fn run(args: &args::Finetune) -> Result<ExitCode> {
             "{}",
             json!({
                 "genes": genotype.to_string(),
-                "test_error": test.error,
-                "test_balanced_error": test.balanced_error,
-                "search_error": search.error,
+                "test_error": test_error,
+                "search_error": search_error,
+                "balanced": balanced,
                 "madds": madds,
                 "params": params,
                 "seconds": seconds,
@@ -122,11 +128,10 @@ pub fn run(args: &args::Finetune) -> Result<ExitCode> {
             })
         );
     } else {
+        let counted = if balanced { "balanced " } else { "" };
         outln!(
-            "{}: {:.2} % test error, {:.2} % search error; {} MAdds, {} params, {side}x{side} pixels; learning rate {}, {} steps, {seconds:.0} s",
+            "{}: {test_error:.2} % {counted}test error, {search_error:.2} % {counted}search error; {} MAdds, {} params, {side}x{side} pixels; learning rate {}, {} steps, {seconds:.0} s",
             args.model,
-            test.error,
-            search.error,
             table::millions(madds),
             table::millions(params),
             tuned.learning_rate,

@@ -205,6 +205,9 @@ fn json_line(answer: &Answer, member: &Member, test: Option<&Tested>) -> Value {
     let architecture = answer.record.space.architecture(&member.genes);
     line.insert("resolution".into(), architecture.resolution.into());
     line.insert("error".into(), member.error.into());
+    if answer.record.config.evaluate.balanced {
+        line.insert("balanced".into(), true.into());
+    }
     line.insert("madds".into(), member.madds.into());
     line.insert("params".into(), member.params.into());
     line.insert("memory".into(), member.memory.into());

@@ -18,7 +18,7 @@ use super::{
     plan::{Arm, Work, slug},
     settings::{self, Settings},
 };
-use crate::failure::{self, wrong_argument};
+use crate::failure::{self, ChildFailed, wrong_argument};
 
 /// Between two looks at a child.
 const POLL: Duration = Duration::from_millis(100);
@@ -37,6 +37,45 @@ pub struct Cell<'a> {
     pub path: &'a str,
     /// Seed.
     pub seed: u64,
+    /// Hash of the data set, where it has been looked at.
+    pub hash: Option<&'a str>,
+    /// The searches that the arm builds on.
+    pub on: Vec<&'a Arm>,
+}
+
+/// What a cell is asked. It is kept with what was found, since an answer to another question is of no use.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Question {
+    /// The arguments, without those that the experiment gives.
+    pub arguments: String,
+    /// Hash of the data set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub data: Option<String>,
+    /// The arguments of the searches that it builds on.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub on: Vec<String>,
+}
+
+impl Question {
+    /// What sets it apart from another one; what one of them does not tell is taken to be the same.
+    fn differs(&self, other: &Question) -> Option<String> {
+        let told =
+            |ours: &str, other: &str| Some(format!("`{ours}`, the experiment says `{other}`"));
+        if self.arguments != other.arguments {
+            return told(&self.arguments, &other.arguments);
+        }
+        let known = !(self.on.is_empty() || other.on.is_empty());
+        if known && self.on != other.on {
+            return told(&self.on.join("` and `"), &other.on.join("` and `"))
+                .map(|text| format!("the networks of {text}"));
+        }
+        match (&self.data, &other.data) {
+            (Some(ours), Some(other)) if ours != other => Some(format!(
+                "a data set with the hash {ours}, the experiment's has {other}"
+            )),
+            _ => None,
+        }
+    }
 }
 
 /// A network that a cell made.
@@ -54,6 +93,9 @@ pub struct Network {
     pub search_error: f64,
     /// Error on the test split in percent.
     pub test_error: f64,
+    /// Whether both errors are means over the classes instead of the images.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub balanced: bool,
     /// Test error before the training of this cell, where it trained a network of a search further.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub before: Option<f64>,
@@ -77,8 +119,9 @@ pub struct Prediction {
 /// What a finished cell found.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Found {
-    /// The arguments, without those that the experiment gives.
-    pub arguments: String,
+    /// What was asked.
+    #[serde(flatten)]
+    pub question: Question,
     /// Wall-clock seconds of its work, interruptions left out, reading of the test split too.
     pub seconds: f64,
     /// Processor seconds of the same, where the system tells.
@@ -106,30 +149,22 @@ impl Cell<'_> {
 
     /// What the arm says, the further arguments of this part included.
     pub fn arguments(&self) -> String {
-        let (command, args) = match self.arm.work() {
-            Work::Search(args) => ("search", args),
-            Work::Finetune(args) => ("finetune", args),
-            Work::Predictors(args) => ("bench predictors", args),
-            Work::Eval(args) => ("eval", args),
-        };
-        let part = self.arm.parts()[self.part];
-        let mut text = [command, args, part].join(" ").trim().to_owned();
-        if let Some(of) = &self.arm.minutes_of {
-            text = format!("{text} ({} of the minutes of {of})", self.arm.share);
+        arguments(self.arm, self.part)
+    }
+
+    /// What it is asked.
+    fn question(&self) -> Question {
+        Question {
+            arguments: self.arguments(),
+            data: self.hash.map(str::to_owned),
+            on: self.on.iter().map(|arm| arguments(arm, 0)).collect(),
         }
-        if let Some(of) = &self.arm.networks_of {
-            text = match self.arm.work() {
-                Work::Eval(_) => format!("{text} (of {of})"),
-                _ => format!("{text} ({} networks of {of})", self.arm.networks),
-            };
-        }
-        text
     }
 
     /// What it found, if it is finished.
     ///
     /// # Errors
-    /// The folder holds the result of other arguments, or none that can be read.
+    /// The folder holds the answer to another question, or none that can be read.
     pub fn result(&self, root: &Path) -> Result<Option<Found>> {
         let path = self.folder(root).join("result.json");
         let Ok(text) = fs::read_to_string(&path) else {
@@ -137,15 +172,32 @@ impl Cell<'_> {
         };
         let found: Found = serde_json::from_str(&text)
             .map_err(|error| failure::bad_input(format!("{}: {error}", path.display())))?;
-        if found.arguments != self.arguments() {
-            return Err(wrong_argument(format!(
-                "{}: is the result of `{}`, the experiment says `{}`: remove the folder or take another --out",
-                path.display(),
-                found.arguments,
-                self.arguments()
-            )));
+        match found.question.differs(&self.question()) {
+            Some(difference) => Err(elsewhere(&path, "is the result of", &difference)),
+            None => Ok(Some(found)),
         }
-        Ok(Some(found))
+    }
+
+    /// Notes in the folder what is worked on there.
+    ///
+    /// # Errors
+    /// It holds the beginnings of something else.
+    fn claim(&self, folder: &Path) -> Result<()> {
+        let path = folder.join("question.json");
+        let question = self.question();
+        if let Ok(text) = fs::read_to_string(&path) {
+            let begun: Question = serde_json::from_str(&text)
+                .map_err(|error| failure::bad_input(format!("{}: {error}", path.display())))?;
+            if let Some(difference) = begun.differs(&question) {
+                return Err(elsewhere(
+                    &path,
+                    "what lies there was begun with",
+                    &difference,
+                ));
+            }
+        }
+        let text = serde_json::to_string_pretty(&question).expect("plain values");
+        Ok(write_atomically(&path, text.as_bytes())?)
     }
 
     /// Runs it to its end, going on where it was left, or until `stop` is set.
@@ -156,8 +208,9 @@ impl Cell<'_> {
         let folder = self.folder(root);
         fs::create_dir_all(&folder).with_context(|| folder.display().to_string())?;
         let part = self.arm.parts()[self.part];
+        self.claim(&folder)?;
         let mut found = Found {
-            arguments: self.arguments(),
+            question: self.question(),
             ..Found::default()
         };
         match self.arm.work() {
@@ -321,6 +374,36 @@ impl Found {
     }
 }
 
+/// The refusal of a folder that holds something else.
+fn elsewhere(path: &Path, what: &str, difference: &str) -> anyhow::Error {
+    wrong_argument(format!(
+        "{}: {what} {difference}: remove the folder or take another --out",
+        path.display()
+    ))
+}
+
+/// What an arm says, the further arguments of one of its parts included.
+fn arguments(arm: &Arm, part: usize) -> String {
+    let (command, args) = match arm.work() {
+        Work::Search(args) => ("search", args),
+        Work::Finetune(args) => ("finetune", args),
+        Work::Predictors(args) => ("bench predictors", args),
+        Work::Eval(args) => ("eval", args),
+    };
+    let part = arm.parts()[part];
+    let mut text = [command, args, part].join(" ").trim().to_owned();
+    if let Some(of) = &arm.minutes_of {
+        text = format!("{text} ({} of the minutes of {of})", arm.share);
+    }
+    if let Some(of) = &arm.networks_of {
+        text = match arm.work() {
+            Work::Eval(_) => format!("{text} (of {of})"),
+            _ => format!("{text} ({} networks of {of})", arm.networks),
+        };
+    }
+    text
+}
+
 fn at(root: &Path, data: &str, seed: u64) -> PathBuf {
     root.join(slug(data)).join(format!("seed-{seed}"))
 }
@@ -372,6 +455,7 @@ fn network(line: &Value, search_error: &str) -> Result<Network> {
         resolution: number("resolution")? as usize,
         search_error: number(search_error)?,
         test_error: number("test_error")?,
+        balanced: line["balanced"].as_bool().unwrap_or_default(),
         before: None,
     })
 }
@@ -462,7 +546,12 @@ impl Spent {
             (Some(0), _) => Ok((text, now)),
             (Some(code), _) if code == i32::from(failure::INTERRUPTED) => Err(Stopped.into()),
             (_, Some(SIGINT | SIGTERM)) => Err(Stopped.into()),
-            (Some(code), _) => Err(anyhow!("`{shown}` ended with exit code {code}")),
+            (Some(code), _) => Err(ChildFailed {
+                command: shown,
+                // A process ends with a code of one byte.
+                code: u8::try_from(code).unwrap_or(1),
+            }
+            .into()),
             (None, Some(signal)) => Err(anyhow!("`{shown}` was killed by signal {signal}")),
             (None, None) => Err(anyhow!("`{shown}` ended without an exit code")),
         }
@@ -525,6 +614,7 @@ mod tests {
             resolution: 64,
             search_error: 1.0,
             test_error: 1.0,
+            balanced: false,
             before: None,
         }
     }
@@ -539,6 +629,61 @@ mod tests {
         assert_eq!(chosen(9, 1), ["4"]);
         assert_eq!(chosen(2, 5), ["0", "1"]);
         assert!(chosen(0, 5).is_empty());
+    }
+
+    #[test]
+    fn what_was_begun_with_other_words_is_left_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let arm = |of: &str, text: &str| -> Arm {
+            toml::from_str(&format!("name = 'x'\n{of} = '{text}'")).unwrap()
+        };
+        let claim = |hash, search: &str, args: &str| {
+            let (search, tune) = (arm("search", search), arm("finetune", args));
+            let cell = Cell {
+                arm: &tune,
+                part: 0,
+                data: "tiles",
+                path: "tiles",
+                seed: 1,
+                hash: Some(hash),
+                on: vec![&search],
+            };
+            cell.claim(folder.path()).map_err(|error| error.to_string())
+        };
+        for _ in 0..2 {
+            claim("ab", "--preset quick", "--lr 0.1").unwrap();
+        }
+        for (hash, search, args, part) in [
+            (
+                "ab",
+                "--preset quick",
+                "--lr 0.2",
+                "with `finetune --lr 0.1`, the experiment says `finetune --lr 0.2`",
+            ),
+            (
+                "ab",
+                "--preset paper",
+                "--lr 0.1",
+                "networks of `search --preset quick`",
+            ),
+            (
+                "cd",
+                "--preset quick",
+                "--lr 0.1",
+                "hash ab, the experiment's has cd",
+            ),
+        ] {
+            let error = claim(hash, search, args).unwrap_err();
+            assert!(error.contains(part), "{error}");
+        }
+        // Results from before hashes were kept are not refused.
+        assert_eq!(
+            Question::default().differs(&Question {
+                data: Some("ab".into()),
+                ..Question::default()
+            }),
+            None
+        );
     }
 
     fn shell(spent: Spent, script: &str) -> Result<(String, Spent)> {

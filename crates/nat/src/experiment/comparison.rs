@@ -145,6 +145,7 @@ mod tests {
             resolution: 64,
             search_error,
             test_error,
+            balanced: false,
             before: None,
         }
     }

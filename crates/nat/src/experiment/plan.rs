@@ -114,6 +114,11 @@ impl Plan {
         {
             return Err(format!("limits must be above 0, got {limit}"));
         }
+        for (place, seed) in self.seeds.iter().enumerate() {
+            if self.seeds[..place].contains(seed) {
+                return Err(format!("seeds: {seed} stands there twice"));
+            }
+        }
         let sets = self.data.keys();
         if let Some(name) =
             (sets.chain(self.arms.iter().map(|arm| &arm.name))).find(|name| name.contains(','))
@@ -161,6 +166,12 @@ impl Arm {
             [] => vec![""],
             _ => self.each.iter().map(String::as_str).collect(),
         }
+    }
+
+    /// The names of the searches that it needs.
+    pub fn builds_on(&self) -> impl Iterator<Item = &str> {
+        let names = [&self.networks_of, &self.minutes_of];
+        names.into_iter().flatten().map(String::as_str)
     }
 
     /// Whether it runs on a data set with a seed.
@@ -218,6 +229,10 @@ impl Arm {
         }
         if self.networks == 0 {
             return Err("networks must be at least 1".into());
+        }
+        let seeds = self.seeds.iter().flatten();
+        if let Some(seed) = { seeds }.find(|seed| !plan.seeds.contains(seed)) {
+            return Err(format!("the experiment has no seed {seed}"));
         }
         match (self.data.iter().flatten()).find(|name| !plan.data.contains_key(*name)) {
             Some(name) => Err(format!("there is no data set '{name}'")),
@@ -314,11 +329,20 @@ mod tests {
                 "[[arm]]\nname = 'x'\nsearch = ''\ndata = ['b']\n",
                 "no data set 'b'",
             ),
+            (
+                "[[arm]]\nname = 'x'\nsearch = ''\nseeds = [1, 7]\n",
+                "no seed 7",
+            ),
             ("[[arm]]\nname = 'x'\nsearch = ''\ncolour = 1\n", "colour"),
         ] {
             let error = read(arms).unwrap_err();
             assert!(error.contains(part), "{error}");
         }
+        let again = read("[[arm]]\nname = 'x'\nsearch = ''\n").map(|mut plan| {
+            plan.seeds.push(1);
+            plan.check()
+        });
+        assert!(again.unwrap().unwrap_err().contains("1 stands there twice"));
         let twins = "title = 't'\nseeds = [1]\n[data]\nTrash = 'x'\ntrash = 'y'\n[[arm]]\nname = 'x'\nsearch = ''\n";
         let error = toml::from_str::<Plan>(twins).unwrap().check().unwrap_err();
         assert!(error.contains("data: 'Trash' and 'trash'"), "{error}");

@@ -1,6 +1,6 @@
 //! The results of an experiment as CSV and as Markdown.
 
-use std::fmt::Write as _;
+use std::{collections::BTreeSet, fmt::Write as _};
 
 use super::{
     Network, Plan,
@@ -69,7 +69,7 @@ pub fn predictions_csv(cells: &[Finished<'_>]) -> Option<String> {
 }
 
 fn quoted(text: &str) -> String {
-    if text.contains([',', '"']) {
+    if text.contains([',', '"', '\n', '\r']) {
         format!("\"{}\"", text.replace('"', "\"\""))
     } else {
         text.to_owned()
@@ -93,11 +93,36 @@ pub fn summary(plan: &Plan, cells: &[Finished<'_>]) -> String {
             }
         }
     }
-    let differences = settings::differences(plan, cells, &sets);
-    if !differences.is_empty() {
-        let _ = write!(text, "\n{differences}");
+    for remark in [
+        settings::differences(plan, cells, &sets),
+        countings(plan, cells),
+    ] {
+        if !remark.is_empty() {
+            let _ = write!(text, "\n{remark}");
+        }
     }
     text
+}
+
+/// A line where some errors are means over the classes and others over the images, which are not to be compared.
+fn countings(plan: &Plan, cells: &[Finished<'_>]) -> String {
+    let arms = |balanced: bool| -> Vec<&str> {
+        let counts =
+            |cell: &&Finished<'_>| cell.found.networks.iter().any(|n| n.balanced == balanced);
+        let arms: BTreeSet<usize> = cells.iter().filter(counts).map(|cell| cell.arm).collect();
+        arms.into_iter()
+            .map(|arm| plan.arms[arm].name.as_str())
+            .collect()
+    };
+    let (balanced, plain) = (arms(true), arms(false));
+    if balanced.is_empty() || plain.is_empty() {
+        return String::new();
+    }
+    format!(
+        "Errors are balanced over the classes in {}, counted over the images in {}: do not compare them\n",
+        balanced.join(", "),
+        plain.join(", ")
+    )
 }
 
 /// An arm a line: what its networks dominate, the best of them under the limits, and what they took.
@@ -151,9 +176,14 @@ fn arms(plan: &Plan, cells: &[Finished<'_>], data: &str) -> String {
             spread(sums.map(|seconds| seconds / 60.0).collect(), 1)
         };
         row.push(sum(&|cell| cell.found.seconds));
-        row.push(sum(&|cell| {
-            cell.found.processor_seconds.unwrap_or(f64::NAN)
-        }));
+        let known = seeds
+            .iter()
+            .flatten()
+            .all(|cell| cell.found.processor_seconds.is_some());
+        row.push(match known {
+            true => sum(&|cell| cell.found.processor_seconds.unwrap_or_default()),
+            false => "-".into(),
+        });
         rows.push(row);
     }
     markdown(&header, &rows)
@@ -363,7 +393,10 @@ fn predictors(plan: &Plan, cells: &[Finished<'_>], data: &str) -> String {
 
 /// A Markdown table; every column but the first to the right.
 fn markdown(header: &[String], rows: &[Vec<String>]) -> String {
-    let line = |cells: &[String]| format!("| {} |\n", cells.join(" | "));
+    let line = |cells: &[String]| {
+        let cells: Vec<String> = cells.iter().map(|cell| cell.replace('|', "\\|")).collect();
+        format!("| {} |\n", cells.join(" | "))
+    };
     let rule = vec!["---:"; header.len().saturating_sub(1)].join("|");
     let mut text = line(header);
     let _ = writeln!(text, "|---|{rule}|");
@@ -386,6 +419,7 @@ mod tests {
             resolution: 64,
             search_error: error,
             test_error: error,
+            balanced: false,
             before,
         }
     }
@@ -447,10 +481,20 @@ mod tests {
         ] {
             assert!(text.contains(part), "{part} in\n{text}");
         }
+        assert!(!text.contains("balanced"), "{text}");
+        cells[3].found.networks[0].balanced = true;
+        cells[3].found.processor_seconds = None;
+        let text = summary(&plan, &cells);
+        assert!(
+            text.contains(
+                "balanced over the classes in on, counted over the images in nat, tuned, as it is"
+            ),
+            "{text}"
+        );
         let csv = networks_csv(&plan, &cells);
         assert_eq!(csv.lines().count(), 9);
         assert!(
-            csv.contains("tiles,1,on,,\"0,1\",10000000,2,64,19,19,20,60.0,90.0"),
+            csv.contains("tiles,1,on,,\"0,1\",10000000,2,64,19,19,20,60.0,\n"),
             "{csv}"
         );
         assert_eq!(predictions_csv(&cells).unwrap().lines().count(), 2);

@@ -67,21 +67,24 @@ impl Axis {
         }
     }
 
-    /// The axis over powers of ten that covers counts, from 1, 2 or 5 times a power of ten to another.
-    pub fn logarithmic(counts: impl IntoIterator<Item = f64>) -> Axis {
-        let (low, high) = counts
+    /// The axis over powers of ten that covers values above 0 (a millionth to a billion), from 1, 2 or 5 times a power of ten to
+    /// another. No value at all gives the axis from 1 to 10.
+    pub fn logarithmic(values: impl IntoIterator<Item = f64>) -> Axis {
+        let (low, high) = values
             .into_iter()
-            .filter(|count| count.is_finite() && *count >= 1.0)
-            .fold((f64::INFINITY, 1.0), |(low, high): (f64, f64), count| {
-                (low.min(count), high.max(count))
+            .filter(|value| value.is_finite() && *value > 0.0)
+            .fold((f64::INFINITY, 0.0), |(low, high): (f64, f64), value| {
+                (low.min(value), high.max(value))
             });
-        let marks = || round_numbers(1e12);
-        let below = marks().take_while(|mark| *mark <= low.min(high));
+        let (low, high) = if low > high { (1.0, 10.0) } else { (low, high) };
+        let below = round_numbers().take_while(|mark| *mark <= low);
+        let below = below.last().unwrap_or(1e-6);
+        let mut above = round_numbers();
         Axis {
-            low: below.last().unwrap_or(1.0),
-            high: marks()
-                .find(|mark| *mark >= high && *mark > low)
-                .unwrap_or(10.0),
+            low: below,
+            high: above
+                .find(|mark| *mark >= high && *mark > below)
+                .unwrap_or(1e9),
             step: 1.0,
             decimals: 0,
             logarithmic: true,
@@ -99,9 +102,8 @@ impl Axis {
     /// The round numbers on the axis, ascending.
     pub fn ticks(&self) -> Vec<f64> {
         if self.logarithmic {
-            return round_numbers(self.high)
-                .filter(|mark| *mark >= self.low)
-                .collect();
+            let on = |mark: &f64| (self.low..=self.high).contains(mark);
+            return round_numbers().filter(on).collect();
         }
         // A little slack, as multiples of a step like 0.1 miss the ends by an ulp.
         let (first, last) = (self.low / self.step - 1e-9, self.high / self.step + 1e-9);
@@ -112,17 +114,24 @@ impl Axis {
 
     /// A tick as text, with the decimals that the step needs.
     pub fn label(&self, tick: f64) -> String {
+        if self.logarithmic {
+            return tick.to_string();
+        }
         // Adding zero turns a negative zero into a positive one.
         format!("{:.*}", self.decimals, tick + 0.0)
     }
 }
 
-/// 1, 2, 5, 10, 20, … up to `last`.
-fn round_numbers(last: f64) -> impl Iterator<Item = f64> {
-    let powers = (0..).map(|power| 10_f64.powi(power));
-    powers
-        .flat_map(|power| [1.0, 2.0, 5.0].map(|factor| factor * power))
-        .take_while(move |mark| *mark <= last)
+/// …, 0.5, 1, 2, 5, 10, 20, … from a millionth to a billion.
+fn round_numbers() -> impl Iterator<Item = f64> {
+    (-6..=9).flat_map(|power| {
+        // A quotient of whole numbers is the double nearest to the mark, a product with 0.1 may not be.
+        let scaled = move |factor: f64| match power {
+            0.. => factor * 10_f64.powi(power),
+            _ => factor / 10_f64.powi(-power),
+        };
+        [1.0, 2.0, 5.0].map(scaled)
+    })
 }
 
 /// The least of 1, 2, 5 times a power of ten that divides a span into at most `ticks` parts.
@@ -216,6 +225,8 @@ mod tests {
         let step = axis.share(1000.0) - axis.share(100.0);
         assert!((axis.share(10_000.0) - axis.share(1000.0) - step).abs() < 1e-12);
         assert_eq!(axis.share(50_000.0), 1.0);
+        let small = Axis::logarithmic([0.17, 3.4]);
+        assert_eq!(labels(&small), ["0.1", "0.2", "0.5", "1", "2", "5"]);
         let empty = Axis::logarithmic([]);
         assert!(empty.low < empty.high && empty.ticks().len() >= 2);
         let single = Axis::logarithmic([100.0]);

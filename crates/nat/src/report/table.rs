@@ -67,12 +67,20 @@ fn row(run: &Run, position: usize, member: &Member, tested: bool) -> Markup {
             @if tested { td { @if let Some(error) = member.test_error { (format!("{error:.2}")) } @else { "–" } } }
             td { (format!("{:.2}", Objective::Madds.of(member))) }
             td { (format!("{:.3}", Objective::Params.of(member))) }
-            @for objective in further(run) { td { (format!("{:.2}", objective.of(member))) } }
+            @for objective in further(run) { td { (value(objective, objective.of(member))) } }
             td { (architecture.resolution) }
             @if run.space.width_multipliers.len() > 1 { td { (format!("{:.1}", run.space.width_multipliers[architecture.width])) } }
             td { (depths.join("·")) }
             td.text { code { (member.measured.genes) } }
         }
+    }
+}
+
+/// A value of an objective that has no column of its own. What a command says may be of any size.
+fn value(objective: Objective, value: f64) -> String {
+    match objective {
+        Objective::Command(_) => value.to_string(),
+        _ => format!("{value:.2}"),
     }
 }
 
