@@ -16,7 +16,8 @@ const SMALLEST_RANGE: f64 = 1e-6;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Normalizer {
     /// Distances to the ideal point below this count as zero when extreme points are compared, in
-    /// units of the objectives. The default, 1e-3, suits objectives of the order of one and more.
+    /// units of the objectives. The default, 1e-3, suits objectives whose ranges are of the order of one to a thousand; the
+    /// weights by which an extreme point is chosen, 1 and a million, do not bear ranges that differ by more.
     pub negligible: f64,
     ideal: Vec<f64>,
     worst: Vec<f64>,

@@ -31,7 +31,7 @@ pub fn survive(
     if members.len() <= n {
         return (0..members.len()).collect();
     }
-    let pool = individuals(members, aims);
+    let pool = individuals(members, aims, &Scale::of(members, &aims.objectives));
     let algorithm = if aims.objectives.len() == 1 {
         nat_moo::Algorithm::Nsga2
     } else {
@@ -43,11 +43,32 @@ pub fn survive(
     nat_moo::fittest(&pool, n, &algorithm, &mut Normalizer::default(), &mut ties)
 }
 
+/// What one of each objective is where several are weighed against each other.
+///
+/// The frame of NSGA-III finds the extreme point of an axis with weights of 1 to a million, and takes small distances for none:
+/// both want objectives that reach over about one, and multiply-adds come in millions, joules perhaps in thousandths.
+pub(crate) struct Scale(Vec<f64>);
+
+impl Scale {
+    /// The ranges of the objectives over some members, 1 where all have the same value.
+    pub(crate) fn of(members: &[Member], objectives: &[Objective]) -> Scale {
+        let range = |&objective: &Objective| {
+            let values = members.iter().map(|member| member.value(objective));
+            let low = values.clone().fold(f64::INFINITY, f64::min);
+            let high = values.fold(f64::NEG_INFINITY, f64::max);
+            if high > low { high - low } else { 1.0 }
+        };
+        Scale(objectives.iter().map(range).collect())
+    }
+}
+
 /// Members as the evolutionary search takes them.
-pub(crate) fn individuals(members: &[Member], aims: &Aims) -> Vec<Individual> {
+pub(crate) fn individuals(members: &[Member], aims: &Aims, scale: &Scale) -> Vec<Individual> {
     let individual = |member: &Member| Individual {
         genes: member.genes.as_slice().to_vec(),
-        objectives: member.values(&aims.objectives),
+        objectives: (member.values(&aims.objectives).iter().zip(&scale.0))
+            .map(|(value, unit)| value / unit)
+            .collect(),
         violation: aims.limits.violation(member),
     };
     members.iter().map(individual).collect()
@@ -134,6 +155,36 @@ pub(crate) mod tests {
 
     use super::*;
     use crate::{Limits, Preferences};
+
+    #[test]
+    fn survival_does_not_depend_on_units() {
+        let aims = aims(&[Objective::Error, Objective::Madds], "");
+        let sized = |unit: u64| -> Vec<Member> {
+            (0..40)
+                .map(|i| {
+                    member(
+                        i,
+                        40.0 - 0.7 * i as f64 + (i % 3) as f64,
+                        unit * (5 + i * i),
+                    )
+                })
+                .collect()
+        };
+        let kept = |unit| {
+            let directions = nat_moo::riesz(2, 12, 1);
+            survive(
+                &sized(unit),
+                &aims,
+                12,
+                &directions,
+                ChaCha8Rng::seed_from_u64(3),
+            )
+        };
+        let in_millions = kept(1);
+        assert_eq!(kept(1_000_000), in_millions);
+        let large = in_millions.iter().filter(|&&i| i * i > 39 * 39 / 2).count();
+        assert!(large >= 3, "{in_millions:?}");
+    }
 
     pub(crate) fn member(index: u64, error: f64, madds: u64) -> Member {
         let space = Space::builtin("tiny").unwrap();

@@ -254,7 +254,8 @@ fn evolve(
         lower: space.lower(),
         upper: space.upper(),
     };
-    let start = archive::individuals(&start, aims);
+    let scale = archive::Scale::of(&start, &aims.objectives);
+    let start = archive::individuals(&start, aims, &scale);
     let mut search = Search::new(variables, inner, start, seed)?;
     for _ in 1..settings.generations {
         let children = search.ask(&|genes| space.canonicalise(genes));
@@ -262,7 +263,7 @@ fn evolve(
             break;
         }
         let children = assess(children.iter().map(genotype).collect());
-        search.tell(archive::individuals(&children, aims))?;
+        search.tell(archive::individuals(&children, aims, &scale))?;
     }
     let population = search.population().iter();
     Ok(assess(

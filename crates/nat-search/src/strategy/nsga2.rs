@@ -22,7 +22,8 @@ pub(super) fn run(
         lower: space.lower(),
         upper: space.upper(),
     };
-    let start = archive::individuals(&designs, problem.aims);
+    let scale = archive::Scale::of(&designs, &problem.aims.objectives);
+    let start = archive::individuals(&designs, problem.aims, &scale);
     let key = stream(seed, 0, Use::Search).next_u64();
     let mut search = Search::new(variables, evolution, start, key)?;
     let mut stalled = 0;
@@ -32,7 +33,7 @@ pub(super) fn run(
         let genotype = |genes: &Vec<u16>| space.genotype(genes).expect("a child is in the space");
         let children: Vec<_> = children.iter().map(genotype).collect();
         let measured = ledger.measure_all(&children);
-        search.tell(archive::individuals(&measured, problem.aims))?;
+        search.tell(archive::individuals(&measured, problem.aims, &scale))?;
         stalled = if ledger.left() == before {
             stalled + 1
         } else {
