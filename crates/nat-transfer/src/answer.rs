@@ -21,7 +21,7 @@ pub struct Answer {
     pub generation: usize,
     /// Whether it is the last one.
     pub finished: bool,
-    /// Every measured member.
+    /// Every measured member, its errors [settled](RunRecord::settled).
     pub archive: Vec<Member>,
     folder: PathBuf,
 }
@@ -51,6 +51,7 @@ impl Answer {
             .iter()
             .map(|line| line.member(&record.space))
             .collect::<Result<_, _>>()?;
+        let archive = record.settled(archive);
         Ok(Answer {
             finished: state.generation >= record.config.search.iterations,
             generation: state.generation,
@@ -148,8 +149,9 @@ impl Answer {
             .map(|member| member.genes.to_string())
             .collect();
         let known = self.directory.tested()?;
-        if known.iter().map(|line| &line.genes).eq(&genes) {
-            return Ok(known);
+        let of = |genes: &String| known.iter().find(|line| line.genes == *genes).cloned();
+        if let Some(tested) = genes.iter().map(of).collect() {
+            return Ok(tested);
         }
         let mut errors = vec![Vec::new(); front.len()];
         let mut done = 0;

@@ -8,7 +8,7 @@ use nat_space::{LatencyTable, Space};
 use serde::{Deserialize, Serialize};
 use toml::Table;
 
-use crate::{RunConfig, TransferError, overrides::one_line, preprocess::Input};
+use crate::{RunConfig, TransferError, estimate::shrunk, overrides::one_line, preprocess::Input};
 
 /// Version of the layout of run directories. A directory of another version is refused.
 pub const FORMAT: u32 = 1;
@@ -131,6 +131,46 @@ impl RunRecord {
             },
         };
         Err(TransferError::Config(reason))
+    }
+
+    /// An archive with its errors as far as they are to be believed: those that are estimated (`evaluate.regress`) are drawn
+    /// towards their trend over multiply-adds. What is chosen from a run's last archive is chosen by these; the search itself
+    /// works with what was measured. As it is where the number of search images was not recorded.
+    pub fn settled(&self, mut archive: Vec<Member>) -> Vec<Member> {
+        let evaluate = &self.config.evaluate;
+        let images = |data: &DataRecord| {
+            let images = evaluate.search_images(data.search_images?);
+            (images > 0).then_some(images)
+        };
+        let Some(images) = self.data.iter().map(images).collect::<Option<Vec<_>>>() else {
+            return archive;
+        };
+        if !evaluate.regress {
+            return archive;
+        }
+        let madds: Vec<u64> = archive.iter().map(|member| member.madds).collect();
+        let sets: Vec<Objective> = (self.data.iter())
+            .filter_map(|data| Some(Objective::ErrorOn(Name::new(data.name.as_deref()?))))
+            .collect();
+        if sets.is_empty() {
+            let errors: Vec<f64> = archive.iter().map(|member| member.error).collect();
+            for (member, error) in archive.iter_mut().zip(shrunk(&errors, &madds, images[0])) {
+                member.error = error;
+            }
+            return archive;
+        }
+        for (&set, &images) in sets.iter().zip(&images) {
+            let errors: Vec<f64> = archive.iter().map(|member| member.value(set)).collect();
+            for (member, error) in archive.iter_mut().zip(shrunk(&errors, &madds, images)) {
+                let known = member.measures.iter_mut().find(|(known, _)| *known == set);
+                known.expect("every set is measured").1 = error;
+            }
+        }
+        for member in &mut archive {
+            let errors = sets.iter().map(|&set| member.value(set));
+            member.error = errors.sum::<f64>() / sets.len() as f64;
+        }
+        archive
     }
 
     /// Larger networks of an archive that the images of the search cannot tell from the one with the least error. `None` for

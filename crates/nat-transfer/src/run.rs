@@ -216,7 +216,7 @@ impl Run {
             .write_archive(generation, if complete { &archive } else { &[] })?;
         if !archive.is_empty() {
             self.directory
-                .write_front(&archive::front(&archive, &self.aims), &self.record.space)?;
+                .write_front(&self.front(archive), &self.record.space)?;
         }
         let finished = self.is_finished();
         let place = |set: &Option<String>| {
@@ -293,6 +293,11 @@ impl Run {
             .iter()
             .map(|line| line.member(&self.record.space))
             .collect()
+    }
+
+    /// The front of an archive as the answer has it.
+    fn front(&self, archive: Vec<Member>) -> Vec<Member> {
+        archive::front(&self.record.settled(archive), &self.aims)
     }
 
     /// Works until the last iteration is complete or `stop` is set, in which case the state is saved.

@@ -216,7 +216,8 @@ impl Run {
         self.state.position = Position::Complete;
         // The saved state is the commit: what is written before it is taken back by a resume that does not find it.
         self.directory.write_archive(generation, &members)?;
-        self.directory.write_front(&front, &self.record.space)?;
+        self.directory
+            .write_front(&self.front(members), &self.record.space)?;
         self.directory.append_event(&event)?;
         self.save()?;
         observer.event(&event);

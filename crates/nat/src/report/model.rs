@@ -154,6 +154,9 @@ impl Run {
             measured,
             test_error: None,
         };
+        if let Some(last) = by_generation.values_mut().next_back() {
+            *last = record.settled(std::mem::take(last));
+        }
         let last = by_generation.values().next_back();
         let front = last.map_or_else(Vec::new, |members| archive::front(members, &aims));
         let larger = last
@@ -325,6 +328,11 @@ mod tests {
             sample.write("archive.jsonl", &lines.collect::<String>());
             Run::read(&path).unwrap()
         };
+        // Errors that are drawn to a trend would move with the one that is set.
+        let counted = sample
+            .read("run.toml")
+            .replace("regress = true", "regress = false");
+        sample.write("run.toml", &counted);
         let best = with_error(99.0).front[0].measured.error;
         // The sample has 300 images.
         let standard_error = (best * (100.0 - best) / 300.0).sqrt();
