@@ -40,15 +40,15 @@ pub(crate) struct Swish;
 #[derive(Clone, Copy)]
 pub(crate) struct Mish;
 
-/// `max(x, 0)` as one instruction: unlike `f32::max` it need not look for a NaN in the first place.
+/// `max(x, 0)` as one instruction. Unlike `f32::max` it gives a NaN back: training that has diverged must show in the loss.
 #[inline(always)]
 fn positive(x: f32) -> f32 {
-    if x > 0.0 { x } else { 0.0 }
+    if x < 0.0 { 0.0 } else { x }
 }
 
 #[inline(always)]
 fn up_to_six(x: f32) -> f32 {
-    if x < 6.0 { x } else { 6.0 }
+    if x > 6.0 { 6.0 } else { x }
 }
 
 impl Function for Identity {
@@ -219,6 +219,15 @@ mod tests {
                     "{activation:?} at {x}"
                 );
             }
+        }
+    }
+
+    #[test]
+    fn what_is_no_number_stays_none() {
+        for activation in ALL {
+            let mut values = [f32::NAN; 3];
+            activation.apply(&mut values);
+            assert!(values.iter().all(|value| value.is_nan()), "{activation:?}");
         }
     }
 

@@ -193,7 +193,9 @@ impl MomentSums {
             mean: means.into_iter().map(|mean| mean as f32).collect(),
             variance: squares
                 .into_iter()
-                .map(|square| (square / total).max(0.0) as f32)
+                .map(|square| square / total)
+                // Rounding may leave a hair below 0; a NaN stays one.
+                .map(|variance| if variance < 0.0 { 0.0 } else { variance as f32 })
                 .collect(),
         }
     }

@@ -199,7 +199,7 @@ pub fn fittest(
 }
 
 /// The feasible non-dominated members and, under NSGA-III, of those the ones that are nearest to a
-/// reference direction which somebody occupies.
+/// reference direction which somebody occupies; all of them where none is, since the nearest are dominated.
 pub(crate) fn representative_front<'a>(
     population: &'a [Individual],
     algorithm: &Algorithm,
@@ -212,7 +212,10 @@ pub(crate) fn representative_front<'a>(
     let mut front = non_dominated(&feasible);
     if let (Algorithm::Nsga3 { directions }, false) = (algorithm, front.is_empty()) {
         let nearest = representatives(directions, &feasible, normalizer);
-        front.retain(|i| nearest.binary_search(i).is_ok());
+        let chosen = |i: &usize| nearest.binary_search(i).is_ok();
+        if front.iter().any(chosen) {
+            front.retain(chosen);
+        }
     }
     front.into_iter().map(|i| feasible[i]).collect()
 }

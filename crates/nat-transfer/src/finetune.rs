@@ -81,14 +81,21 @@ pub fn finetune(
     let begun = Instant::now();
     let images = task.set.len(Split::Train);
     let epoch = Pass::new(images, task.config.warm_up.batch, 1, 0).steps_per_epoch;
+    // An average over so few steps would be judged for the weights it begins with.
+    let mut plain = task.config.clone();
+    plain.warm_up.average = 0.0;
     let trial = |rate: f64, steps: usize, watch: &mut dyn FnMut(News<'_>)| {
         let mut steps_only = |news: News<'_>| {
             if let News::Step(_) = news {
                 watch(news);
             }
         };
+        let task = Task {
+            config: &plain,
+            ..*task
+        };
         train(
-            task,
+            &task,
             supernets,
             architecture,
             (rate, steps),

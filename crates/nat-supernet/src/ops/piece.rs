@@ -452,6 +452,11 @@ impl PieceGradients for Flex {
         gradient: FlexTensor,
         run: &Run,
     ) -> (Option<FlexTensor>, Vec<FlexTensor>) {
+        // They are those of a batch norm that follows its batch.
+        assert!(
+            run.given.is_none(),
+            "training needs the statistics of the batch"
+        );
         let [x, gradient] = [x, gradient].map(contiguous);
         let mut reader = Reader::new(weights, run);
         let workspace = &run.workspace;
