@@ -1,5 +1,6 @@
 //! A data set in a tar, plain or gzip-compressed.
 
+use std::borrow::Cow;
 use std::cell::Cell;
 use std::io::{self, BufRead, Read};
 use std::rc::Rc;
@@ -11,6 +12,8 @@ use crate::entry::{Encoded, EntryPath, Listing, entry_path, escaped};
 use crate::error::DataError;
 
 const BLOCK: u64 = 512;
+
+const REPLACED: &str = "more than once in the archive: the last one counts";
 
 /// What the tar reader may take to find the next entry: padding, headers and long names. Beyond
 /// it, a "name" of gigabytes would be read into memory.
@@ -109,7 +112,7 @@ fn read_tar(stream: Metered<'_>, meter: &Meter, max_bytes: u64) -> io::Result<Li
                         .insert(path.clone(), Encoded::Memory(bytes.into()))
                         .is_some()
                     {
-                        listing.warn(path, "more than once in the archive: the last one counts");
+                        listing.warn(path, REPLACED);
                     }
                     copied
                 } else {
@@ -122,7 +125,7 @@ fn read_tar(stream: Metered<'_>, meter: &Meter, max_bytes: u64) -> io::Result<Li
             EntryType::Symlink => {
                 listing.warn(path, link_reason("symbolic", entry.link_name_bytes()))
             }
-            EntryType::Link => listing.warn(path, link_reason("hard", entry.link_name_bytes())),
+            EntryType::Link => add_link(&mut listing, path, entry.link_name_bytes()),
             _ => listing.warn(path, "not a regular file"),
         }
     }
@@ -136,7 +139,38 @@ fn read_tar(stream: Metered<'_>, meter: &Meter, max_bytes: u64) -> io::Result<Li
     Ok(listing)
 }
 
-fn link_reason(kind: &str, target: Option<std::borrow::Cow<[u8]>>) -> String {
+/// Gives a hard link the bytes of the image it names, which comes earlier in the archive; unpacked, both are files.
+fn add_link(listing: &mut Listing, path: String, target: Option<Cow<[u8]>>) {
+    let image = match target.as_deref().map(entry_path) {
+        Some(EntryPath::Inside(target)) => match listing.images.get(&target) {
+            Some(Encoded::Memory(bytes)) => Some(bytes.clone()),
+            _ => None,
+        },
+        _ => None,
+    };
+    listing.add_parents(&path);
+    let size = image.as_ref().map_or(0, |bytes| bytes.len() as u64);
+    if !listing.accepts(&path, size) {
+        return;
+    }
+    match image {
+        Some(bytes) => {
+            if listing
+                .images
+                .insert(path.clone(), Encoded::Memory(bytes))
+                .is_some()
+            {
+                listing.warn(path, REPLACED);
+            }
+        }
+        None => {
+            listing.skipped += 1;
+            listing.warn(path, link_reason("hard", target));
+        }
+    }
+}
+
+fn link_reason(kind: &str, target: Option<Cow<[u8]>>) -> String {
     let target = target.map_or_else(String::new, |raw| format!(" to {}", escaped(&raw)));
     format!("{kind} link{target}: not followed")
 }
@@ -177,5 +211,56 @@ impl Read for Metered<'_> {
         meter.ended.set(read == 0 && wanted > 0);
         meter.taken.set(meter.taken.get() + read as u64);
         Ok(read)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn link(builder: &mut tar::Builder<Vec<u8>>, path: &str, target: &str) {
+        let mut header = tar::Header::new_gnu();
+        header.set_entry_type(EntryType::Link);
+        header.set_size(0);
+        builder.append_link(&mut header, path, target).unwrap();
+    }
+
+    #[test]
+    fn a_hard_link_is_the_image_it_names() {
+        let mut builder = tar::Builder::new(Vec::new());
+        for (path, bytes) in [("cat/a.png", &b"picture"[..]), ("cat/notes", b"text")] {
+            let mut header = tar::Header::new_gnu();
+            header.set_size(bytes.len() as u64);
+            builder.append_data(&mut header, path, bytes).unwrap();
+        }
+        link(&mut builder, "dog/b.png", "./cat/a.png");
+        link(&mut builder, "dog/c.png", "dog/b.png");
+        link(&mut builder, "dog/d.png", "cat/notes");
+        link(&mut builder, "dog/e.png", "../cat/a.png");
+        link(&mut builder, "dog/notes", "cat/notes");
+        let tar = builder.into_inner().unwrap();
+        let listing = read("links", &tar[..], 1 << 20).unwrap();
+        for (path, encoded) in &listing.images {
+            assert!(
+                matches!(encoded, Encoded::Memory(bytes) if bytes[..] == *b"picture"),
+                "{path}"
+            );
+        }
+        let images: Vec<&str> = listing.images.keys().map(String::as_str).collect();
+        assert_eq!(images, ["cat/a.png", "dog/b.png", "dog/c.png"]);
+        let passed_over: Vec<String> = listing
+            .warnings
+            .iter()
+            .map(|w| format!("{}: {}", w.path, w.reason))
+            .collect();
+        assert_eq!(
+            passed_over,
+            [
+                "dog/d.png: hard link to cat/notes: not followed",
+                "dog/e.png: hard link to ../cat/a.png: not followed"
+            ]
+        );
+        assert_eq!((listing.skipped, listing.ignored), (2, 2));
+        assert!(listing.folders.contains("dog"));
     }
 }

@@ -16,7 +16,7 @@ pub struct Census {
     pub images: SplitCounts,
     /// Images used, by class and split, in label order.
     pub classes: Vec<ClassCounts>,
-    /// Splits the set did not have, drawn from its training images.
+    /// Splits for which the set had no usable images, drawn from its training images.
     pub drawn: Vec<Split>,
     /// Widths of the images used, upright, pixels.
     pub width: Spread,

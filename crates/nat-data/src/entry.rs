@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use serde::Serialize;
 
@@ -17,7 +18,8 @@ pub struct Warning {
 /// Where the encoded bytes of an image are.
 #[derive(Debug)]
 pub(crate) enum Encoded {
-    Memory(Box<[u8]>),
+    /// Shared by the hard links to one file.
+    Memory(Arc<[u8]>),
     File(PathBuf),
 }
 

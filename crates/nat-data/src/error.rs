@@ -2,6 +2,8 @@
 
 use std::io;
 
+use crate::passed_over::PassedOver;
+
 /// A data set, or a request to it, that makes no sense as a whole.
 ///
 /// Every message is one line that names the file, folder or class and says what to do. One bad image
@@ -54,25 +56,29 @@ pub enum DataError {
     },
     /// Nothing to learn from.
     #[error(
-        "{path}: no images in class folders ({skipped} files skipped): expected CLASS/IMAGE or train/CLASS/IMAGE in JPEG, PNG, WebP or BMP"
+        "{path}: no images in class folders ({skipped} files skipped): expected CLASS/IMAGE or train/CLASS/IMAGE in JPEG, PNG, WebP or BMP{passed_over}"
     )]
     NoImages {
         /// The data set.
         path: String,
         /// Files that looked like images and could not be used.
         skipped: usize,
+        /// What was not used, and why.
+        passed_over: PassedOver,
     },
     /// A single class.
-    #[error("{path}: only one class with images, '{class}': at least two are needed")]
+    #[error("{path}: only one class with images, '{class}': at least two are needed{passed_over}")]
     OneClass {
         /// The data set.
         path: String,
         /// The class.
         class: String,
+        /// What was not used, and why.
+        passed_over: PassedOver,
     },
     /// A class too small to be in every split.
     #[error(
-        "{path}: class '{class}' has {distinct} distinct usable images, needs at least {needed} to be in every split: add images or remove the class"
+        "{path}: class '{class}' has {distinct} distinct usable images, needs at least {needed} to be in every split: add images or remove the class{passed_over}"
     )]
     ClassTooSmall {
         /// The data set.
@@ -83,10 +89,12 @@ pub enum DataError {
         distinct: usize,
         /// Smallest number that can be split.
         needed: usize,
+        /// What was not used, and why.
+        passed_over: PassedOver,
     },
     /// A class outside the training split.
     #[error(
-        "{path}: class '{class}' is in {split}/ but has no usable image in train/: add it there or remove it"
+        "{path}: class '{class}' is in {split}/ but has no usable image in train/: add it there or remove it{passed_over}"
     )]
     ClassNotInTrain {
         /// The data set.
@@ -95,6 +103,8 @@ pub enum DataError {
         class: String,
         /// The split that has it.
         split: &'static str,
+        /// What was not used, and why.
+        passed_over: PassedOver,
     },
     /// Split folders without class folders, or without `train`.
     #[error(
@@ -105,6 +115,16 @@ pub enum DataError {
         path: String,
         /// The folders found, comma separated.
         folders: String,
+    },
+    /// Splits inside of the classes.
+    #[error(
+        "{path}: every class folder holds {subfolders}: expected the classes in the splits, train/CLASS/IMAGE"
+    )]
+    SplitClasses {
+        /// The data set.
+        path: String,
+        /// The splits, comma separated.
+        subfolders: String,
     },
     /// Images and masks instead of classes.
     #[error(

@@ -14,7 +14,7 @@ pub struct EvalTransform {
     pub filter: Filter,
     /// Below 1: for resolution r, the shorter side is scaled to `round(r / crop_ratio)`, the longer in proportion (rounded down), and
     /// the centre of r x r is taken; usually 0.875. At 1 the whole picture is scaled to
-    /// r x r, whatever its proportions.
+    /// r x r, whatever its proportions. However small, at least one pixel is seen.
     pub crop_ratio: f64,
     /// Of the result.
     pub normalisation: Normalisation,
@@ -54,7 +54,9 @@ impl EvalTransform {
             return Area::whole(picture);
         }
         let shorter = picture.width.min(picture.height);
-        let scaled_shorter = (resolution as f64 / self.crop_ratio).round();
+        // More would show less than a pixel, and of a tiny ratio be no finite number.
+        let largest = (resolution * shorter) as f64;
+        let scaled_shorter = (resolution as f64 / self.crop_ratio).round().min(largest);
         let span = |length: usize| {
             let scaled = if length == shorter {
                 scaled_shorter
@@ -63,7 +65,9 @@ impl EvalTransform {
             };
             let offset = ((scaled - resolution as f64) / 2.0).round_ties_even();
             let pixels = length as f64 / scaled;
-            (offset * pixels, resolution as f64 * pixels)
+            // Where nothing is cut off, rounding may put the crop beyond the picture by a part in 10^16.
+            let seen = (resolution as f64 * pixels).min(length as f64);
+            ((offset * pixels).min(length as f64 - seen), seen)
         };
         let (left, width) = span(picture.width);
         let (top, height) = span(picture.height);
@@ -132,6 +136,45 @@ mod tests {
                 height: 200.0
             }
         );
+    }
+
+    #[test]
+    fn the_crop_lies_in_the_picture() {
+        for ratio in [0.1, 0.875, 0.99, 0.995, 0.999, 1.0 - f64::EPSILON] {
+            for length in 1..300 {
+                for resolution in [1, 32, 56, 57, 224] {
+                    let (width, height) = (length, 300 - length);
+                    let picture = RgbImage {
+                        width,
+                        height,
+                        data: Vec::new(),
+                    };
+                    let area = transform(ratio).area(&picture, resolution);
+                    let case = format!("{ratio} at {resolution} of {width}x{height}: {area:?}");
+                    assert!(area.left >= 0.0 && area.top >= 0.0, "{case}");
+                    assert!(area.left + area.width <= width as f64, "{case}");
+                    assert!(area.top + area.height <= height as f64, "{case}");
+                }
+            }
+        }
+        let mut input = vec![0.0; 3 * 56 * 56];
+        transform(0.995).apply(&flat(58, 58), 56, &mut Scaler::default(), &mut input);
+    }
+
+    #[test]
+    fn a_tiny_ratio_sees_a_pixel() {
+        for ratio in [1e-3, 1e-300, f64::from_bits(1)] {
+            let area = transform(ratio).area(&flat(101, 51), 64);
+            let pixel = Area {
+                left: 50.0,
+                top: 25.0,
+                width: 1.0,
+                height: 1.0,
+            };
+            assert_eq!(area, pixel, "{ratio}");
+            let mut input = vec![0.0; 3 * 64 * 64];
+            transform(ratio).apply(&flat(101, 51), 64, &mut Scaler::default(), &mut input);
+        }
     }
 
     #[test]

@@ -10,6 +10,7 @@ use crate::entry::{Listing, Warning};
 use crate::error::DataError;
 use crate::layout;
 use crate::parallel::in_order;
+use crate::passed_over::PassedOver;
 use crate::sample::Sample;
 use crate::set::OpenOptions;
 use crate::split::{Split, stratify};
@@ -41,7 +42,8 @@ pub(crate) fn take_in(
     } = listing;
     let files = images.len() + skipped;
     let paths: Vec<&str> = images.keys().map(String::as_str).collect();
-    let layout = layout::read(&name, &folders, &paths)?;
+    let passed_over: Vec<&str> = warnings.iter().map(|w| w.path.as_str()).collect();
+    let layout = layout::read(&name, &folders, &paths, &passed_over)?;
     warnings.extend(layout.warnings);
 
     let mut samples = Vec::new();
@@ -72,8 +74,10 @@ pub(crate) fn take_in(
             warnings.push(Warning { path, reason });
         }
     }
-    check_classes(&name, &found, files)?;
-    let drawn = draw_missing(&name, &mut splits, options)?;
+    warn_of_unusable_splits(&layout.split_folders, &splits, &mut warnings);
+    let passed_over = PassedOver::new(warnings.clone(), ignored);
+    check_classes(&name, &found, files, &passed_over)?;
+    let drawn = draw_missing(&name, &mut splits, options, &passed_over)?;
     let classes = count_classes(&splits);
     warn_of_gaps(&classes, &mut warnings);
     duplicates::warn_of_leaks(&splits, &mut warnings);
@@ -123,19 +127,27 @@ fn count_classes(splits: &[Vec<Sample>; 3]) -> Vec<ClassCounts> {
 }
 
 /// At least two classes, all of them in the training split.
-fn check_classes(name: &str, classes: &[ClassCounts], files: usize) -> Result<(), DataError> {
+fn check_classes(
+    name: &str,
+    classes: &[ClassCounts],
+    files: usize,
+    passed_over: &PassedOver,
+) -> Result<(), DataError> {
     let path = name.to_owned();
+    let passed_over = passed_over.clone();
     match classes {
         [] => {
             return Err(DataError::NoImages {
                 path,
                 skipped: files,
+                passed_over,
             });
         }
         [only] => {
             return Err(DataError::OneClass {
                 path,
                 class: only.name.clone(),
+                passed_over,
             });
         }
         _ => {}
@@ -151,7 +163,27 @@ fn check_classes(name: &str, classes: &[ClassCounts], files: usize) -> Result<()
                 Split::Test
             }
             .name(),
+            passed_over,
         }),
+    }
+}
+
+/// Warns of split folders that exist and hold nothing usable: another split will be drawn in their place.
+fn warn_of_unusable_splits(
+    folders: &BTreeMap<Split, String>,
+    splits: &[Vec<Sample>; 3],
+    warnings: &mut Vec<Warning>,
+) {
+    for (&split, path) in folders {
+        if splits[split as usize].is_empty() {
+            warnings.push(Warning {
+                path: path.clone(),
+                reason: format!(
+                    "no usable image in a class folder of it: the {} split is drawn from the training images",
+                    split.name()
+                ),
+            });
+        }
     }
 }
 
@@ -160,6 +192,7 @@ fn draw_missing(
     name: &str,
     splits: &mut [Vec<Sample>; 3],
     options: &OpenOptions,
+    passed_over: &PassedOver,
 ) -> Result<Vec<Split>, DataError> {
     let fractions = [
         (Split::Val, options.val_fraction),
@@ -199,6 +232,7 @@ fn draw_missing(
                 class: class.to_owned(),
                 distinct,
                 needed: drawn.len() + 1,
+                passed_over: passed_over.clone(),
             }
         })?;
         for (&split, part) in drawn.iter().zip(&parts) {
@@ -259,7 +293,19 @@ mod tests {
     }
 
     fn taken<P: AsRef<str>>(images: &[(P, u8)]) -> Result<Intake, DataError> {
+        taken_beside(images, &[])
+    }
+
+    /// `others` are paths of files that are no images by their names, or of a kind that cannot be read.
+    fn taken_beside<P: AsRef<str>>(
+        images: &[(P, u8)],
+        others: &[&str],
+    ) -> Result<Intake, DataError> {
         let mut listing = Listing::default();
+        for path in others {
+            listing.add_parents(path);
+            assert!(!listing.accepts(path, 1));
+        }
         for (path, shade) in images {
             let path = path.as_ref();
             listing.add_parents(path);
@@ -350,6 +396,68 @@ mod tests {
         assert!(
             matches!(&error, DataError::ClassTooSmall { class, distinct: 1, needed: 2, .. } if class == "cat"),
             "{error}"
+        );
+    }
+
+    #[test]
+    fn a_split_folder_without_usable_images_is_told() {
+        let images: Vec<(String, u8)> = (0..8)
+            .map(|i| {
+                (
+                    format!("train/{}/{i}.png", ["cat", "dog"][i as usize % 2]),
+                    i,
+                )
+            })
+            .collect();
+        let reason = "no usable image in a class folder of it: the test split is drawn from the training images";
+        let intake = taken_beside(&images, &["test/cat/a.heic", "test/list.csv"]).unwrap();
+        assert_eq!(intake.census.drawn, [Split::Val, Split::Test]);
+        let told = warnings(&intake);
+        assert!(told.contains(&("test", reason)), "{told:?}");
+        assert_eq!(told.len(), 2, "{told:?}");
+        let absent = taken(&images).unwrap();
+        assert_eq!(absent.census.drawn, [Split::Val, Split::Test]);
+        assert!(absent.census.warnings.is_empty());
+    }
+
+    #[test]
+    fn an_unusable_set_tells_what_was_passed_over() {
+        let message = |images: &[(&str, u8)], others: &[&str]| {
+            let error = taken_beside(images, others).map(|_| ()).unwrap_err();
+            error.to_string()
+        };
+        let heic = "dog/a.heic and 1 more (HEIC is not supported";
+        let one_class = message(
+            &[("cat/a.png", 1), ("cat/b.png", 2)],
+            &["dog/a.heic", "dog/b.heic", "dog/c"],
+        );
+        assert!(one_class.contains("only one class"), "{one_class}");
+        assert!(one_class.contains(heic), "{one_class}");
+        assert!(one_class.contains("1 file without"), "{one_class}");
+
+        let none = message(&[], &["dog/a.heic", "dog/b.heic"]);
+        assert!(none.contains("no images") && none.contains(heic), "{none}");
+
+        let cat = [("cat/a.png", 1), ("cat/b.png", 2), ("cat/c.png", 3)];
+        let mut too_small = cat.to_vec();
+        too_small.push(("dog/d.png", 4));
+        let too_small = message(&too_small, &["dog/a.heic", "dog/b.heic"]);
+        assert!(
+            too_small.contains("1 distinct") && too_small.contains(heic),
+            "{too_small}"
+        );
+
+        let not_in_train = message(
+            &[
+                ("train/cat/a.png", 1),
+                ("train/cow/b.png", 2),
+                ("test/dog/c.png", 3),
+            ],
+            &["train/dog/a.heic", "train/dog/b.heic"],
+        );
+        assert!(
+            not_in_train.contains("'dog'") && not_in_train.contains(heic),
+            "{not_in_train}"
         );
     }
 

@@ -72,12 +72,13 @@ pub struct ImageSet {
 
 impl ImageSet {
     /// Opens a folder or a tar (plain or gzip, told apart by content) of class folders, with or without
-    /// `train/`, `val/` (`valid/`, `validation/`) and `test/` around them.
+    /// `train/` (`training/`), `val/` (`valid/`, `validation/`, `dev/`) and `test/` (`testing/`) around them, whatever
+    /// their case; `eval/` and `evaluation/` are the test split, or the search split where there is a `test/`.
     ///
     /// Every image is read and decoded once, so that later reads do not fail; what cannot be used is passed
     /// over with a [`Warning`]. Pictures that are byte for byte in two classes are dropped from
     /// both. Splits that the set lacks are drawn from its training images, class by class; exact
-    /// duplicates stay in one split. Hidden files and files that are no images are ignored; links
+    /// duplicates stay in one split. Hidden files and files that are no images are ignored; symbolic links
     /// are not followed.
     pub fn open(path: &Path, options: &OpenOptions) -> Result<ImageSet, DataError> {
         let name = path.display().to_string();
@@ -169,7 +170,9 @@ impl ImageSet {
     }
 
     /// 16 hexadecimal digits (of a SHA-256) over split, class, path and content of every image used. The
-    /// same for a folder and an archive of it, however it is compressed.
+    /// same for a folder and an archive of it, however it is compressed, but for images that
+    /// the archive stores as hard links to files that are hidden or not called like images: those are passed over there, with
+    /// a warning.
     pub fn hash(&self) -> &str {
         &self.census.hash
     }

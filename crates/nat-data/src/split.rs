@@ -28,15 +28,41 @@ impl Split {
             Split::Test => "test",
         }
     }
+}
 
-    /// The split a folder name stands for; `valid` and `validation` are `val`, case is ignored.
-    pub(crate) fn from_folder(name: &str) -> Option<Split> {
-        match name.to_ascii_lowercase().as_str() {
-            "train" => Some(Split::Train),
-            "val" | "valid" | "validation" => Some(Split::Val),
-            "test" => Some(Split::Test),
+/// Which names of folders that lie beside each other stand for splits.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct SplitNames {
+    /// What `eval` and `evaluation` stand for. Published sets call either measured split so: it is the one that no
+    /// other folder names, the test split where that leaves both.
+    evaluation: Option<Split>,
+}
+
+impl SplitNames {
+    /// The names among those of all folders in one place.
+    pub fn among<'a>(folders: impl IntoIterator<Item = &'a str>) -> SplitNames {
+        let named: Vec<Split> = folders.into_iter().filter_map(unambiguous).collect();
+        let evaluation = [Split::Test, Split::Val]
+            .into_iter()
+            .find(|split| !named.contains(split));
+        SplitNames { evaluation }
+    }
+
+    /// The split that a folder's name stands for; case is ignored.
+    pub fn split(self, folder: &str) -> Option<Split> {
+        unambiguous(folder).or_else(|| match folder.to_ascii_lowercase().as_str() {
+            "eval" | "evaluation" => self.evaluation,
             _ => None,
-        }
+        })
+    }
+}
+
+fn unambiguous(folder: &str) -> Option<Split> {
+    match folder.to_ascii_lowercase().as_str() {
+        "train" | "training" => Some(Split::Train),
+        "val" | "valid" | "validation" | "dev" => Some(Split::Val),
+        "test" | "testing" => Some(Split::Test),
+        _ => None,
     }
 }
 
@@ -88,6 +114,36 @@ mod tests {
 
     fn sizes(parts: &[Vec<usize>]) -> Vec<usize> {
         parts.iter().map(Vec::len).collect()
+    }
+
+    #[test]
+    fn splits_have_several_names() {
+        let names = SplitNames::among(["Training", "cat"]);
+        for (split, folders) in [
+            (Split::Train, &["train", "Training", "TRAIN"][..]),
+            (Split::Val, &["val", "Valid", "validation", "dev"]),
+            (Split::Test, &["test", "Testing"]),
+        ] {
+            for folder in folders {
+                assert_eq!(names.split(folder), Some(split), "{folder}");
+            }
+        }
+        for folder in ["cat", "trains", "tests", ""] {
+            assert_eq!(names.split(folder), None, "{folder}");
+        }
+    }
+
+    #[test]
+    fn evaluation_is_the_split_that_the_other_folders_leave() {
+        let evaluation = |folders: &[&str]| {
+            let names = SplitNames::among(folders.iter().copied());
+            assert_eq!(names.split("eval"), names.split("Evaluation"));
+            names.split("eval")
+        };
+        assert_eq!(evaluation(&["train", "eval"]), Some(Split::Test));
+        assert_eq!(evaluation(&["train", "val", "eval"]), Some(Split::Test));
+        assert_eq!(evaluation(&["train", "eval", "test"]), Some(Split::Val));
+        assert_eq!(evaluation(&["train", "dev", "eval", "test"]), None);
     }
 
     #[test]

@@ -136,7 +136,7 @@ fn mobilenet_v2_places(layer: &str) -> Option<Places> {
 /// A supernet of `space` whose largest subnet is the network in a safetensors file or a PyTorch file of either format.
 ///
 /// # Errors
-/// If the file cannot be read or is damaged, or a tensor is missing, left over, of another shape or not finite; the error
+/// If the space has several widths, of which the file would fill only one; the file cannot be read or is damaged; or a tensor is missing, left over, of another shape or not finite; the error
 /// names it as the file does.
 pub fn seed(path: &Path, origin: Origin, space: &Space) -> Result<Supernet, ImportError> {
     seed_dicts(nat_weights::read(path)?, path, origin, space)
@@ -183,6 +183,13 @@ fn from_dicts(dicts: Vec<StateDict>, origin: Origin, space: &Space) -> Result<Su
 }
 
 fn build(mut tensors: Tensors, origin: Origin, space: &Space) -> Result<Supernet, String> {
+    let widths = &space.width_multipliers;
+    if widths.len() > 1 {
+        return Err(format!(
+            "is one network, but space {} has a supernet for each of the width multipliers {widths:?}: give it one",
+            space.name
+        ));
+    }
     let classifier =
         ["weight", "bias"].map(|part| origin.name_of(&format!("classifier.linear.{part}")));
     let classes = classes(
@@ -336,6 +343,20 @@ mod tests {
                 assert!((got - expected).abs() < 1e-4, "{got} {expected}");
             }
         }
+    }
+
+    #[test]
+    fn a_space_of_several_widths_is_refused() {
+        let origin = Origin::Lite0;
+        let space = Space {
+            width_multipliers: vec![1.0, 1.2],
+            ..origin.space()
+        };
+        let reason = build(tensors(origin).1, origin, &space).unwrap_err();
+        assert_eq!(
+            reason,
+            "is one network, but space lite0 has a supernet for each of the width multipliers [1.0, 1.2]: give it one"
+        );
     }
 
     #[test]

@@ -48,7 +48,7 @@ pub fn run(args: &args::Data) -> Result<()> {
     if !census.drawn.is_empty() {
         let names: Vec<&str> = census.drawn.iter().map(|split| split.name()).collect();
         outln!(
-            "drawn    {} from the training images: the set has no such folders",
+            "drawn    {} from the training images: the set has no usable images in such folders",
             names.join(", ")
         );
     }
