@@ -8,6 +8,9 @@ use std::{
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use nat_transfer::{Epoch, Event, Generation, Observer, Phase, Progress as Step, Seconds};
 
+/// Least time between two lines about passes over the images.
+const BETWEEN_EPOCHS: Duration = Duration::from_secs(5);
+
 /// Watches a run for a person. Where stderr is no terminal, only whole lines are written.
 pub struct Progress {
     bar: ProgressBar,
@@ -17,6 +20,7 @@ pub struct Progress {
     clock: TimeLeft,
     last: String,
     warned: bool,
+    told: Option<Instant>,
     profile: bool,
 }
 
@@ -25,7 +29,7 @@ impl Progress {
     pub fn new(profile: bool) -> Progress {
         let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
         bar.set_style(
-            ProgressStyle::with_template("{bar:24} {pos}/{len} {wide_msg}")
+            ProgressStyle::with_template("{bar:12} {pos}/{len} {wide_msg}")
                 .expect("the template is well formed"),
         );
         Progress {
@@ -36,6 +40,7 @@ impl Progress {
             clock: TimeLeft::default(),
             last: String::new(),
             warned: false,
+            told: None,
             profile,
         }
     }
@@ -54,11 +59,15 @@ impl Progress {
         }
     }
 
-    /// A pass over the images, where there is no terminal to show a bar on.
-    pub fn epoch(&self, epoch: &Epoch) {
-        if std::io::stderr().is_terminal() {
+    /// A pass over the images, where there is no terminal to show a bar on. Of those that follow each other fast, few are told.
+    pub fn epoch(&mut self, epoch: &Epoch) {
+        let soon = self
+            .told
+            .is_some_and(|told| told.elapsed() < BETWEEN_EPOCHS);
+        if std::io::stderr().is_terminal() || soon {
             return;
         }
+        self.told = Some(Instant::now());
         let iteration = match epoch.phase {
             Phase::Finetune => String::new(),
             _ => format!("iteration {}  ", epoch.generation),
@@ -138,8 +147,8 @@ impl Observer for Progress {
             .loss
             .map_or_else(String::new, |loss| format!("  loss {loss:.3}"));
         let left = match (self.clock.left(step), self.clock.left_of_phase(step)) {
-            (Some(left), _) => format!("  {} left", plain(left)),
-            (None, Some(left)) => format!("  {} left of this phase", plain(left)),
+            (Some(left), _) => format!("{} left  ", plain(left)),
+            (None, Some(left)) => format!("{} left of this phase  ", plain(left)),
             (None, None) => String::new(),
         };
         let rate = if step.images_per_s > 0.0 {
@@ -154,8 +163,9 @@ impl Observer for Progress {
             Phase::Finetune => String::new(),
             _ => format!("iteration {} of {}  ", step.generation, step.iterations),
         };
+        // What matters most comes first: a narrow terminal cuts off the rest.
         self.bar.set_message(format!(
-            "{iteration}{}{set}{rate}{loss}{left}  {}",
+            "{left}{iteration}{}{set}{loss}  {}{rate}",
             step.phase.name(),
             self.last
         ));

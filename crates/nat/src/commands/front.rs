@@ -3,10 +3,12 @@
 use std::{collections::BTreeSet, io::IsTerminal, path::Path};
 
 use anyhow::Result;
-use nat_transfer::{Answer, Limits, Member, Name, Objective, RunDirectory, Tested, archive};
+use nat_transfer::{
+    Answer, DataRecord, Limits, Member, Name, Objective, RunDirectory, Tested, archive,
+};
 use serde_json::{Map, Value};
 
-use crate::{args, dataset, failure::wrong_argument, shell, table};
+use crate::{args, commands::report, dataset, failure::wrong_argument, shell, table};
 
 /// High-trade-off points that are marked in tables.
 const MARKED: usize = 4;
@@ -17,10 +19,18 @@ pub fn front(args: &args::Front) -> Result<()> {
     if front.is_empty() {
         eprintln!("nat: {}", nothing(&answer));
     }
-    let tests = args
-        .test
-        .then(|| test_errors(&answer, &front))
-        .transpose()?;
+    let (mut tests, mut larger_test) = (None, None);
+    if args.test {
+        let larger = larger(&answer, &front).cloned();
+        let all: Vec<Member> = front.iter().cloned().chain(larger).collect();
+        let mut all = test_errors(&answer, &all)?;
+        larger_test = all.drain(front.len()..).next();
+        tests = Some(all);
+    }
+    let page = args.run.join("report.html");
+    if args.test && page.exists() {
+        report::write(&args.run, &page)?;
+    }
     let test = |index: usize| tests.as_ref().map(|tests| &tests[index]);
     if args.json {
         for (index, member) in front.iter().enumerate() {
@@ -47,27 +57,59 @@ pub fn front(args: &args::Front) -> Result<()> {
         }
     } else {
         out!("{}", front_table(&answer, &front, tests.as_deref()));
-        out!("{}", undecided(&answer, &args.run));
+        out!("{}", basis(&answer));
+        out!("{}", undecided(&answer, &front, larger_test, &args.run));
     }
     Ok(())
 }
 
-/// What the images of the search leave open, empty where nothing.
-fn undecided(answer: &Answer, run: &Path) -> String {
-    let Some(open) = answer.record.undecided(&answer.archive) else {
+/// What the errors of a table rest on.
+fn basis(answer: &Answer) -> String {
+    let evaluate = &answer.record.config.evaluate;
+    let images = |data: &DataRecord| Some(evaluate.search_images(data.search_images?).to_string());
+    let Some(images) = answer
+        .record
+        .data
+        .iter()
+        .map(images)
+        .collect::<Option<Vec<_>>>()
+    else {
         return String::new();
     };
-    let Some(largest) = open.larger.first() else {
-        return String::new();
+    let how = if evaluate.regress {
+        "estimated from"
+    } else {
+        "counted on"
     };
-    let networks = match open.larger.len() {
-        1 => "1 larger network".to_owned(),
-        several => format!("{several} larger networks"),
+    format!(
+        "\nerror %: {how} {} images of the search split\n",
+        images.join(" and ")
+    )
+}
+
+/// The largest network of the archive that the images of the search cannot tell from the best, where the front has it not.
+fn larger<'a>(answer: &'a Answer, front: &[Member]) -> Option<&'a Member> {
+    let open = answer.record.undecided(&answer.archive)?;
+    let largest = open.larger.first().copied()?;
+    (front.iter().all(|member| member.genes != largest.genes)).then_some(largest)
+}
+
+/// What the images of the search leave open, empty where nothing. `test` is the test error of the network in question, where it
+/// was measured.
+fn undecided(answer: &Answer, front: &[Member], test: Option<Tested>, run: &Path) -> String {
+    let (Some(open), Some(largest)) = (
+        answer.record.undecided(&answer.archive),
+        larger(answer, front),
+    ) else {
+        return String::new();
     };
     let run = shell::quoted(&run.display().to_string());
+    let test = test.map_or_else(String::new, |test| {
+        format!(", test error {:.2} %", test.test_error)
+    });
     format!(
-        "\n{networks} of the archive within a standard error of the best ({:.1} points) may be as good or better, the largest:\n\
-         {}, {:.2} %, {} MAdds, {} px (nat export {run} --genes {} --to model.onnx)\n",
+        "\nwithin a standard error of the best ({:.1} points), and so perhaps as good or better, is a larger network:\n\
+         {}  error {:.2} %{test}, {} MAdds, {} px (nat export {run} --genes {} --to model.onnx)\n",
         open.standard_error,
         largest.genes,
         largest.error,
@@ -89,8 +131,9 @@ pub fn pick(args: &args::Pick) -> Result<()> {
     let front = answer.front();
     let chosen: Vec<Member> = match args.tradeoff {
         Some(count) => {
-            let (limits, _) = asked(&answer, &args.choice)?;
-            limits.check(&front)?;
+            let (limits, best) = asked(&answer, &args.choice)?;
+            // Says why where none is admitted.
+            nat_transfer::pick(&front, &limits, best)?;
             let admitted: Vec<Member> = front
                 .into_iter()
                 .filter(|member| limits.admit(member))
@@ -157,8 +200,16 @@ fn asked(answer: &Answer, choice: &args::Choice) -> Result<(Limits, Objective)> 
 /// Why a front is empty.
 fn nothing(answer: &Answer) -> String {
     let limits: Vec<String> = answer.record.config.limits.clone().into();
+    let misses = |member: &&Member| answer.record.config.limits.violation(member);
+    let nearest = (answer.archive.iter()).min_by(|a, b| misses(a).total_cmp(&misses(b)));
+    let nearest = nearest.map_or_else(String::new, |member| {
+        let known: Vec<String> = (member.known())
+            .map(|(objective, value)| format!("{objective} {value:.2}"))
+            .collect();
+        format!("; the nearest is {} ({})", member.genes, known.join(", "))
+    });
     format!(
-        "none of the {} measured networks meets the limits of this run: {}",
+        "none of the {} measured networks meets the limits of this run: {}{nearest}",
         answer.archive.len(),
         limits.join(", ")
     )
@@ -177,7 +228,8 @@ pub fn print_answer(run: &Path) -> Result<()> {
             "\n* high-trade-off points: moving away from them costs most of one objective per gain in another"
         );
     }
-    out!("{}", undecided(&answer, run));
+    out!("{}", basis(&answer));
+    out!("{}", undecided(&answer, &front, None, run));
     outln!("\nreport   {}", run.join("report.html").display());
     if let Some(middle) = front.get(front.len() / 2) {
         let set = answer.record.sets()[0];

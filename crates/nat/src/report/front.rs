@@ -99,7 +99,7 @@ pub fn movement(run: &Run) -> Markup {
     let fronts: Vec<Vec<&Member>> = run
         .archives
         .iter()
-        .map(|archive| projected_front(&archive.members, x, y))
+        .map(|archive| projected_front(run, &archive.members, x, y))
         .collect();
     let all = || fronts.iter().flatten();
     let frame = Frame {
@@ -139,15 +139,22 @@ pub fn movement(run: &Run) -> Markup {
     )
 }
 
-/// The members that are non-dominated in two objectives alone, by ascending `x`.
-fn projected_front(members: &[Member], x: Objective, y: Objective) -> Vec<&Member> {
-    let rows: Vec<Vec<f64>> = members
-        .iter()
+/// The members within the run's limits that are non-dominated in two objectives alone, by ascending `x`.
+fn projected_front<'a>(
+    run: &Run,
+    members: &'a [Member],
+    x: Objective,
+    y: Objective,
+) -> Vec<&'a Member> {
+    let admitted: Vec<&Member> = (members.iter())
+        .filter(|member| run.limits.admit(&member.measured))
+        .collect();
+    let rows: Vec<Vec<f64>> = (admitted.iter())
         .map(|member| member.values(&[x, y]))
         .collect();
     let mut front: Vec<&Member> = nat_moo::non_dominated(&rows)
         .into_iter()
-        .map(|position| &members[position])
+        .map(|position| admitted[position])
         .collect();
     front.sort_by(|a, b| {
         x.of(a)
@@ -188,6 +195,9 @@ fn extent<'a>(
     x: Objective,
     y: Objective,
 ) -> String {
+    if members.clone().into_iter().next().is_none() {
+        return "No network meets the limits.".into();
+    }
     let range = |objective: Objective| {
         members
             .clone()

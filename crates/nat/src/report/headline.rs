@@ -35,6 +35,11 @@ fn short_name(path: &str) -> &str {
         .unwrap_or(path)
 }
 
+/// The limits of a run as they were written.
+fn limits(run: &Run) -> String {
+    Vec::<String>::from(run.limits.clone()).join(", ")
+}
+
 fn summary(run: &Run) -> String {
     match run.archives.last() {
         None => "No generation has been measured yet.".to_owned(),
@@ -42,7 +47,7 @@ fn summary(run: &Run) -> String {
             "None of the {} networks in the archive after generation {} meets the limits {}.",
             last.members.len(),
             last.generation,
-            run.limits.join(", ")
+            limits(run)
         ),
         Some(last) => format!(
             "{} networks on the best trade-off between {}, out of {} in the archive after generation {}.",
@@ -115,8 +120,9 @@ fn facts(run: &Run) -> Markup {
         ("Seed", run.seed.to_string()),
         ("Version", format!("nat {}", run.version)),
     ];
-    if !run.limits.is_empty() {
-        facts.push(("Limits", run.limits.join(", ")));
+    let limits = limits(run);
+    if !limits.is_empty() {
+        facts.push(("Limits", limits));
     }
     if !run.prefer.is_empty() {
         facts.push(("Preferred", run.prefer.join("; ")));

@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use nat_search::PredictorKind;
 use nat_space::{Network, Space};
 use nat_transfer::{
-    DataRecord, Epoch, Event, Finish, Generation, Objective, RunDirectory, archive,
+    DataRecord, Epoch, Event, Finish, Generation, Limits, Objective, RunDirectory, archive,
 };
 
 /// High-trade-off points that are named.
@@ -97,8 +97,8 @@ pub struct Run {
     pub preset: String,
     pub supernet: String,
     pub objectives: Vec<Objective>,
-    /// Limits of the run as they were written.
-    pub limits: Vec<String>,
+    /// Limits of the run.
+    pub limits: Limits,
     /// Preferred regions as they were written.
     pub prefer: Vec<String>,
     /// The model that predicted errors.
@@ -183,7 +183,7 @@ impl Run {
             preset: record.preset,
             supernet: record.supernet,
             named,
-            limits: aims.limits.into(),
+            limits: aims.limits,
             prefer: aims.preferences.into(),
             predictor: record.config.search.predictor,
             last_generation: record.config.search.iterations,

@@ -5,7 +5,7 @@ use maud::{Markup, html};
 use super::axis::{Axis, coordinate};
 
 /// Room around the plotting area for labels.
-const LEFT: f64 = 54.0;
+const LEFT: f64 = 62.0;
 const RIGHT: f64 = 14.0;
 const TOP: f64 = 12.0;
 const BOTTOM: f64 = 44.0;
