@@ -86,6 +86,17 @@ pub enum LatencyError {
     /// A layer that the table does not have.
     #[error("the table has no row for {0}")]
     Missing(Box<Layer>),
+    /// A space of which some networks have no latency.
+    #[error(
+        "it does not cover the space '{space}', being without a row for {layer}; `nat latency build --space NAME --out FILE` \
+         makes a table that does"
+    )]
+    Uncovered {
+        /// Name of the space.
+        space: String,
+        /// The first layer that is missing.
+        layer: Box<Layer>,
+    },
 }
 
 /// A time as tables may hold it.
@@ -229,11 +240,14 @@ impl LatencyTable {
     /// Whether every network of a space, with so many classes, has a latency.
     ///
     /// # Errors
-    /// The first layer that is missing.
+    /// [`LatencyError::Uncovered`] with the first layer that is missing.
     pub fn covers(&self, space: &Space, classes: usize) -> Result<(), LatencyError> {
         for layer in space.timed_layers(classes) {
-            if layer.kind != LayerKind::Pool {
-                self.layer_ms(&layer)?;
+            if layer.kind != LayerKind::Pool && self.layer_ms(&layer).is_err() {
+                return Err(LatencyError::Uncovered {
+                    space: space.name.clone(),
+                    layer: Box::new(layer),
+                });
             }
         }
         Ok(())

@@ -66,7 +66,8 @@ impl Space {
             });
         }
         let mut seen = BTreeSet::new();
-        let mut samples = Vec::with_capacity(n);
+        // No room is made for `n` beforehand: it may be more than memory holds.
+        let mut samples = Vec::new();
         while samples.len() < n {
             let genotype = self.sample(rng);
             if !taken.contains(&genotype) && seen.insert(genotype.clone()) {

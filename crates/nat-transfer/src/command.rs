@@ -47,6 +47,9 @@ fn parallel() -> usize {
 
 const MODEL: &str = "{model}";
 
+/// What is filled in.
+const PLACEHOLDERS: [&str; 4] = [MODEL, "{genes}", "{resolution}", "{madds}"];
+
 /// Bytes of what a command prints that are kept: the last ones.
 const KEPT: usize = 1 << 16;
 /// Between two looks at a running command.
@@ -74,9 +77,27 @@ impl CommandSettings {
         match shlex::split(&self.run) {
             None => fail(format!(".run: a quote is not closed in '{}'", self.run)),
             Some(words) if words.is_empty() => fail(".run must name a program".into()),
-            Some(_) => Ok(()),
+            Some(words) => match words.iter().find_map(|word| unknown_placeholder(word)) {
+                Some(unknown) => fail(format!(
+                    ".run: unknown placeholder {unknown}; there are {}",
+                    PLACEHOLDERS.join(", ")
+                )),
+                None => Ok(()),
+            },
         }
     }
+}
+
+/// The first `{name}` that is nothing to be filled in. Only lowercase letters make a name, and none stands behind a `$`: JSON and
+/// the `${name}` of a shell are passed on.
+fn unknown_placeholder(word: &str) -> Option<&str> {
+    word.match_indices('{').find_map(|(start, _)| {
+        let end = start + word[start..].find('}')? + 1;
+        let (name, whole) = (&word[start + 1..end - 1], &word[start..end]);
+        let is_name = !name.is_empty() && name.bytes().all(|b| b.is_ascii_lowercase());
+        let unknown = is_name && !word[..start].ends_with('$') && !PLACEHOLDERS.contains(&whole);
+        unknown.then_some(whole)
+    })
 }
 
 /// Whether a text can be the name of a command or a data set: it becomes part of file names and of lists.
@@ -121,12 +142,19 @@ impl Command {
 
     /// The words with the placeholders filled in.
     fn words(&self, subject: &Subject<'_>) -> Vec<String> {
+        let model = subject.model.map(|path| path.display().to_string());
+        let values = [
+            model.unwrap_or_default(),
+            subject.genes.to_string(),
+            subject.network.resolution.to_string(),
+            subject.network.madds().to_string(),
+        ];
+        // From the last: the path of the model, which may hold braces of its own, comes after all others.
         let fill = |word: &String| {
-            let model = subject.model.map(|path| path.display().to_string());
-            word.replace("{genes}", &subject.genes.to_string())
-                .replace("{resolution}", &subject.network.resolution.to_string())
-                .replace("{madds}", &subject.network.madds().to_string())
-                .replace(MODEL, &model.unwrap_or_default())
+            let pairs = PLACEHOLDERS.iter().zip(&values).rev();
+            pairs.fold(word.clone(), |word, (name, value)| {
+                word.replace(name, value)
+            })
         };
         self.words.iter().map(fill).collect()
     }
@@ -154,13 +182,21 @@ impl Command {
         let end = self.wait(&mut child, subject);
         kill_group(&mut child);
         let (stdout, stderr) = (stdout.text(), stderr.text());
-        let value = match end {
-            Ok(status) if status.success() => number(&stdout),
-            Ok(status) => Err(format!("it ended with {status}")),
-            Err(reason) => Err(reason),
+        // Where it ended well, its answer is at fault, and not what it told besides.
+        let (value, words) = match end {
+            Ok(status) if status.success() => {
+                (number(&stdout), said(&stdout).or_else(|| said(&stderr)))
+            }
+            end => {
+                let reason = match end {
+                    Ok(status) => format!("it ended with {status}"),
+                    Err(reason) => reason,
+                };
+                (Err(reason), said(&stderr).or_else(|| said(&stdout)))
+            }
         };
         self.note(subject, value.as_ref().err(), &stdout, &stderr);
-        value.map_err(|reason| match said(&stderr).or(said(&stdout)) {
+        value.map_err(|reason| match words {
             Some(words) => format!("{reason}; it said '{words}'"),
             None => format!("{reason}; it said nothing"),
         })
@@ -381,6 +417,8 @@ mod tests {
                 ["exit status: 3", "'no meter'"],
             ),
             ("echo nonsense", ["no number", "'nonsense'"]),
+            ("echo careful >&2; echo watts", ["no number", "'watts'"]),
+            ("echo no meter >&2", ["no number", "'no meter'"]),
             ("echo 1 2", ["more than one", "'1 2'"]),
             ("echo inf", ["inf is not a finite", "'inf'"]),
             ("echo -1", ["-1 is not", "'-1'"]),
@@ -437,5 +475,20 @@ mod tests {
         assert!(refused("x", "").contains("commands.x.run"));
         assert!(refused("x", "./no-such-program").contains("'./no-such-program'"));
         assert!(refused("x", "no-such-program-anywhere").contains("no program"));
+        assert!(refused("x", "true {model} --of={mdel}").ends_with(
+            "unknown placeholder {mdel}; there are {model}, {genes}, {resolution}, {madds}"
+        ));
+        for word in [
+            "${home}",
+            r#"{"a":{}}"#,
+            "{ print }",
+            "{}",
+            "{A}",
+            "{model}{genes}",
+            "{b",
+        ] {
+            assert_eq!(unknown_placeholder(word), None, "{word}");
+        }
+        assert_eq!(unknown_placeholder(r#"{"a":{b}}"#), Some("{b}"));
     }
 }

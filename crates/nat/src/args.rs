@@ -2,7 +2,24 @@
 
 use std::path::PathBuf;
 
-use clap::{Args as Group, Parser, Subcommand, ValueEnum};
+use clap::{
+    Args as Group, Parser, Subcommand, ValueEnum,
+    builder::{RangedU64ValueParser, TypedValueParser},
+};
+
+/// More threads than this are a slip, here as in `upkeep.loader_threads`.
+const MOST_THREADS: u64 = 1024;
+
+/// More random networks than this are a slip; all of them are held in memory.
+const MOST_NETWORKS: u64 = 1_000_000;
+
+/// More classes than any data set has; sums of costs are not checked for overflow.
+const MOST_CLASSES: u64 = 1_000_000;
+
+/// A count from `least` to `most`.
+fn count(least: u64, most: u64) -> impl TypedValueParser<Value = usize> {
+    RangedU64ValueParser::new().range(least..=most)
+}
 
 /// Neural Architecture Transfer: from a folder of labelled images to a front of networks ready to deploy.
 #[derive(Parser)]
@@ -110,13 +127,13 @@ pub struct LatencyBuild {
     #[arg(long, value_enum, default_value_t = Runtime::Nat)]
     pub runtime: Runtime,
     /// Threads of the runtime
-    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..))]
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=MOST_THREADS as i64))]
     pub threads: u16,
     /// Timed runs of every network
     #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u16).range(1..))]
     pub repeats: u16,
     /// Random networks that are timed as a whole, to correct and to judge the table
-    #[arg(long, default_value_t = 50)]
+    #[arg(long, default_value_t = 50, value_parser = count(0, MOST_NETWORKS))]
     pub check: usize,
     /// Name of the device; by default that of the processor
     #[arg(long)]
@@ -132,7 +149,7 @@ pub struct LatencyMeasure {
     #[arg(value_name = "MODEL.safetensors|MODEL.onnx")]
     pub model: PathBuf,
     /// Threads; 0: as many as the runtime takes by itself
-    #[arg(long, default_value_t = 0)]
+    #[arg(long, default_value_t = 0, value_parser = count(0, MOST_THREADS))]
     pub threads: usize,
     /// Timed runs
     #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u16).range(1..))]
@@ -236,7 +253,7 @@ pub struct BenchNetwork {
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..))]
     pub repeats: u16,
     /// Threads of the kernels; 0: as many as the machine has
-    #[arg(long, default_value_t = 0)]
+    #[arg(long, default_value_t = 0, value_parser = count(0, MOST_THREADS))]
     pub threads: usize,
     /// One JSON line
     #[arg(long)]
@@ -309,7 +326,7 @@ pub struct Search {
     pub objectives: Option<String>,
     /// An own objective command:NAME: a program that is run once for each network, without a shell, and prints its
     /// value (0 or more, less is better) on its last line, such as energy='./meter.sh {model} {genes}'. {model} is the
-    /// network as an ONNX file; {genes}, {resolution} and {madds} are filled in too. Killed after
+    /// network as an ONNX file; {genes}, {resolution} and {madds} are filled in too, and no other {name} is taken. Killed after
     /// commands.NAME.timeout_seconds (60), commands.NAME.parallel (1) at a time (--set); may be repeated
     #[arg(long, value_name = "NAME=PROGRAM…")]
     pub command: Vec<String>,
@@ -382,7 +399,7 @@ pub struct Pretrain {
     #[arg(long, value_name = "NAME|FILE")]
     pub space: String,
     /// Supernet file to write
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE.safetensors")]
     pub out: PathBuf,
     #[command(flatten)]
     pub settings: Settings,
@@ -451,7 +468,7 @@ pub enum Import {
         #[arg(required = true, num_args = 1..=2, value_names = ["FILE", "FILE"])]
         files: Vec<PathBuf>,
         /// Supernet file to write
-        #[arg(long, value_name = "FILE")]
+        #[arg(long, value_name = "FILE.safetensors")]
         out: PathBuf,
     },
     /// EfficientNet-Lite0 (.pth or .safetensors): a supernet whose largest subnet it is
@@ -487,7 +504,7 @@ pub struct Seed {
     /// Weights of the network
     pub file: PathBuf,
     /// Supernet file to write
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE.safetensors")]
     pub out: PathBuf,
     /// Search space with the network's widths, strides and depths, whose kernels may be larger; by default the built-in one
     #[arg(long, value_name = "NAME|FILE")]
@@ -515,7 +532,7 @@ pub enum Space {
         #[arg(long)]
         genes: String,
         /// Classes of the classifier
-        #[arg(long, default_value_t = 1000)]
+        #[arg(long, default_value_t = 1000, value_parser = count(1, MOST_CLASSES))]
         classes: usize,
         /// For machines
         #[arg(long)]
@@ -526,7 +543,7 @@ pub enum Space {
         /// Built-in name, TOML file, or folder of a run
         space: String,
         /// How many
-        #[arg(short, default_value_t = 10)]
+        #[arg(short, default_value_t = 10, value_parser = count(0, MOST_NETWORKS))]
         n: usize,
         /// Seed
         #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(..=i64::MAX as u64))]
@@ -577,7 +594,7 @@ pub struct Pick {
 pub struct Export {
     /// Folder of a run, a supernet file, or an exported model (safetensors) to be written in the other form
     pub source: PathBuf,
-    /// Comma-separated genotype
+    /// Comma-separated genotype, or `max` or `min`
     #[arg(long, conflicts_with = "where")]
     pub genes: Option<String>,
     #[command(flatten)]
@@ -609,7 +626,7 @@ pub enum SplitName {
 pub struct Eval {
     /// An exported model, a supernet file, or the folder of a run
     pub model: PathBuf,
-    /// Genotype, where the model is a supernet or a run
+    /// Comma-separated genotype, or `max` or `min`, where the model is a supernet or a run
     #[arg(long)]
     pub genes: Option<String>,
     /// Folder or tar of class folders; a run knows its own

@@ -1,5 +1,6 @@
 //! From errors to exit codes: 1 the work failed, 2 wrong arguments or configuration, 3 bad input data.
 
+use anyhow::Context;
 use nat_data::DataError;
 use nat_export::ExportError;
 use nat_search::SearchError;
@@ -9,6 +10,18 @@ use nat_transfer::TransferError;
 
 /// Exit code of an interrupted run whose state is saved.
 pub const INTERRUPTED: u8 = 130;
+
+/// Has Ctrl-C end the process at once, for work whose only result is the file at its end.
+///
+/// # Errors
+/// The handler cannot be installed.
+pub fn exit_when_interrupted() -> anyhow::Result<()> {
+    ctrlc::set_handler(|| {
+        eprintln!("\nnat: interrupted; nothing was saved");
+        std::process::exit(i32::from(INTERRUPTED));
+    })
+    .context("the handler of Ctrl-C")
+}
 
 /// An argument that makes no sense beside the others or the files it names.
 #[derive(Debug)]

@@ -40,6 +40,20 @@ pub fn check(argument: &str, path: &Path) -> Result<()> {
     }
 }
 
+/// As [`check`], for a file of supernets: its name must not promise another form.
+pub fn check_supernet(argument: &str, path: &Path) -> Result<()> {
+    if path
+        .extension()
+        .is_some_and(|ending| ending != "safetensors")
+    {
+        return Err(wrong_argument(format!(
+            "{argument} {}: a supernet is written as safetensors: the ending must be .safetensors",
+            path.display()
+        )));
+    }
+    check(argument, path)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -51,7 +65,9 @@ mod tests {
         assert!(refused(folder.path()).contains("is a folder"));
         let lost = folder.path().join("none/net.safetensors");
         assert!(refused(&lost).contains("there is no folder"));
-        check("--out", &folder.path().join("net.safetensors")).unwrap();
+        check_supernet("--out", &folder.path().join("net.safetensors")).unwrap();
+        let onnx = check_supernet("--out", &folder.path().join("net.onnx")).unwrap_err();
+        assert!(onnx.to_string().contains("must be .safetensors"));
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
     }
 }

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use anyhow::Result;
+use nat_export::{ExportError, Model, ModelInfo};
 use nat_supernet::import::{self, Origin};
 use nat_supernet::{Provenance, Supernet, SupernetFile};
 
@@ -36,6 +37,44 @@ pub fn open(name_or_path: &str) -> Result<SupernetFile> {
         )));
     }
     Ok(SupernetFile::load(path)?)
+}
+
+/// The description of a single network, or nothing where the name is one for [`open`].
+///
+/// # Errors
+/// A file that is neither, or a single network that cannot be read.
+pub fn single(name_or_path: &Path) -> Result<Option<ModelInfo>> {
+    if name_or_path.as_os_str() == LITE0 || !name_or_path.is_file() {
+        return Ok(None);
+    }
+    match nat_export::read_info(name_or_path) {
+        Ok(info) => Ok(Some(info)),
+        // Sound safetensors without the mark of a single network: `open` knows whether it is a supernet.
+        Err(ExportError::Foreign {
+            form: "safetensors",
+            missing: "format",
+            ..
+        }) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Opens a single network. For what one is first cut from, the error says how.
+pub fn network(path: &Path) -> Result<Model> {
+    let shown = path.display();
+    if path.is_dir() {
+        return Err(wrong_argument(format!(
+            "{shown}: is a folder; a network of a run is exported first: `nat export {shown} --to model.safetensors`"
+        )));
+    }
+    // Of all else the runtime says what is wrong with it.
+    let is_supernet = matches!(single(path), Ok(None)) && open(&path.to_string_lossy()).is_ok();
+    if is_supernet {
+        return Err(wrong_argument(format!(
+            "{shown}: this is a supernet: `nat export {shown} --genes … --data … --to model.safetensors` writes one network of it"
+        )));
+    }
+    Ok(Model::open(path)?)
 }
 
 /// A supernet that holds an ImageNet network, as a file; its classes are called by their numbers.

@@ -6,6 +6,9 @@ use std::{
     process::{Command, Output},
 };
 
+use nat_space::Space;
+use nat_supernet::{Provenance, Supernet, SupernetFile};
+
 fn nat(args: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_nat"))
         .args(args)
@@ -65,9 +68,48 @@ fn spaces_and_genes() {
         &["99", "16"],
     );
     refused(&["space", "count", "nat", "--genes", "a,b"], 2, &["a"]);
+    refused(
+        &["space", "count", "nat", "--genes", "mx"],
+        2,
+        &["'mx'", "comma-separated", "'min' or 'max'"],
+    );
     let folder = Folder::new();
     fs::write(folder.path("my.toml"), "name = \"x\"\nwidth = 3\n").unwrap();
     refused(&["space", "show", &folder.text("my.toml")], 2, &["my.toml"]);
+}
+
+#[test]
+fn numbers_have_bounds() {
+    for args in [
+        &["latency", "measure", "net.onnx", "--threads", "100000"][..],
+        &[
+            "latency",
+            "build",
+            "--space",
+            "tiny",
+            "--out",
+            "t.json",
+            "--threads",
+            "60000",
+        ],
+        &["bench", "eval", "--space", "tiny", "--threads", "100000"],
+        &["space", "sample", "lite0", "-n", "100000000000"],
+        &[
+            "space",
+            "count",
+            "tiny",
+            "--genes",
+            "min",
+            "--classes",
+            "18446744073709551615",
+        ],
+        &["space", "count", "tiny", "--genes", "min", "--classes", "0"],
+    ] {
+        let output = nat(args);
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(2), "{args:?}: {stderr}");
+        assert!(stderr.contains(" is not in "), "{args:?}: {stderr}");
+    }
 }
 
 #[test]
@@ -115,6 +157,19 @@ fn arguments_of_a_search() {
         nat_space::LatencyTable::new(Default::default(), []).to_json(),
     )
     .unwrap();
+    let other = format!("error,latency:{}", folder.text("phone.json"));
+    check(
+        &["--supernet", "scratch", "--objectives", &other],
+        3,
+        &["'phone'", "the space 'tiny'", "nat latency build"],
+    );
+    fs::write(folder.path("wrong.json"), "{\"a\":1}").unwrap();
+    let wrong = format!("error,latency:{}", folder.text("wrong.json"));
+    check(
+        &["--supernet", "scratch", "--objectives", &wrong],
+        3,
+        &["wrong.json", "expected a latency table"],
+    );
     let twice = format!("error,latency:{},latency", folder.text("phone.json"));
     check(
         &["--supernet", "scratch", "--objectives", &twice],
@@ -166,6 +221,10 @@ fn arguments_of_a_search() {
         ("a b=./meter.sh", "letters"),
         ("energy=./no-such-meter.sh {genes}", "'./no-such-meter.sh'"),
         ("energy=echo 'open", "quote"),
+        (
+            "energy=true {model} {mdel}",
+            "unknown placeholder {mdel}; there are {model}, {genes}, {resolution}, {madds}",
+        ),
     ] {
         check(&["--supernet", "scratch", "--command", command], 2, &[part]);
     }
@@ -340,8 +399,123 @@ fn models_and_checkpoints() {
     refused(&["import", "ofa", &file, "--out", &out], 3, &["text.pth"]);
     assert!(!folder.path("out.safetensors").exists());
     refused(
+        &["import", "ofa", &file, "--out", &lost],
+        2,
+        &["--out", "there is no folder"],
+    );
+    let onnx = folder.text("out.onnx");
+    for work in [&["import", "lite0", &file][..], &pretrain] {
+        refused(
+            &[work, &["--out", &onnx]].concat(),
+            2,
+            &["out.onnx", "must be .safetensors"],
+        );
+    }
+    refused(
+        &[
+            "import",
+            "net-config",
+            &file,
+            "--weights",
+            &file,
+            "--out",
+            &lost,
+        ],
+        2,
+        &["--out", "there is no folder"],
+    );
+    refused(
         &["export", &model, "--genes", "min", "--to", "x.tflite"],
         2,
         &[".onnx or .safetensors"],
     );
+}
+
+/// Writes an untrained supernet of `tiny` as `supernet.safetensors`, and its smallest network as `net.safetensors` and `net.onnx`.
+fn write_models(folder: &Folder) {
+    let space = Space::builtin("tiny").unwrap();
+    let genes = space.smallest();
+    let supernet = Supernet::new(&space, 0, 3, 7);
+    let subnet = supernet.extract(&space.architecture(&genes));
+    let provenance = Provenance {
+        class_names: ["a", "b", "c"].map(String::from).to_vec(),
+        mean: [0.5; 3],
+        std: [0.25; 3],
+        filter: "bicubic".into(),
+    };
+    let info = nat_transfer::model_info(&space, &provenance, 0.875, &genes, &subnet);
+    let net = subnet.fold();
+    nat_export::write_safetensors(&folder.path("net.safetensors"), &net, &info).unwrap();
+    nat_export::write_onnx(&folder.path("net.onnx"), &net, &info).unwrap();
+    let file = SupernetFile {
+        supernets: vec![supernet],
+        provenance,
+    };
+    file.save(&folder.path("supernet.safetensors")).unwrap();
+}
+
+#[test]
+fn an_exported_model_is_not_called_a_bad_supernet() {
+    let folder = Folder::new();
+    write_models(&folder);
+    let to = folder.text("to.safetensors");
+    let read = |file: &str, code: i32, parts: &[&str]| {
+        let file = folder.text(file);
+        refused(
+            &["eval", &file, "--data", "builtin:climate-tiles"],
+            code,
+            parts,
+        );
+        refused(&["export", &file, "--to", &to], code, parts);
+        refused(&["predict", &file, "photo.jpg"], code, parts);
+        refused(&["latency", "measure", &file], code, parts);
+    };
+    let whole = fs::read(folder.path("net.safetensors")).unwrap();
+    fs::write(folder.path("cut.safetensors"), &whole[..whole.len() / 2]).unwrap();
+    read(
+        "cut.safetensors",
+        3,
+        &["cut.safetensors: truncated or damaged"],
+    );
+    for form in ["safetensors", "onnx"] {
+        let mut bytes = fs::read(folder.path(&format!("net.{form}"))).unwrap();
+        let format = b"nat-model-1";
+        let mut places = bytes.windows(format.len());
+        let place = places.position(|part| part == format).unwrap();
+        bytes[place + format.len() - 1] = b'9';
+        let newer = format!("newer.{form}");
+        fs::write(folder.path(&newer), bytes).unwrap();
+        read(&newer, 3, &[&newer, "`nat-model-1`, found `nat-model-9`"]);
+    }
+    refused(
+        &["export", &folder.text("net.onnx"), "--to", &to],
+        2,
+        &["net.onnx", "give the .safetensors file"],
+    );
+    assert!(!folder.path("to.safetensors").exists());
+}
+
+#[test]
+fn what_is_no_single_network_is_told_how_to_become_one() {
+    let folder = Folder::new();
+    write_models(&folder);
+    let (supernet, to) = (folder.text("supernet.safetensors"), folder.text("to.onnx"));
+    let run = folder.text("");
+    for (model, code, parts) in [
+        (&supernet[..], 2, ["this is a supernet", "`nat export"]),
+        ("lite0", 2, ["this is a supernet", "`nat export lite0"]),
+        (&run, 2, ["is a folder", "exported first"]),
+        ("lost.onnx", 3, ["lost.onnx", "cannot be read"]),
+    ] {
+        refused(&["predict", model, "photo.jpg"], code, &parts);
+        refused(&["latency", "measure", model], code, &parts);
+    }
+    let export = ["export", &supernet, "--to", &to];
+    refused(&export, 2, &["give --genes"]);
+    refused(
+        &[&export[..], &["--genes", "mx"]].concat(),
+        2,
+        &["'mx'", "'min' or 'max'"],
+    );
+    refused(&[&export[..], &["--genes", "max"]].concat(), 2, &["--data"]);
 }

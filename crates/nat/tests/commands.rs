@@ -4,6 +4,7 @@
 use std::{
     collections::BTreeMap,
     fs,
+    io::{BufRead, BufReader, Read},
     path::PathBuf,
     process::{Child, Command, Output, Stdio},
     thread::sleep,
@@ -142,7 +143,67 @@ fn a_command_that_does_not_work_is_found_out_before_the_training() {
         .output()
         .unwrap();
     assert_eq!(output.status.code(), Some(1));
-    assert!(last_line(&output).contains("'energy'"));
+    let line = last_line(&output);
+    assert!(
+        line.contains("'energy'") && line.contains("'watts'"),
+        "{line}"
+    );
+}
+
+#[test]
+fn an_interrupted_training_says_that_nothing_is_left_of_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut child = Command::new(env!("CARGO_BIN_EXE_nat"))
+        .args([
+            "pretrain",
+            "--data",
+            "builtin:climate-tiles",
+            "--space",
+            "tiny",
+        ])
+        .args(["--set", "pretrain.epochs=10000", "--out", "net.safetensors"])
+        .current_dir(folder.path())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut stderr = BufReader::new(child.stderr.take().unwrap());
+    let mut lines = String::new();
+    // The first pass over the images is told.
+    stderr.read_line(&mut lines).unwrap();
+    assert!(signal("-INT", &child.id().to_string()));
+    stderr.read_to_string(&mut lines).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(130), "{lines}");
+    assert!(
+        lines.ends_with("nat: interrupted; nothing was saved\n"),
+        "{lines}"
+    );
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+}
+
+#[test]
+fn a_fine_tuning_says_what_became_of_the_network() {
+    let folder = tempfile::tempdir().unwrap();
+    let finetune = |more: &[&str]| {
+        let output = Command::new(env!("CARGO_BIN_EXE_nat"))
+            .args([
+                "finetune",
+                "--data",
+                "builtin:climate-tiles",
+                "--model",
+                "lite0",
+            ])
+            .args(["--genes", "min", "--resolution", "32", "--steps", "1"])
+            .args(["--lr", "0.001", "--set", "warm_up.max_steps=1"])
+            .args(more)
+            .current_dir(folder.path())
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{}", last_line(&output));
+        last_line(&output)
+    };
+    assert!(finetune(&[]).contains("not kept: --out"));
+    assert_eq!(finetune(&["--out", "net.onnx"]), "nat: wrote net.onnx");
+    assert!(folder.path().join("net.onnx").is_file());
 }
 
 #[test]

@@ -7,6 +7,10 @@ use super::{Correction, Device, LatencyTable, Layer, Timing, milliseconds, publi
 /// What the field `format` says.
 const FORMAT: &str = "nat-latency-1";
 
+/// What is said of JSON that is neither form.
+const EXPECTED: &str = "expected a latency table: {\"format\":\"nat-latency-1\",\"device\":…,\"rows\":[…]}, or as published an \
+                        object of rows {\"NAME-input:…\":{\"mean\":MS},…}";
+
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct File {
@@ -51,7 +55,10 @@ impl LatencyTable {
     pub fn from_json(text: &str) -> Result<Self, String> {
         let value: serde_json::Value = serde_json::from_str(text).map_err(|e| e.to_string())?;
         if value.get("format").is_none() {
-            return published::from_json(&value);
+            let rows = value
+                .as_object()
+                .filter(|rows| rows.values().all(|row| row.is_object()));
+            return published::from_json(rows.ok_or(EXPECTED)?);
         }
         // Read from the text once more, so that an error has its line.
         let file: File = serde_json::from_str(text).map_err(|e| e.to_string())?;

@@ -123,10 +123,45 @@ impl Layer {
     }
 }
 
+/// In words, all that tells it from others.
 impl fmt::Display for Layer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let text = serde_json::to_string(self).map_err(|_| fmt::Error)?;
-        f.write_str(&text)
+        let part = match self.kind {
+            LayerKind::Stem => "the stem",
+            LayerKind::Block => "a block",
+            LayerKind::FinalExpand => "the final expansion",
+            LayerKind::Pool => "the pooling",
+            LayerKind::FeatureMix => "the feature mix",
+            LayerKind::Classifier => "the classifier",
+        };
+        write!(f, "{part} from {} to {} channels", self.input, self.output)?;
+        if self.kind == LayerKind::Block {
+            write!(f, " through {}", self.middle)?;
+        }
+        if matches!(self.kind, LayerKind::Stem | LayerKind::Block) {
+            write!(f, ", kernel {}, stride {}", self.kernel, self.stride)?;
+        }
+        if let Some(activation) = self.activation {
+            f.write_str(match activation {
+                Activation::Identity => ", no activation",
+                Activation::Relu => ", ReLU",
+                Activation::Relu6 => ", ReLU6",
+                Activation::HSwish => ", h-swish",
+                Activation::Swish => ", swish",
+                Activation::Mish => ", Mish",
+            })?;
+        }
+        if self.se {
+            f.write_str(", squeeze-excite")?;
+        }
+        if self.residual {
+            f.write_str(", residual")?;
+        }
+        write!(f, ", on {side}x{side} pixels", side = self.side)?;
+        match self.resolution {
+            Some(side) => write!(f, " in a network of {side}x{side}"),
+            None => Ok(()),
+        }
     }
 }
 

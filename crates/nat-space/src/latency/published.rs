@@ -5,7 +5,7 @@
 
 use std::{collections::HashMap, fs, path::Path};
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::{Device, LatencyError, LatencyTable, Layer, LayerKind, Timing, milliseconds};
 use crate::space::Activation;
@@ -81,9 +81,8 @@ pub(super) fn from_yaml(text: &str, resolution: Option<usize>) -> Result<Latency
 }
 
 /// `{key: {"mean": ms, ...}}`, or the same once more below input sides.
-pub(super) fn from_json(value: &Value) -> Result<LatencyTable, String> {
+pub(super) fn from_json(top: &Map<String, Value>) -> Result<LatencyTable, String> {
     let mut table = LatencyTable::new(Device::default(), []);
-    let top = value.as_object().ok_or("expected an object of rows")?;
     for (key, row) in top {
         match key.parse::<usize>() {
             Ok(side) => {

@@ -80,7 +80,7 @@ fn a_published_table_covers_its_space_and_no_other() {
     table.covers(&inside, 1000).unwrap();
     table.covers(&inside, 10).unwrap();
     let error = table.covers(&space, 1000).unwrap_err().to_string();
-    assert!(error.contains("\"side\":228"), "up to 256 pixels: {error}");
+    assert!(error.contains("on 228x228"), "up to 256 pixels: {error}");
     let architecture = inside.architecture(&inside.largest());
     let ms = |classes| {
         table
@@ -111,6 +111,17 @@ fn sides_between_measured_ones_follow_the_pixels() {
     assert!((table.layer_ms(&row(4, 0.0).0).unwrap() - 3.6).abs() < 1e-12);
     assert_eq!(table.layer_ms(&row(6, 0.0).0).unwrap(), 5.6);
     assert!(table.layer_ms(&row(7, 0.0).0).is_err(), "no extrapolation");
+}
+
+#[test]
+fn the_first_layer_that_is_missing_is_told_in_words() {
+    let tiny = Space::builtin("tiny").unwrap();
+    let none = LatencyTable::new(Device::default(), []);
+    let error = none.covers(&tiny, 10).unwrap_err().to_string();
+    for part in ["'tiny'", "the stem from 3 to ", "nat latency build"] {
+        assert!(error.contains(part), "{error}");
+    }
+    assert!(!error.contains(['{', '\n']), "{error}");
 }
 
 #[test]
@@ -166,6 +177,8 @@ fn the_layers_of_a_space_are_those_of_its_networks() {
 fn what_is_no_table_is_refused_with_its_place() {
     for (text, part) in [
         ("[]", "object of rows"),
+        ("{\"a\": 1}", "expected a latency table"),
+        ("{\"rows\": []}", "\"format\""),
         ("{\"a-b\": {\"mean\": 1}}", "'a-b'"),
         (
             "{\"Pool-input:1x1x8-output:8\": {\"mean\": 1}}",

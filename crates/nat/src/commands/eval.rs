@@ -13,7 +13,10 @@ use serde_json::json;
 
 use crate::{
     args,
-    commands::{export::Quarry, space},
+    commands::{
+        export::{self, Quarry},
+        space,
+    },
     dataset,
     failure::{bad_input, wrong_argument},
     weights,
@@ -35,8 +38,7 @@ pub fn run(args: &args::Eval) -> Result<()> {
         args::SplitName::Test => &[Split::Test],
         args::SplitName::All => &Split::ALL,
     };
-    let model_file = !args.model.is_dir() && nat_export::read_info(&args.model).is_ok();
-    let (error, images, balanced, count) = if model_file {
+    let (error, images, balanced, count) = if weights::single(&args.model)?.is_some() {
         if args.genes.is_some() {
             return Err(wrong_argument(
                 "--genes goes with a supernet or a run; this file is a single network",
@@ -118,17 +120,12 @@ fn quarry(args: &args::Eval) -> Result<Quarry> {
     let model = args.model.as_path();
     if model.is_dir() {
         let answer = Answer::open(RunDirectory::at(model))?;
-        let place = answer.record.set(args.data_set.as_deref())?;
+        let place = export::place(&answer, args.data_set.as_deref())?;
         Quarry::of_run(&answer, place, args.data.as_deref())
     } else if args.data_set.is_some() {
         Err(wrong_argument(
             "--data-set goes with a run; this is a supernet",
         ))
-    } else if model.extension().is_some_and(|ending| ending == "onnx") {
-        // Not one of ours: say what is wrong with it.
-        Err(nat_export::read_info(model)
-            .expect_err("it was refused before")
-            .into())
     } else {
         Quarry::of_supernets(model, weights::open(&model.to_string_lossy())?, data(args)?)
     }

@@ -4,7 +4,7 @@ use std::{path::Path, sync::Arc};
 
 use anyhow::{Context, Result};
 use nat_data::OpenOptions;
-use nat_export::ModelInfo;
+use nat_export::{ExportError, ModelInfo};
 use nat_space::{Genotype, Space};
 use nat_supernet::{FoldedNet, Subnet, SupernetFile};
 use nat_transfer::{Answer, Evaluator, Input, Objective, Preset, RunConfig, RunDirectory};
@@ -94,6 +94,11 @@ impl Quarry {
     }
 }
 
+/// The place of the data set that `--data-set` names, or of the only one.
+pub fn place(answer: &Answer, data_set: Option<&str>) -> Result<usize> {
+    answer.record.set(data_set).context("--data-set")
+}
+
 /// The forms of a network that stands alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Form {
@@ -141,7 +146,14 @@ fn rewrite(args: &args::Export, form: Form, info: &ModelInfo) -> Result<()> {
             args.source.display()
         )));
     }
-    let net = nat_export::read_safetensors(&args.source)?;
+    let net = nat_export::read_safetensors(&args.source).map_err(|error| match error {
+        // Its description could be read, so that it is ONNX.
+        ExportError::UnknownForm { path } => wrong_argument(format!(
+            "{}: only the safetensors form can be written in the other one: give the .safetensors file",
+            path.display()
+        )),
+        error => error.into(),
+    })?;
     form.write(&args.to, &net, info)?;
     report(&args.to, info);
     Ok(())
@@ -170,9 +182,7 @@ pub fn run(args: &args::Export) -> Result<()> {
     }
     let form = form(&args.to)?;
     output::check("--to", &args.to)?;
-    if !args.source.is_dir()
-        && let Ok(info) = nat_export::read_info(&args.source)
-    {
+    if let Some(info) = weights::single(&args.source)? {
         return rewrite(args, form, &info);
     }
     let (quarry, genes, error) = if args.source.is_dir() {
@@ -182,7 +192,7 @@ pub fn run(args: &args::Export) -> Result<()> {
             Some(text) => front::find(&answer, &space::genotype(&answer.record.space, text)?)?,
             None => front::choose(&answer, &front, &args.choice)?,
         };
-        let place = answer.record.set(args.data_set.as_deref())?;
+        let place = place(&answer, args.data_set.as_deref())?;
         let error = match answer.record.sets()[place] {
             Some(set) => member.value(Objective::ErrorOn(set)),
             None => member.error,
@@ -198,14 +208,14 @@ pub fn run(args: &args::Export) -> Result<()> {
         }
         // Before the arguments that it needs: it may be no supernet at all.
         let supernets = weights::open(&args.source.to_string_lossy())?;
-        let data = args.data.as_deref().ok_or_else(|| {
-            wrong_argument("a supernet file needs --data for the recalibration of batch norm")
-        })?;
         let text = args.genes.as_deref().ok_or_else(|| {
             wrong_argument("a supernet file has no front to choose from: give --genes")
         })?;
+        let genes = space::genotype(supernets.space(), text)?;
+        let data = args.data.as_deref().ok_or_else(|| {
+            wrong_argument("a supernet file needs --data for the recalibration of batch norm")
+        })?;
         let quarry = Quarry::of_supernets(&args.source, supernets, data)?;
-        let genes = space::genotype(&quarry.space, text)?;
         (quarry, genes, None)
     };
     let subnet = quarry.cut(&genes, args.resolution)?;

@@ -15,7 +15,7 @@ use crate::{
     args,
     commands::{export, search, space},
     dataset,
-    failure::wrong_argument,
+    failure::{self, wrong_argument},
     output,
     progress::Progress,
     table, weights,
@@ -58,6 +58,7 @@ pub fn run(args: &args::Finetune) -> Result<ExitCode> {
     };
     let side = architecture.resolution;
     let space = supernets.space().with_resolutions(side, side, 1)?;
+    failure::exit_when_interrupted()?;
     let set = dataset::open(&args.data, &dataset::options())?;
     let supernets = search::adopt(supernets, &set, config.seed);
     let input = Input::of(&supernets.provenance).with_context(|| args.model.clone())?;
@@ -108,6 +109,10 @@ pub fn run(args: &args::Finetune) -> Result<ExitCode> {
             ..nat_transfer::model_info(&space, provenance, crop_ratio, &genotype, &subnet)
         };
         form.write(path, &subnet.fold(), &info)?;
+        eprintln!("nat: wrote {}", path.display());
+    } else if !args.json {
+        // A program that reads the line of figures, such as an experiment, wants nothing else.
+        eprintln!("nat: the network was not kept: --out MODEL.onnx or MODEL.safetensors writes it");
     }
     let seconds = begun.elapsed().as_secs_f64();
     if args.json {

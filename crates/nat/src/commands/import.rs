@@ -1,6 +1,6 @@
 //! `nat import`: foreign weights in.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use nat_data::Normalisation;
@@ -11,18 +11,24 @@ use nat_supernet::{
     import::{self, Origin},
 };
 
-use crate::{args, commands::export, dataset, failure::bad_input, table, weights};
+use crate::{args, commands::export, dataset, failure::bad_input, output, table, weights};
 
 /// The spaces that a once-for-all checkpoint may belong to.
 const OFA_SPACES: [&str; 3] = ["ofa-mbv3-w1.0", "ofa-mbv3-w1.2", "nat"];
 
 pub fn run(args: &args::Import) -> Result<()> {
-    let (file, out) = match args {
-        args::Import::Ofa { files, out } => (ofa(files)?, out),
-        args::Import::Lite0(args) => (seed(Origin::Lite0, args)?, &args.out),
-        args::Import::MobileNetV2(args) => (seed(Origin::MobileNetV2, args)?, &args.out),
-        args::Import::NetConfig(args) => return net_config(args),
-    };
+    match args {
+        args::Import::Ofa { files, out } => supernet(out, || ofa(files)),
+        args::Import::Lite0(args) => supernet(&args.out, || seed(Origin::Lite0, args)),
+        args::Import::MobileNetV2(args) => supernet(&args.out, || seed(Origin::MobileNetV2, args)),
+        args::Import::NetConfig(args) => net_config(args),
+    }
+}
+
+/// Imports a supernet and writes it.
+fn supernet(out: &Path, import: impl FnOnce() -> Result<SupernetFile>) -> Result<()> {
+    output::check_supernet("--out", out)?;
+    let file = import()?;
     file.save(out)?;
     let parameters: usize = file
         .supernets
@@ -70,6 +76,14 @@ fn seed(origin: Origin, args: &args::Seed) -> Result<SupernetFile> {
 
 /// A published network: its costs, and with weights the model.
 fn net_config(args: &args::NetConfig) -> Result<()> {
+    let form = match &args.out {
+        Some(out) => {
+            let form = export::form(out)?;
+            output::check("--out", out)?;
+            Some(form)
+        }
+        None => None,
+    };
     let network = nat_export::read_net_config(&args.config)?;
     let (madds, params) = (network.madds(), network.params());
     let side = network.resolution;
@@ -79,11 +93,10 @@ fn net_config(args: &args::NetConfig) -> Result<()> {
         table::millions(madds),
         table::millions(params),
     );
-    let (Some(weights), Some(out)) = (&args.weights, &args.out) else {
+    let (Some(weights), Some(out), Some(form)) = (&args.weights, &args.out, form) else {
         outln!("{}: {costs}", args.config.display());
         return Ok(());
     };
-    let form = export::form(out)?;
     let folded = nat_export::net_config_weights(weights, &network)?;
     let classes = match &args.data {
         Some(data) => dataset::open(data, &dataset::options())?.classes().to_vec(),

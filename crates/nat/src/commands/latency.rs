@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, path::Path, time::Instant};
 
 use anyhow::Result;
-use nat_export::{Layerwise, Model};
+use nat_export::Layerwise;
 use nat_predictor::metrics;
 use nat_space::{Architecture, Correction, Device, LatencyTable, Layer, LayerKind, Space, Timing};
 use nat_supernet::{InferenceNet, Supernet, images};
@@ -18,7 +18,7 @@ use serde_json::json;
 use super::bench::network::{measure as time_runs, median};
 use crate::{
     args::{Latency, LatencyBuild, LatencyMeasure, Runtime},
-    output,
+    output, weights,
 };
 
 /// Runs of a network before those that count.
@@ -36,7 +36,7 @@ pub fn run(args: &Latency) -> Result<()> {
 }
 
 fn measure(args: &LatencyMeasure) -> Result<()> {
-    let mut model = Model::open(&args.model)?;
+    let mut model = weights::network(&args.model)?;
     if args.threads > 0 {
         model = model.with_threads(args.threads);
     }

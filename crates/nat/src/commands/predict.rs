@@ -4,14 +4,13 @@ use std::{fs, path::Path};
 
 use anyhow::{Context, Result};
 use nat_data::{RgbImage, Scaler};
-use nat_export::Model;
 use serde_json::json;
 
-use crate::{args, commands::eval, dataset, failure::bad_input};
+use crate::{args, commands::eval, dataset, failure::bad_input, weights};
 
 /// Pictures that cannot be used are named and passed over; the error at the end counts them.
 pub fn run(args: &args::Predict) -> Result<()> {
-    let model = Model::open(&args.model)?;
+    let model = weights::network(&args.model)?;
     let info = model.info();
     let transform = eval::transform(info)?;
     let mut scaler = Scaler::default();

@@ -6,16 +6,17 @@ use anyhow::Result;
 use nat_space::Space;
 use nat_transfer::{Input, Observer, Phase, Preset, Task, pretrain};
 
-use crate::{args, commands::search, dataset, output, progress::Progress};
+use crate::{args, commands::search, dataset, failure, output, progress::Progress};
 
 pub fn run(args: &args::Pretrain) -> Result<ExitCode> {
-    output::check("--out", &args.out)?;
+    output::check_supernet("--out", &args.out)?;
     let preset = Preset::named(&args.settings.preset)?;
     let mut space = Space::load(&args.space)?;
     let config = search::settings(&args.settings, preset, &space)?;
     if let Some(sides) = config.resolutions {
         space = space.with_resolutions(sides.from, sides.to, sides.step)?;
     }
+    failure::exit_when_interrupted()?;
     let set = dataset::open(&args.data, &dataset::options())?;
     let file = search::fresh(&space, &set, config.seed);
     let task = Task {

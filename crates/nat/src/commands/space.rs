@@ -43,7 +43,11 @@ pub fn genotype(space: &Space, text: &str) -> Result<Genotype> {
         "min" => return Ok(space.smallest()),
         _ => {}
     }
-    let genes = parse_genes(text)?;
+    let genes = parse_genes(text).map_err(|error| {
+        wrong_argument(format!(
+            "'{text}' is no genotype: give comma-separated genes, 'min' or 'max' ({error})"
+        ))
+    })?;
     let genotype = space.genotype(&genes)?;
     if !space.is_canonical(&genes) {
         eprintln!(
@@ -97,9 +101,6 @@ fn list(as_json: bool) {
 }
 
 fn count(space: &Space, genes: &str, classes: usize, as_json: bool) -> Result<()> {
-    if classes == 0 {
-        return Err(wrong_argument("--classes must be at least 1"));
-    }
     let count = space.count(&genotype(space, genes)?, classes);
     if as_json {
         outln!("{}", serde_json::to_string(&count)?);
