@@ -164,9 +164,10 @@ impl Run {
             .and_then(|open| open.larger.first().copied().cloned());
         let named = archive::high_tradeoff(&front, &aims.objectives, NAMED);
         let mut front: Vec<Member> = front.into_iter().map(shown).collect();
+        let mut larger = larger.map(shown);
         for line in directory.tested()? {
             let named = |member: &&mut Member| member.measured.genes.to_string() == line.genes;
-            for member in front.iter_mut().filter(named) {
+            for member in front.iter_mut().chain(&mut larger).filter(named) {
                 member.test_error = Some(line.test_error);
             }
         }
@@ -199,7 +200,7 @@ impl Run {
             epochs: Vec::new(),
             finish: None,
             front,
-            larger: larger.map(shown),
+            larger,
             objectives: aims.objectives,
         };
         run.take(directory.events()?);
