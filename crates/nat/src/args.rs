@@ -583,8 +583,8 @@ pub struct Pick {
     #[command(flatten)]
     pub choice: Choice,
     /// Show the high-trade-off points instead: where more of one objective costs most of another
-    #[arg(long, value_name = "K", num_args = 0..=1, default_missing_value = "4", conflicts_with = "best")]
-    pub tradeoff: Option<usize>,
+    #[arg(long, value_name = "K", num_args = 0..=1, default_missing_value = "4", conflicts_with = "best", value_parser = clap::value_parser!(u16).range(1..))]
+    pub tradeoff: Option<u16>,
     /// A JSON line a network
     #[arg(long)]
     pub json: bool,
@@ -651,8 +651,8 @@ pub struct Predict {
     #[arg(required = true)]
     pub images: Vec<PathBuf>,
     /// Classes shown an image
-    #[arg(long, default_value_t = 3)]
-    pub top: usize,
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..))]
+    pub top: u16,
     /// A JSON line an image
     #[arg(long)]
     pub json: bool,

@@ -78,6 +78,15 @@ pub fn options() -> OpenOptions {
     }
 }
 
+/// Says so where networks see larger pictures than any is kept in.
+pub fn warn_of_side(side: usize) {
+    if side > SHORTER_SIDE {
+        eprintln!(
+            "nat: warning: pictures are kept with a shorter side of at most {SHORTER_SIDE} px; at {side} px networks see them enlarged"
+        );
+    }
+}
+
 /// A single picture with the pixels that it would have in a set.
 pub fn picture(encoded: &[u8]) -> Result<RgbImage, ImageFault> {
     let picture = RgbImage::decode(encoded, options().max_pixels)?;

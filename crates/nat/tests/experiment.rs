@@ -154,6 +154,12 @@ fn wrong_plans_and_names_are_told() {
         assert_eq!(output.status.code(), Some(code), "{message}");
         assert!(message.contains(part), "{message}");
     }
+    fs::write(&file, "title = 't'\n[[arms]]\nname = 'x'\n").unwrap();
+    let message = String::from_utf8(experiment(&file, &out, &[]).stderr).unwrap();
+    assert!(
+        message.contains("small.toml: line 2: unknown field `arms`"),
+        "{message}"
+    );
 }
 
 #[test]

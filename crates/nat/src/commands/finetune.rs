@@ -59,6 +59,7 @@ pub fn run(args: &args::Finetune) -> Result<ExitCode> {
     let side = architecture.resolution;
     let space = supernets.space().with_resolutions(side, side, 1)?;
     failure::exit_when_interrupted()?;
+    dataset::warn_of_side(side);
     let set = dataset::open(&args.data, &dataset::options())?;
     let supernets = search::adopt(supernets, &set, config.seed);
     let input = Input::of(&supernets.provenance).with_context(|| args.model.clone())?;

@@ -138,7 +138,7 @@ pub fn pick(args: &args::Pick) -> Result<()> {
                 .into_iter()
                 .filter(|member| limits.admit(member))
                 .collect();
-            archive::high_tradeoff(&admitted, &answer.record.config.objectives, count)
+            archive::high_tradeoff(&admitted, &answer.record.config.objectives, count.into())
                 .into_iter()
                 .map(|i| admitted[i].clone())
                 .collect()

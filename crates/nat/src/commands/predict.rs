@@ -35,7 +35,7 @@ pub fn run(args: &args::Predict) -> Result<()> {
                 .total_cmp(&probabilities[a])
                 .then(a.cmp(&b))
         });
-        order.truncate(args.top.max(1));
+        order.truncate(args.top.into());
         if args.json {
             let classes: Vec<_> = order
                 .iter()

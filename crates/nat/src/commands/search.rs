@@ -213,6 +213,7 @@ pub fn start(
     if let Some(sides) = config.resolutions {
         space = space.with_resolutions(sides.from, sides.to, sides.step)?;
     }
+    dataset::warn_of_side(space.resolutions.to);
     let options = dataset::options();
     let (mut records, mut students) = (Vec::new(), Vec::new());
     for (place, given) in data.into_iter().enumerate() {

@@ -92,8 +92,14 @@ impl Plan {
     pub fn open(path: &Path) -> Result<Plan> {
         let wrong = |reason: String| wrong_argument(format!("{}: {reason}", path.display()));
         let text = fs::read_to_string(path).map_err(|error| wrong(error.to_string()))?;
-        let plan: Plan = toml::from_str(&text)
-            .map_err(|error| wrong(error.to_string().trim_end().replace('\n', " ")))?;
+        let plan: Plan = toml::from_str(&text).map_err(|error| {
+            let before = error.span().map_or(0, |span| span.start);
+            let line = 1 + text[..before].matches('\n').count();
+            wrong(format!(
+                "line {line}: {}",
+                error.message().replace('\n', " ")
+            ))
+        })?;
         plan.check().map_err(wrong)?;
         Ok(plan)
     }
