@@ -286,6 +286,7 @@ fn inherited(plan: &Plan, cells: &[Finished<'_>], data: &str) -> String {
                 );
                 if let (Some(inherited), Some(trained), Some(gain)) = values {
                     rows.push(vec![
+                        arm.name.clone(),
                         other.name.clone(),
                         pairs.len().to_string(),
                         pairs[0].0.resolution.to_string(),
@@ -302,6 +303,7 @@ fn inherited(plan: &Plan, cells: &[Finished<'_>], data: &str) -> String {
         return String::new();
     }
     let header = [
+        "network",
         "the same network as",
         "seeds",
         "pixels",
