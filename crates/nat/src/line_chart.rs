@@ -16,9 +16,11 @@ const COLUMN: f64 = 260.0;
 /// Most panels in a row; more than these stand in pairs, which a page still shows at a readable size.
 const ABREAST: usize = 3;
 
-/// Categorical colours that stay apart on white, on black and for the colour-blind (P. Tol's bright scheme).
-const COLOURS: [&str; 7] = [
-    "#4477aa", "#ee6677", "#228833", "#ccbb44", "#66ccee", "#aa3377", "#888888",
+/// Categorical colours that stay apart on white, on black and for the colour-blind (P. Tol's bright scheme, then two of
+/// his vibrant one and a brown).
+const COLOURS: [&str; 10] = [
+    "#4477aa", "#ee6677", "#228833", "#ccbb44", "#66ccee", "#aa3377", "#888888", "#ee7733",
+    "#009988", "#8c564b",
 ];
 
 /// One line of a panel.
