@@ -13,7 +13,7 @@ use signal_hook::consts::SIGTERM;
 
 use crate::{
     args, dataset,
-    experiment::{Cell, Plan, cell::Stopped, chart, comparison::Finished, tables},
+    experiment::{Cell, Plan, chart, child::Stopped, comparison::Finished, tables},
     failure::{self, wrong_argument},
 };
 

@@ -6,6 +6,7 @@
 
 pub mod cell;
 pub mod chart;
+pub mod child;
 pub mod comparison;
 pub mod plan;
 pub mod settings;

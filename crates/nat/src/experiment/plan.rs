@@ -174,6 +174,28 @@ impl Arm {
         }
     }
 
+    /// What it says, the further arguments of one of its parts included.
+    pub fn arguments(&self, part: usize) -> String {
+        let (command, args) = match self.work() {
+            Work::Search(args) => ("search", args),
+            Work::Finetune(args) => ("finetune", args),
+            Work::Predictors(args) => ("bench predictors", args),
+            Work::Eval(args) => ("eval", args),
+        };
+        let part = self.parts()[part];
+        let mut text = [command, args, part].join(" ").trim().to_owned();
+        if let Some(of) = &self.minutes_of {
+            text = format!("{text} ({} of the minutes of {of})", self.share);
+        }
+        if let Some(of) = &self.networks_of {
+            text = match self.work() {
+                Work::Eval(_) => format!("{text} (of {of})"),
+                _ => format!("{text} ({} networks of {of})", self.networks),
+            };
+        }
+        text
+    }
+
     /// The names of the searches that it needs.
     pub fn builds_on(&self) -> impl Iterator<Item = &str> {
         let names = [&self.networks_of, &self.minutes_of];
