@@ -197,7 +197,7 @@ impl Cell<'_> {
     /// Runs it to its end, going on where it was left, or until `stop` is set.
     ///
     /// # Errors
-    /// The child failed or was interrupted ([`Stopped`]), or files cannot be written.
+    /// The child failed or was interrupted ([`Stopped`](super::child::Stopped)), or files cannot be written.
     pub fn run(&self, root: &Path, stop: &AtomicBool) -> Result<Found> {
         let folder = self.folder(root);
         fs::create_dir_all(&folder).with_context(|| folder.display().to_string())?;
