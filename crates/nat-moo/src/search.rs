@@ -279,6 +279,29 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_front_behind_a_dominated_nearest_is_whole() {
+        let at = |objectives: [f64; 2]| Individual {
+            genes: vec![0],
+            objectives: objectives.to_vec(),
+            violation: 0.0,
+        };
+        let population = [[0.0, 1.0], [1.0, 0.0], [0.4, 0.5], [0.6, 0.6]].map(at);
+        let front = |directions: Vec<Vec<f64>>| {
+            let mut normalizer = Normalizer::default();
+            let rows: Vec<&[f64]> = population.iter().map(|one| &one.objectives[..]).collect();
+            normalizer.update(&rows, &[0, 1, 2]);
+            let algorithm = Algorithm::Nsga3 { directions };
+            let front = representative_front(&population, &algorithm, &normalizer);
+            let rows = front.into_iter().map(|one| one.objectives.clone());
+            rows.collect::<Vec<_>>()
+        };
+        // The nearest to the diagonal is the dominated one.
+        assert_eq!(front(vec![vec![0.5, 0.5]]).len(), 3);
+        let nearest = front(vec![vec![0.5, 0.5], vec![0.0, 1.0]]);
+        assert_eq!(nearest, [[0.0, 1.0]]);
+    }
+
     /// Ten genes of 0..=9: the sum of the first five against the sum of what the others lack, with a
     /// penalty for disagreeing neighbours, so that fronts are neither trivial nor flat.
     fn objectives(genes: &[Gene]) -> Vec<f64> {

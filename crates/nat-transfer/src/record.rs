@@ -307,6 +307,69 @@ pub(crate) mod tests {
         }
     }
 
+    /// Twelve networks of growing size, whose errors fall with it but for every third.
+    fn archive(record: &RunRecord, errors_of: usize) -> Vec<Member> {
+        let costs = Costs::new(record.space.clone(), 2);
+        let (small, large) = (record.space.smallest(), record.space.largest());
+        let ends = [small, large].map(|genes| costs.member(genes, 0.0));
+        (0..12)
+            .map(|i| {
+                let error = 30.0 - i as f64 + if i % 3 == 0 { 4.0 } else { 0.0 };
+                let shifted = |set: usize| error + 2.0 * set as f64;
+                let sets = record.data.iter().take(errors_of).enumerate();
+                Member {
+                    error: (0..errors_of.max(1)).map(shifted).sum::<f64>()
+                        / errors_of.max(1) as f64,
+                    madds: 1_000_000 * (i + 1),
+                    measures: sets
+                        .map(|(place, data)| {
+                            let name = Name::new(data.name.as_deref().unwrap());
+                            (Objective::ErrorOn(name), shifted(place))
+                        })
+                        .collect(),
+                    ..ends[i as usize % 2].clone()
+                }
+            })
+            .collect()
+    }
+
+    #[test]
+    fn settled_errors_are_nearer_to_their_trend() {
+        // How much the error jumps from one network to the next.
+        let roughness = |archive: &[Member]| -> f64 {
+            let pairs = archive.windows(2);
+            pairs
+                .map(|pair| (pair[1].error - pair[0].error).abs())
+                .sum()
+        };
+        let mut record = record();
+        let measured = archive(&record, 0);
+        let settled = record.settled(measured.clone());
+        assert!(roughness(&settled) < 0.8 * roughness(&measured));
+        record.config.evaluate.regress = false;
+        assert_eq!(record.settled(measured.clone()), measured);
+        record.config.evaluate.regress = true;
+        record.data[0].search_images = None;
+        assert_eq!(record.settled(measured.clone()), measured);
+    }
+
+    #[test]
+    fn the_error_of_several_sets_stays_their_mean() {
+        let mut record = record();
+        let second = record.data[0].clone();
+        record.data.push(second);
+        for (data, name) in record.data.iter_mut().zip(["a", "b"]) {
+            data.name = Some(name.into());
+        }
+        let measured = archive(&record, 2);
+        let settled = record.settled(measured.clone());
+        assert_ne!(settled, measured);
+        for member in settled {
+            let [a, b] = [0, 1].map(|place: usize| member.measures[place].1);
+            assert!(a < b && (member.error - 0.5 * (a + b)).abs() < 1e-12);
+        }
+    }
+
     #[test]
     fn several_data_sets_go_by_their_names() {
         let folder = tempfile::tempdir().unwrap();
