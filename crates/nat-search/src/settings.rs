@@ -23,6 +23,10 @@ pub struct Settings {
     pub initial: usize,
     /// Iterations after the first archive.
     pub iterations: usize,
+    /// Rounds of search after the last iteration, in which nothing is trained: the predictor learns from all that the final
+    /// weights have been measured with, and what it finds joins the archive.
+    #[serde(default)]
+    pub closing: usize,
     /// Size to which the archive is cut.
     pub archive: usize,
     /// Most new networks of an iteration; 0 means as many as survive.
@@ -61,6 +65,7 @@ impl Default for Settings {
         Self {
             initial: 100,
             iterations: 30,
+            closing: 0,
             archive: 300,
             newcomers: 0,
             training_rows: 100,
@@ -78,6 +83,16 @@ impl Default for Settings {
 }
 
 impl Settings {
+    /// Iterations after the first archive, closing rounds counted.
+    pub fn rounds(&self) -> usize {
+        self.iterations + self.closing
+    }
+
+    /// Whether an iteration is a closing round.
+    pub fn closes(&self, iteration: usize) -> bool {
+        iteration > self.iterations
+    }
+
     /// The inner search for so many objectives.
     pub(crate) fn inner(&self, objectives: usize, directions: &[Vec<f64>]) -> nat_moo::Settings {
         nat_moo::Settings {

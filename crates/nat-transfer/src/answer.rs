@@ -53,7 +53,7 @@ impl Answer {
             .collect::<Result<_, _>>()?;
         let archive = record.settled(archive);
         Ok(Answer {
-            finished: state.generation >= record.config.search.iterations,
+            finished: state.generation >= record.config.search.rounds(),
             generation: state.generation,
             directory,
             record,
@@ -139,7 +139,7 @@ impl Answer {
         if !self.finished {
             return Err(TransferError::Config(format!(
                 "the run stands at iteration {} of {}: the test split is read once, when it is finished",
-                self.generation, self.record.config.search.iterations
+                self.generation, self.record.config.search.rounds()
             ))
             .into());
         }

@@ -232,6 +232,8 @@ pub struct Progress {
     pub generation: usize,
     /// The last iteration of the run.
     pub iterations: usize,
+    /// The last iteration in which anything is trained.
+    pub trained: usize,
     /// Steps or networks done.
     pub done: usize,
     /// Steps or networks in all.

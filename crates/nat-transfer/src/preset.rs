@@ -162,6 +162,7 @@ impl Preset {
             search: Search {
                 initial: if large { 40 } else { 60 },
                 iterations: if large { 6 } else { 10 },
+                closing: 3,
                 archive: if large { 60 } else { 160 },
                 generations: 60,
                 predictor: PredictorKind::Switching,

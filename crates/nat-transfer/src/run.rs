@@ -107,6 +107,7 @@ impl Run {
             archive: Vec::new(),
             reference: Vec::new(),
             measured: Vec::new(),
+            readings: Vec::new(),
             predictors: Vec::new(),
         };
         let parts = Parts {
@@ -280,7 +281,7 @@ impl Run {
     /// Whether every iteration is complete.
     pub fn is_finished(&self) -> bool {
         self.state.position == Position::Complete
-            && self.state.generation >= self.record.config.search.iterations
+            && self.state.generation >= self.record.config.search.rounds()
     }
 
     /// The measured members of the last finished iteration.
@@ -438,7 +439,8 @@ impl Run {
             phase,
             set: None,
             generation: self.state.generation,
-            iterations: self.record.config.search.iterations,
+            iterations: self.record.config.search.rounds(),
+            trained: self.record.config.search.iterations,
             done,
             total,
             images_per_s: 0.0,
@@ -473,10 +475,21 @@ impl Run {
             true => Candidate::unforeseen(&member.genes),
             false => Candidate::foreseen(member, &measured),
         };
-        self.state.candidates = proposal.members.iter().map(candidate).collect();
+        let closing = self.record.config.search.closes(generation);
+        self.state.candidates = match closing {
+            // Measurements with the final weights keep their value, so no network of them is given up.
+            true => (archive.iter())
+                .chain((proposal.members.iter()).filter(|member| !known.contains(&member.genes)))
+                .map(candidate)
+                .collect(),
+            false => proposal.members.iter().map(candidate).collect(),
+        };
         self.state.predictors = proposal.predictors;
         self.state.generation = generation;
-        self.state.position = Position::Adapt { set: 0, step: 0 };
+        self.state.position = match closing {
+            true => self.measuring(0),
+            false => Position::Adapt { set: 0, step: 0 },
+        };
         Ok(())
     }
 

@@ -52,7 +52,7 @@ impl<'a> Task<'a> {
             steps,
             phase,
             generation,
-            iterations: config.search.iterations,
+            iterations: (config.search.rounds(), config.search.iterations),
             seed: config.seed,
             threads: preprocess::threads(config.upkeep.loader_threads),
         }
@@ -150,8 +150,8 @@ pub struct Training<'a> {
     pub phase: Phase,
     /// Iteration it belongs to.
     pub generation: usize,
-    /// The last iteration of the run.
-    pub iterations: usize,
+    /// The last iteration of the run, and the last one that trains.
+    pub iterations: (usize, usize),
     /// Seed of the run.
     pub seed: u64,
     /// Threads that prepare images.
@@ -251,7 +251,8 @@ impl Training<'_> {
                 phase: self.phase,
                 set: None,
                 generation: self.generation,
-                iterations: self.iterations,
+                iterations: self.iterations.0,
+                trained: self.iterations.1,
                 done,
                 total,
                 images_per_s: images as f64 / begun.elapsed().as_secs_f64(),

@@ -12,6 +12,7 @@ mod devices;
 mod experiment;
 mod failure;
 mod line_chart;
+mod machine;
 mod output;
 mod progress;
 mod report;

@@ -16,7 +16,8 @@ pub struct Progress {
     bar: ProgressBar,
     phase: Option<(Phase, usize)>,
     phase_begun: Instant,
-    iterations: usize,
+    /// The last one, and the last one that trains.
+    iterations: (usize, usize),
     clock: TimeLeft,
     last: String,
     warned: bool,
@@ -36,7 +37,7 @@ impl Progress {
             bar,
             phase: None,
             phase_begun: Instant::now(),
-            iterations: 0,
+            iterations: (0, 0),
             clock: TimeLeft::default(),
             last: String::new(),
             warned: false,
@@ -96,14 +97,14 @@ impl Progress {
         self.clock
             .iteration_ended(ended.seconds.fit + ended.seconds.search);
         // On a terminal the bar says it.
-        let later = self.iterations.saturating_sub(ended.generation);
-        let left = (self.clock.of_iterations(later))
-            .filter(|_| later > 0 && !std::io::stderr().is_terminal())
+        let (last, _) = self.iterations;
+        let left = (self.clock.after(ended.generation, self.iterations))
+            .filter(|_| last > ended.generation && !std::io::stderr().is_terminal())
             .map_or_else(String::new, |left| format!(", {} left", plain(left)));
         self.line(&format!(
             "iteration {:>2} of {}  archive {:>3}  front {:>3}  HV {:.4}  best error {:.2} %  tau {tau}  ({:.0} s{left})",
             ended.generation,
-            self.iterations,
+            last,
             ended.archive,
             ended.front,
             ended.hypervolume,
@@ -133,7 +134,7 @@ impl Observer for Progress {
     }
 
     fn progress(&mut self, step: &Step) {
-        self.iterations = step.iterations;
+        self.iterations = (step.iterations, step.trained);
         if self.phase != Some((step.phase, step.generation)) {
             self.phase = Some((step.phase, step.generation));
             self.phase_begun = Instant::now();
@@ -275,17 +276,21 @@ impl TimeLeft {
         let here = match step.phase {
             // How long a command takes is known once it is over.
             Phase::Pretrain | Phase::WarmUp | Phase::Finetune | Phase::Commands => return None,
+            Phase::Search if step.generation > step.trained => self.between + whole(evaluate),
             Phase::Search => self.between + whole(adapt) + whole(evaluate),
             Phase::Adapt => open * adapt.seconds_each + whole(evaluate),
             Phase::Evaluate => open * evaluate.seconds_each,
         };
-        Some(here + self.of_iterations(step.iterations - step.generation)?)
+        Some(here + self.after(step.generation, (step.iterations, step.trained))?)
     }
 
-    /// Whole iterations; unknown until both of their long phases have been seen once.
-    fn of_iterations(&self, iterations: usize) -> Option<f64> {
+    /// All iterations after one, given the last and the last that trains; unknown until both of the long phases have been
+    /// seen once.
+    fn after(&self, iteration: usize, (last, trained): (usize, usize)) -> Option<f64> {
+        let later = |end: usize| end.saturating_sub(iteration) as f64;
         let whole = |rate: Rate| rate.seconds_each * rate.total as f64;
-        Some(iterations as f64 * (self.between + whole(self.adapt?) + whole(self.evaluate?)))
+        let (adapt, evaluate) = (whole(self.adapt?), whole(self.evaluate?));
+        Some(later(last) * (self.between + evaluate) + later(trained) * adapt)
     }
 }
 
@@ -308,6 +313,7 @@ mod tests {
             set: None,
             generation,
             iterations: 3,
+            trained: 2,
             done,
             total,
             images_per_s: 1.0,
@@ -323,11 +329,13 @@ mod tests {
         assert_eq!(clock.left(&adapt), None);
         clock.stepped(&step(Phase::Evaluate, 0, 4, 4), Duration::from_secs(4));
         clock.iteration_ended(1.0);
-        assert_eq!(
-            clock.left(&adapt),
-            Some(5.0 * 2.0 + 4.0 + 2.0 * (1.0 + 20.0 + 4.0))
-        );
-        assert_eq!(clock.of_iterations(2), Some(2.0 * (1.0 + 20.0 + 4.0)));
+        // The last of the two to come is a closing round.
+        let later = 2.0 * (1.0 + 4.0) + 20.0;
+        assert_eq!(clock.left(&adapt), Some(5.0 * 2.0 + 4.0 + later));
+        assert_eq!(clock.after(1, (3, 2)), Some(later));
+        assert_eq!(clock.after(3, (3, 2)), Some(0.0));
+        let closing = step(Phase::Search, 3, 0, 1);
+        assert_eq!(clock.left(&closing), Some(1.0 + 4.0));
     }
 
     #[test]

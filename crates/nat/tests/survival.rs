@@ -12,7 +12,7 @@ use std::{
 use nat_space::{Device, LatencyTable, Space, Timing};
 
 /// A complete run in miniature: every phase happens, and a state is saved after every step.
-const SETTINGS: [&str; 23] = [
+const SETTINGS: [&str; 24] = [
     "augment.mixup=0.2",
     "augment.cutmix=1",
     "augment.dropout=0.2",
@@ -27,6 +27,7 @@ const SETTINGS: [&str; 23] = [
     "pretrain.random_subnets=1",
     "search.initial=8",
     "search.iterations=2",
+    "search.closing=1",
     "search.archive=10",
     "search.ensemble=20",
     "search.population=12",

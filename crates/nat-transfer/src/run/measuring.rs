@@ -20,9 +20,22 @@ use crate::{
 };
 
 impl Run {
-    /// The beginning of the measurements on a set.
+    /// The beginning of the measurements on a set. In a closing round the candidates begin with the archive, of which the set's
+    /// readings hold.
     pub(super) fn measuring(&self, set: usize) -> Position {
-        let errors = vec![None; self.state.candidates.len()];
+        let mut errors = Vec::with_capacity(self.state.candidates.len());
+        if self.record.config.search.closes(self.state.generation) {
+            errors.extend(
+                self.state
+                    .readings
+                    .iter()
+                    .nth(set)
+                    .into_iter()
+                    .flatten()
+                    .map(|&reading| Some(reading)),
+            );
+        }
+        errors.resize(self.state.candidates.len(), None);
         Position::Evaluate { set, errors }
     }
 
@@ -90,7 +103,7 @@ impl Run {
             Ok(true) => {
                 let mut all = std::mem::take(&mut self.state.measured);
                 all.push(measured);
-                self.finish_iteration(&candidates, &all, observer)
+                self.finish_iteration(&candidates, all, observer)
             }
             Ok(false) => Ok(()),
             Err(error) => {
@@ -173,12 +186,12 @@ impl Run {
     fn finish_iteration(
         &mut self,
         candidates: &[Genotype],
-        measured: &[Vec<Measurement>],
+        measured: Vec<Vec<Measurement>>,
         observer: &mut (dyn Observer + Send),
     ) -> Result<(), TransferError> {
         let objectives = &self.aims.objectives;
         let members: Vec<Member> = (candidates.iter())
-            .zip(self.values(candidates, measured))
+            .zip(self.values(candidates, &measured))
             .map(|(genes, values)| self.costs.assessed(genes.clone(), &values))
             .collect();
         let values = archive::rows(&members, objectives);
@@ -213,6 +226,7 @@ impl Run {
             .iter()
             .map(|member| ArchiveLine::of(generation, member))
             .collect();
+        self.state.readings = measured;
         self.state.position = Position::Complete;
         // The saved state is the commit: what is written before it is taken back by a resume that does not find it.
         self.directory.write_archive(generation, &members)?;

@@ -24,10 +24,11 @@ const SETTINGS: [&str; 8] = [
 ];
 
 /// The shortest form: every part runs, nothing is learned.
-const SMOKE: [&str; 9] = [
+const SMOKE: [&str; 10] = [
     "warm_up.max_steps=2",
     "search.initial=6",
     "search.iterations=1",
+    "search.closing=1",
     "search.archive=8",
     "search.population=16",
     "search.generations=10",

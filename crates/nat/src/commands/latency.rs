@@ -1,6 +1,6 @@
 //! `nat latency`: look-up tables for this machine, and the time of single models.
 
-use std::{collections::BTreeMap, path::Path, time::Instant};
+use std::{collections::BTreeMap, time::Instant};
 
 use anyhow::Result;
 use nat_export::Layerwise;
@@ -18,7 +18,7 @@ use serde_json::json;
 use super::bench::network::{measure as time_runs, median};
 use crate::{
     args::{Latency, LatencyBuild, LatencyMeasure, Runtime},
-    output, weights,
+    machine, output, weights,
 };
 
 /// Runs of a network before those that count.
@@ -343,13 +343,9 @@ fn fit(pairs: &[(f64, f64)]) -> Correction {
 }
 
 fn device(args: &LatencyBuild) -> Device {
-    let processor = || -> Option<String> {
-        let text = std::fs::read_to_string(Path::new("/proc/cpuinfo")).ok()?;
-        let line = text.lines().find(|line| line.starts_with("model name"))?;
-        Some(line.split_once(':')?.1.trim().to_owned())
-    };
     Device {
-        device: (args.device.clone().or_else(processor)).unwrap_or_else(|| "this machine".into()),
+        device: (args.device.clone().or_else(machine::processor))
+            .unwrap_or_else(|| "this machine".into()),
         runtime: match args.runtime {
             Runtime::Nat => concat!("nat ", env!("CARGO_PKG_VERSION")).into(),
             Runtime::Rten => "RTen".into(),

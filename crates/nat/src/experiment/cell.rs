@@ -17,7 +17,10 @@ use super::{
     plan::{Arm, Work, slug},
     settings::{self, Settings},
 };
-use crate::failure::{self, wrong_argument};
+use crate::{
+    failure::{self, wrong_argument},
+    machine,
+};
 
 /// An arm on a data set with a seed.
 pub struct Cell<'a> {
@@ -120,6 +123,9 @@ pub struct Found {
     pub seconds: f64,
     /// Processor seconds of the same, where the system tells.
     pub processor_seconds: Option<f64>,
+    /// The processor that ended it, where the system tells.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub machine: Option<String>,
     /// What a search was set to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub settings: Option<Settings>,
@@ -205,6 +211,7 @@ impl Cell<'_> {
         self.claim(&folder)?;
         let mut found = Found {
             question: self.question(),
+            machine: machine::processor(),
             ..Found::default()
         };
         match self.arm.work() {

@@ -1,6 +1,9 @@
 //! The results of an experiment as CSV and as Markdown.
 
-use std::{collections::BTreeSet, fmt::Write as _};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Write as _,
+};
 
 use super::{
     Network, Plan,
@@ -96,6 +99,7 @@ pub fn summary(plan: &Plan, cells: &[Finished<'_>]) -> String {
     for remark in [
         settings::differences(plan, cells, &sets),
         countings(plan, cells),
+        machines(cells),
     ] {
         if !remark.is_empty() {
             let _ = write!(text, "\n{remark}");
@@ -125,6 +129,31 @@ fn countings(plan: &Plan, cells: &[Finished<'_>]) -> String {
     )
 }
 
+/// The machine on which most cells ran, the first by name among equals.
+fn usual_machine<'a>(cells: &'a [Finished<'_>]) -> Option<&'a str> {
+    let mut counts: BTreeMap<Option<&str>, usize> = BTreeMap::new();
+    for cell in cells {
+        *counts.entry(cell.found.machine.as_deref()).or_default() += 1;
+    }
+    let most = counts.values().copied().max()?;
+    let usual = counts.into_iter().find(|&(_, count)| count == most)?;
+    usual.0
+}
+
+/// A line where cells ran on several machines, whose times are not to be compared.
+fn machines(cells: &[Finished<'_>]) -> String {
+    let usual = usual_machine(cells);
+    let elsewhere = |cell: &&Finished<'_>| cell.found.machine.as_deref() != usual;
+    match cells.iter().filter(elsewhere).count() {
+        0 => String::new(),
+        count => format!(
+            "Times are those on {}; {count} of {} cells ran elsewhere, and their times are left out\n",
+            usual.unwrap_or("a machine without a name"),
+            cells.len()
+        ),
+    }
+}
+
 /// An arm a line: what its networks dominate, the best of them under the limits, and what they took.
 fn arms(plan: &Plan, cells: &[Finished<'_>], data: &str) -> String {
     let mut header = vec!["arm".to_owned(), "seeds".into(), "hypervolume".into()];
@@ -132,6 +161,7 @@ fn arms(plan: &Plan, cells: &[Finished<'_>], data: &str) -> String {
     header.extend(plan.limits.iter().map(|limit| format!("to {limit}M MAdds")));
     header.extend(["minutes".into(), "processor minutes".into()]);
     let point = reference_point(cells, data);
+    let usual = usual_machine(cells);
     let mut rows = Vec::new();
     for (index, arm) in plan.arms.iter().enumerate() {
         if !makes_networks(plan, index) {
@@ -169,17 +199,23 @@ fn arms(plan: &Plan, cells: &[Finished<'_>], data: &str) -> String {
         row.push(spread(volumes.collect(), 3));
         row.push(accuracy(f64::INFINITY));
         row.extend(plan.limits.iter().map(|limit| accuracy(1e6 * limit)));
+        let here = |cell: &&Finished<'_>| cell.found.machine.as_deref() == usual;
+        let timed: Vec<_> = seeds
+            .iter()
+            .filter(|group| group.iter().all(here))
+            .collect();
         let sum = |of: &dyn Fn(&Finished<'_>) -> f64| {
-            let sums = seeds
+            let sums = timed
                 .iter()
                 .map(|group| group.iter().map(|cell| of(cell)).sum::<f64>());
-            spread(sums.map(|seconds| seconds / 60.0).collect(), 1)
+            match timed.is_empty() {
+                true => "-".into(),
+                false => spread(sums.map(|seconds| seconds / 60.0).collect(), 1),
+            }
         };
         row.push(sum(&|cell| cell.found.seconds));
-        let known = seeds
-            .iter()
-            .flatten()
-            .all(|cell| cell.found.processor_seconds.is_some());
+        let known =
+            (timed.iter().copied().flatten()).all(|cell| cell.found.processor_seconds.is_some());
         row.push(match known {
             true => sum(&|cell| cell.found.processor_seconds.unwrap_or_default()),
             false => "-".into(),
@@ -500,5 +536,36 @@ mod tests {
             "{csv}"
         );
         assert_eq!(predictions_csv(&cells).unwrap().lines().count(), 2);
+    }
+
+    #[test]
+    fn times_are_those_of_one_machine() {
+        let plan: Plan = toml::from_str(
+            "title = 'T'\nseeds = [1, 2, 3]\n[data]\ntiles = 'x'\n\
+             [[arm]]\nname = 'nat'\nsearch = ''\n[[arm]]\nname = 'far'\nsearch = ''\n",
+        )
+        .unwrap();
+        let front = || vec![network(10_000_000, 20.0, None)];
+        let mut cells = vec![
+            cell(0, 1, front()),
+            cell(0, 2, front()),
+            cell(0, 3, front()),
+            cell(1, 1, front()),
+        ];
+        for (place, machine) in ["near", "near", "far", "far"].into_iter().enumerate() {
+            cells[place].found.machine = Some(machine.into());
+        }
+        cells[2].found.seconds = 6000.0;
+        cells.push(cell(1, 2, front()));
+        cells[4].found.machine = Some("near".into());
+        let text = summary(&plan, &cells);
+        for part in [
+            "| nat | 3 | 0.000 ± 0.000 | 80.0 ± 0.0 | 1.0 ± 0.0 | 1.5 ± 0.0 |",
+            "Times are those on near; 2 of 5 cells ran elsewhere",
+        ] {
+            assert!(text.contains(part), "{part} in\n{text}");
+        }
+        cells.truncate(2);
+        assert!(!summary(&plan, &cells).contains("Times are"));
     }
 }

@@ -187,7 +187,7 @@ impl Run {
             limits: aims.limits,
             prefer: aims.preferences.into(),
             predictor: record.config.search.predictor,
-            last_generation: record.config.search.iterations,
+            last_generation: record.config.search.rounds(),
             data: paths(&record.data),
             sets: (record.data.iter())
                 .filter_map(|set| set.name.clone())
