@@ -34,7 +34,7 @@ pub struct RankScore {
 ///
 /// Each candidate is fitted to the rows outside each of `folds` random parts and ranks the rows
 /// inside. The winner has the greatest mean less standard deviation of Kendall's tau, the first among
-/// equals, and is fitted to all rows (adaptive switching of mikelzc1990/nsganetv2, with 10 folds). A
+/// equals, and is fitted to all rows; where that fails, the next takes its place (adaptive switching of mikelzc1990/nsganetv2, with 10 folds). A
 /// ranking that is all ties counts as 0.
 ///
 /// # Errors
@@ -81,7 +81,7 @@ pub fn switch(
         expected: "at least 1",
     };
     let mut scores = Vec::with_capacity(candidates.len());
-    let mut best: Option<(f64, usize)> = None;
+    let mut ranking: Vec<(f64, usize)> = Vec::new();
     for (i, fit) in candidates.iter().enumerate() {
         let taus: Result<Vec<f64>, FitError> =
             (0..folds).map(|fold| held_out_tau(fit, fold)).collect();
@@ -91,10 +91,7 @@ pub fn switch(
                     mean: mean(&taus),
                     deviation: deviation(&taus),
                 };
-                let merit = score.mean - score.deviation;
-                if best.is_none_or(|(most, _)| merit > most) {
-                    best = Some((merit, i));
-                }
+                ranking.push((score.mean - score.deviation, i));
                 Some(score)
             }
             Err(error) => {
@@ -103,12 +100,20 @@ pub fn switch(
             }
         });
     }
-    let (_, winner) = best.ok_or(failure)?;
-    Ok(Switched {
-        predictor: candidates[winner](genotypes, labels)?,
-        winner,
-        scores,
-    })
+    ranking.sort_by(|a, b| b.0.total_cmp(&a.0));
+    for (_, winner) in ranking {
+        match candidates[winner](genotypes, labels) {
+            Ok(predictor) => {
+                return Ok(Switched {
+                    predictor,
+                    winner,
+                    scores,
+                });
+            }
+            Err(error) => failure = error,
+        }
+    }
+    Err(failure)
 }
 
 #[cfg(test)]
@@ -198,6 +203,13 @@ mod tests {
         assert_eq!(switched.scores[0], None);
         let score = switched.scores[1].unwrap();
         assert!(score.mean > 0.98 && score.deviation < 0.03);
+        let fails_on_all = |rows: &[Vec<u16>], labels: &[f64]| match rows.len() {
+            90 => Err(FitError::Singular { variables: 4 }),
+            _ => ridge(rows, labels),
+        };
+        let switched = switch(&[&fails_on_all, &ridge], &rows, &labels, 10, 0, 1).unwrap();
+        assert_eq!(switched.scores[0], switched.scores[1]);
+        assert_eq!(switched.winner, 1);
         let error = switch(&[&fails], &rows, &labels, 10, 0, 1).err();
         assert_eq!(error, Some(FitError::Singular { variables: 4 }));
     }

@@ -11,11 +11,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-const SETTINGS: [&str; 12] = [
+const SETTINGS: [&str; 13] = [
     "pretrain.max_steps=2",
     "pretrain.batch=16",
     "search.initial=8",
     "search.iterations=2",
+    "search.closing=1",
     "search.archive=10",
     "search.ensemble=20",
     "search.population=12",
@@ -96,7 +97,7 @@ impl Bench {
 
     /// Archive, front and last state.
     fn result(&self) -> Vec<Vec<u8>> {
-        ["archive.jsonl", "front.csv", "generation-002/state.json"]
+        ["archive.jsonl", "front.csv", "generation-003/state.json"]
             .map(|name| fs::read(self.path("run").join(name)).unwrap())
             .into()
     }

@@ -9,9 +9,10 @@ use std::{
 use serde_json::Value;
 
 const SETTINGS: &str = "--set warm_up.max_steps=2 --set warm_up.batch=8 --set search.initial=6 --set search.iterations=1 \
-                        --set search.archive=8 --set search.population=12 --set search.generations=4 --set search.ensemble=20 \
-                        --set adapt.max_steps=2 --set adapt.batch=8 --set evaluate.images=40 \
-                        --set evaluate.calibration_images=32 --set resolutions.from=32 --set resolutions.to=48";
+                        --set search.closing=1 --set search.archive=8 --set search.population=12 \
+                        --set search.generations=4 --set search.ensemble=20 --set adapt.max_steps=2 --set adapt.batch=8 \
+                        --set evaluate.images=40 --set evaluate.calibration_images=32 --set resolutions.from=32 \
+                        --set resolutions.to=48";
 
 fn plan(folder: &Path, rate: &str) -> PathBuf {
     let file = folder.join("small.toml");

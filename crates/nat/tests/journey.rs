@@ -9,7 +9,7 @@ use std::{
 
 use serde_json::Value;
 
-const SETTINGS: [&str; 14] = [
+const SETTINGS: [&str; 15] = [
     "warm_up.max_steps=2",
     "pretrain.max_steps=4",
     "pretrain.batch=16",
@@ -17,6 +17,7 @@ const SETTINGS: [&str; 14] = [
     "pretrain.learning_rate=0.02",
     "search.initial=8",
     "search.iterations=1",
+    "search.closing=1",
     "search.archive=10",
     "search.ensemble=20",
     "search.population=12",

@@ -346,7 +346,7 @@ fn a_run_for_two_data_sets_survives_kill_9_and_tests_each() {
     assert!(kills >= 2, "the run was over before it could be killed");
     assert_same(&reference, &killed);
     let files = result(&reference);
-    assert!(files.contains_key("generation-002/supernet-some.safetensors"));
+    assert!(files.contains_key("generation-003/supernet-some.safetensors"));
 
     let nat = |args: &[&str]| {
         let run = reference.to_str().unwrap();

@@ -58,7 +58,7 @@ impl Sample {
             objectives: objectives.collect(),
             ..preset.config(&self.space)
         };
-        config.search.iterations = self.generations - 1;
+        (config.search.iterations, config.search.closing) = (self.generations - 1, 0);
         let record = RunRecord {
             version: "0.1.0".into(),
             preset: preset.name().into(),

@@ -65,12 +65,14 @@ pub fn run(args: &BenchGeneration) -> Result<()> {
     Ok(())
 }
 
-/// Median seconds of the training of the run's iterations after the first.
+/// Median seconds of the training of the run's iterations after the first; closing rounds train nothing.
 fn adaptation(directory: &RunDirectory) -> Result<f64> {
     let events = directory.events()?;
     let mut seconds: Vec<f64> = (events.iter())
         .filter_map(|event| match event {
-            Event::Generation(ended) if ended.generation > 0 => Some(ended.seconds.adapt),
+            Event::Generation(ended) if ended.generation > 0 && ended.seconds.adapt > 0.0 => {
+                Some(ended.seconds.adapt)
+            }
             _ => None,
         })
         .collect();
