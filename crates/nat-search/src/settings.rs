@@ -21,18 +21,18 @@ pub enum Algorithm {
 pub struct Settings {
     /// Networks of the first archive: smallest, largest and random ones.
     pub initial: usize,
-    /// Iterations after the first archive.
+    /// Iterations after the first archive; closing rounds come on top.
     pub iterations: usize,
     /// Rounds of search after the last iteration, in which nothing is trained: the predictor learns from all that the final
     /// weights have been measured with, and what it finds joins the archive.
     #[serde(default)]
     pub closing: usize,
-    /// Size to which the archive is cut.
+    /// Size to which the archive is cut; closing rounds only add to it.
     pub archive: usize,
     /// Most new networks of an iteration; 0 means as many as survive.
     #[serde(default)]
     pub newcomers: usize,
-    /// Archive members on which the predictor is fitted.
+    /// Archive members on which the predictor is fitted; in closing rounds all of them.
     pub training_rows: usize,
     /// The model that predicts errors.
     #[serde(default)]

@@ -27,7 +27,7 @@ pub struct State {
     pub generation: usize,
     /// How far inside the iteration.
     pub position: Position,
-    /// The networks that the iteration trains and measures.
+    /// The networks that the iteration trains, if it trains, and measures.
     pub candidates: Vec<Candidate>,
     /// What the last finished iteration measured.
     pub archive: Vec<ArchiveLine>,
@@ -89,7 +89,7 @@ fn is_first(set: &usize) -> bool {
     *set == 0
 }
 
-/// A network that an iteration trains and measures.
+/// A network of an iteration.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Candidate {
     /// Genotype, comma-separated.

@@ -56,7 +56,7 @@ pub fn directions(config: &RunConfig) -> Vec<Vec<f64>> {
     nat_search::directions(config.objectives.len(), &config.search, seed)
 }
 
-/// Networks for an iteration, from the archive of the one before.
+/// Networks for an iteration, from the archive of the one before. In a closing round the predictor learns from all of it.
 ///
 /// # Errors
 /// The predictor cannot be fitted.
@@ -75,6 +75,14 @@ pub fn propose(
         survival: stream(of(Purpose::Survival, 1)),
     };
     let threads = preprocess::threads(0);
+    let mut settings = *problem.settings;
+    if settings.closes(generation) {
+        settings.training_rows = settings.training_rows.max(measured.len());
+    }
+    let problem = &Problem {
+        settings: &settings,
+        ..*problem
+    };
     let mut proposal = nat_search::propose(problem, measured, directions, seeds, threads)?;
     if config.adapt.sandwich {
         keep(&mut proposal, measured, &largest(problem.costs.space()));

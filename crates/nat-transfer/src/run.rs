@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! pretrain (from nothing) or warm-up (from weights) ─▶ adapt ─▶ evaluate ─▶ complete ─▶ propose ─▶ adapt ─▶ …
+//! closing rounds, with the weights as they are:                             complete ─▶ propose ─▶ evaluate ─▶ …
 //! ```
 
 mod measuring;

@@ -162,6 +162,11 @@ impl Observer for Progress {
             .map_or_else(String::new, |set| format!(" {}", set.as_str()));
         let iteration = match step.phase {
             Phase::Finetune => String::new(),
+            _ if step.generation > step.trained => format!(
+                "closing round {} of {}  ",
+                step.generation - step.trained,
+                step.iterations - step.trained
+            ),
             _ => format!("iteration {} of {}  ", step.generation, step.iterations),
         };
         // What matters most comes first: a narrow terminal cuts off the rest.
@@ -270,27 +275,30 @@ impl TimeLeft {
 
     /// The rest of this iteration and of all later ones; unknown until both of its long phases have been seen once.
     fn left(&self, step: &Step) -> Option<f64> {
-        let (adapt, evaluate) = (self.adapt?, self.evaluate?);
+        let evaluate = self.evaluate?;
         let whole = |rate: Rate| rate.seconds_each * rate.total as f64;
         let open = (step.total - step.done) as f64;
         let here = match step.phase {
             // How long a command takes is known once it is over.
             Phase::Pretrain | Phase::WarmUp | Phase::Finetune | Phase::Commands => return None,
             Phase::Search if step.generation > step.trained => self.between + whole(evaluate),
-            Phase::Search => self.between + whole(adapt) + whole(evaluate),
-            Phase::Adapt => open * adapt.seconds_each + whole(evaluate),
+            Phase::Search => self.between + whole(self.adapt?) + whole(evaluate),
+            Phase::Adapt => open * self.adapt?.seconds_each + whole(evaluate),
             Phase::Evaluate => open * evaluate.seconds_each,
         };
         Some(here + self.after(step.generation, (step.iterations, step.trained))?)
     }
 
-    /// All iterations after one, given the last and the last that trains; unknown until both of the long phases have been
+    /// All iterations after one, given the last and the last that trains; unknown until the long phases among them have been
     /// seen once.
     fn after(&self, iteration: usize, (last, trained): (usize, usize)) -> Option<f64> {
         let later = |end: usize| end.saturating_sub(iteration) as f64;
         let whole = |rate: Rate| rate.seconds_each * rate.total as f64;
-        let (adapt, evaluate) = (whole(self.adapt?), whole(self.evaluate?));
-        Some(later(last) * (self.between + evaluate) + later(trained) * adapt)
+        let training = match trained > iteration {
+            true => later(trained) * whole(self.adapt?),
+            false => 0.0,
+        };
+        Some(later(last) * (self.between + whole(self.evaluate?)) + training)
     }
 }
 

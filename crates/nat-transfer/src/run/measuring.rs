@@ -20,23 +20,20 @@ use crate::{
 };
 
 impl Run {
-    /// The beginning of the measurements on a set. In a closing round the candidates begin with the archive, of which the set's
-    /// readings hold.
+    /// The beginning of the measurements on a set. The candidates of a closing round begin with the archive.
     pub(super) fn measuring(&self, set: usize) -> Position {
-        let mut errors = Vec::with_capacity(self.state.candidates.len());
-        if self.record.config.search.closes(self.state.generation) {
-            errors.extend(
-                self.state
-                    .readings
-                    .iter()
-                    .nth(set)
-                    .into_iter()
-                    .flatten()
-                    .map(|&reading| Some(reading)),
-            );
-        }
+        let mut errors: Vec<_> = self.held(set).iter().copied().map(Some).collect();
         errors.resize(self.state.candidates.len(), None);
         Position::Evaluate { set, errors }
+    }
+
+    /// What the iteration before has seen on a set that still holds: in a closing round all of it.
+    fn held(&self, set: usize) -> &[Measurement] {
+        let closing = self.record.config.search.closes(self.state.generation);
+        match self.state.readings.get(set) {
+            Some(readings) if closing => readings,
+            _ => &[],
+        }
     }
 
     /// Measures errors on a set until a save is due; after the last set what commands say, and ends the iteration.
@@ -50,10 +47,12 @@ impl Run {
         let begun = Instant::now();
         let candidates = self.candidates()?;
         let learner = &self.learners[set];
-        let before = set * candidates.len();
+        // What a closing round knows already is no work.
+        let held = self.held(set).len();
+        let open = candidates.len() - held;
         let told = Progress {
             set: learner.name,
-            ..self.progress(Phase::Evaluate, 0, self.learners.len() * candidates.len())
+            ..self.progress(Phase::Evaluate, 0, self.learners.len() * open)
         };
         let watcher = Mutex::new(&mut *observer);
         // What is measured is saved from time to time, as training is.
@@ -67,7 +66,7 @@ impl Run {
             &mut errors,
             &|done, images| {
                 let progress = Progress {
-                    done: before + done,
+                    done: set * open + done - held,
                     images_per_s: images as f64 / begun.elapsed().as_secs_f64(),
                     ..told
                 };

@@ -311,7 +311,17 @@ impl Cell<'_> {
                 "--json",
             ]);
             if let Some(name) = &self.arm.minutes_of {
-                let minutes = self.arm.share * self.finished(root, name)?.seconds / 60.0;
+                let search = self.finished(root, name)?;
+                if let (Some(theirs), Some(ours)) = (&search.machine, machine::processor())
+                    && *theirs != ours
+                {
+                    return Err(wrong_argument(format!(
+                        "the arm '{}' gets a share of the time of '{name}', which was run on another machine ({theirs}): run \
+                         that one here first",
+                        self.arm.name
+                    )));
+                }
+                let minutes = self.arm.share * search.seconds / 60.0;
                 command.args(["--minutes", &minutes.to_string()]);
             }
             if let (Some(model), Some(start)) = (model, &start) {

@@ -147,8 +147,8 @@ fn machines(cells: &[Finished<'_>]) -> String {
     match cells.iter().filter(elsewhere).count() {
         0 => String::new(),
         count => format!(
-            "Times are those on {}; {count} of {} cells ran elsewhere, and their times are left out\n",
-            usual.unwrap_or("a machine without a name"),
+            "Times are those of cells that name {}; {count} of {} name another machine, and their times are left out\n",
+            usual.unwrap_or("no machine"),
             cells.len()
         ),
     }
@@ -204,13 +204,17 @@ fn arms(plan: &Plan, cells: &[Finished<'_>], data: &str) -> String {
             .iter()
             .filter(|group| group.iter().all(here))
             .collect();
+        let part = match timed.len() == seeds.len() {
+            true => String::new(),
+            false => format!(" (in {} of {})", timed.len(), seeds.len()),
+        };
         let sum = |of: &dyn Fn(&Finished<'_>) -> f64| {
             let sums = timed
                 .iter()
                 .map(|group| group.iter().map(|cell| of(cell)).sum::<f64>());
             match timed.is_empty() {
                 true => "-".into(),
-                false => spread(sums.map(|seconds| seconds / 60.0).collect(), 1),
+                false => spread(sums.map(|seconds| seconds / 60.0).collect(), 1) + &part,
             }
         };
         row.push(sum(&|cell| cell.found.seconds));
@@ -560,8 +564,8 @@ mod tests {
         cells[4].found.machine = Some("near".into());
         let text = summary(&plan, &cells);
         for part in [
-            "| nat | 3 | 0.000 ± 0.000 | 80.0 ± 0.0 | 1.0 ± 0.0 | 1.5 ± 0.0 |",
-            "Times are those on near; 2 of 5 cells ran elsewhere",
+            "| nat | 3 | 0.000 ± 0.000 | 80.0 ± 0.0 | 1.0 ± 0.0 (in 2 of 3) | 1.5 ± 0.0 (in 2 of 3) |",
+            "Times are those of cells that name near; 2 of 5 name another machine",
         ] {
             assert!(text.contains(part), "{part} in\n{text}");
         }

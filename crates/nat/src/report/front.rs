@@ -130,7 +130,7 @@ pub fn movement(run: &Run) -> Markup {
     );
     let explanation = html! {
         (ramp_legend(first.generation, last.generation))
-        span.legend { "every generation measures its whole archive again, because the weights have moved" }
+        span.legend { "a generation that trains measures its whole archive again, because the weights have moved; a closing round only what is new" }
     };
     figure(
         &caption,

@@ -146,7 +146,7 @@ fn scatter(predicted: &[Judged<'_>], shown: Shown<'_>) -> Markup {
     );
     let explanation = html! {
         (ramp_legend(shown.first, shown.last))
-        span.legend { "networks measured for the first time; predicted before, measured after the adaptation" }
+        span.legend { "networks measured for the first time; predicted before the adaptation, if there was one" }
     };
     figure(
         caption,
