@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use super::{Found, Network, Plan, Work};
 
 /// A finished cell.
+#[derive(Clone)]
 pub struct Finished<'a> {
     /// Index of its arm.
     pub arm: usize,

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use nat_transfer::RunConfig;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::{Plan, comparison::Finished};
 
@@ -37,28 +37,50 @@ fn flatten(name: &str, value: Value, into: &mut Settings) {
     }
 }
 
+/// A search's settings with those that its version did not know yet, each as what was done before it existed: that is what
+/// their absence means in a configuration. As they are where this version does not know them all.
+fn completed(settings: &Settings) -> Settings {
+    // Either is left out of what is kept, and neither may be missing.
+    let mut whole = json!({
+        "seed": 0,
+        "upkeep": { "save_seconds": 1, "loader_threads": 0, "evaluators": 0 },
+    });
+    for (name, value) in settings {
+        let mut place = &mut whole;
+        for key in name.split('.') {
+            if !(place.is_null() || place.is_object()) {
+                return settings.clone();
+            }
+            place = &mut place[key];
+        }
+        *place = value.clone();
+    }
+    serde_json::from_value(whole).map_or_else(|_| settings.clone(), |config| of(&config))
+}
+
 /// A line for each arm whose searches on some data sets did not all have the same settings; empty where they had.
 pub fn differences(plan: &Plan, cells: &[Finished<'_>], data: &[&str]) -> String {
     let mut text = String::new();
     for (index, arm) in plan.arms.iter().enumerate() {
         let mut names = BTreeSet::new();
         for part in 0..arm.parts().len() {
-            let mine = cells
+            let mut mine = cells
                 .iter()
                 .filter(|cell| cell.arm == index && cell.part == part && data.contains(&cell.data))
-                .filter_map(|cell| cell.found.settings.as_ref());
-            let mut first: Option<&Settings> = None;
+                .filter_map(|cell| cell.found.settings.as_ref().map(completed));
+            let Some(first) = mine.next() else { continue };
             for settings in mine {
-                let known = *first.get_or_insert(settings);
-                // A setting that one version does not know yet begins as what was done before it.
-                let both = known
-                    .iter()
-                    .filter_map(|(name, value)| Some((name, value, settings.get(name)?)));
-                names.extend(both.filter(|(_, a, b)| a != b).map(|(name, ..)| name));
+                names.extend(
+                    first
+                        .keys()
+                        .chain(settings.keys())
+                        .filter(|name| first.get(*name) != settings.get(*name))
+                        .cloned(),
+                );
             }
         }
         if !names.is_empty() {
-            let names: Vec<&str> = names.into_iter().map(String::as_str).collect();
+            let names: Vec<String> = names.into_iter().collect();
             text += &format!(
                 "Cells of the arm '{}' had different settings: {}\n",
                 arm.name,
@@ -111,10 +133,29 @@ mod tests {
             "Cells of the arm 'nat' had different settings: search.initial, warm_up.max_steps\n"
         );
         assert_eq!(differences(&plan, &mixed, &["b"]), "");
+        // An older version did not know two settings: one is as it was then, the other has another default now.
         let mut older = cell(0, "b", &quick);
         let settings = older.found.settings.as_mut().unwrap();
         assert!(settings.remove("adapt.smallest").is_some());
-        let versions = [cell(0, "a", &quick), older];
+        let versions = [cell(0, "a", &quick), older.clone()];
         assert_eq!(differences(&plan, &versions, &["a", "b"]), "");
+        let settings = older.found.settings.as_mut().unwrap();
+        assert!(settings.remove("search.closing").is_some());
+        let versions = [cell(0, "a", &quick), older];
+        assert_eq!(
+            differences(&plan, &versions, &["a", "b"]),
+            "Cells of the arm 'nat' had different settings: search.closing\n"
+        );
+    }
+
+    #[test]
+    fn settings_of_a_run_are_complete() {
+        let quick = of(&Preset::Quick.config(&Space::builtin("lite0").unwrap()));
+        assert_eq!(completed(&quick), quick);
+        for name in ["search.unheard_of", "search.initial.unheard_of"] {
+            let mut stranger = quick.clone();
+            stranger.insert(name.to_owned(), json!(3));
+            assert_eq!(completed(&stranger), stranger);
+        }
     }
 }
