@@ -111,7 +111,7 @@ fn facts(run: &Run) -> Markup {
         .sum();
     let mut facts: Vec<(&str, String)> = vec![
         ("Data", run.data.clone()),
-        ("Classes", classes(&run.classes)),
+        ("Classes", classes(run)),
         ("Space", space(run)),
         ("Objectives", objectives(run)),
         ("Predictor", run.predictor.name().into()),
@@ -145,7 +145,16 @@ fn facts(run: &Run) -> Markup {
     }
 }
 
-fn classes(names: &[String]) -> String {
+/// The classes of every data set; of several behind its name.
+fn classes(run: &Run) -> String {
+    let sets = run.classes.iter().enumerate().map(|(place, names)| {
+        let of = run.sets.get(place);
+        of.map_or_else(String::new, |set| format!("{set} ")) + &spelt(names)
+    });
+    sets.collect::<Vec<_>>().join("; ")
+}
+
+fn spelt(names: &[String]) -> String {
     let spelt: Vec<&str> = names.iter().take(SPELT).map(String::as_str).collect();
     let more = if names.len() > SPELT { ", …" } else { "" };
     format!("{}: {}{more}", names.len(), spelt.join(", "))
@@ -228,8 +237,16 @@ mod tests {
     #[test]
     fn many_classes_are_cut() {
         let names: Vec<String> = (0..30).map(|i| format!("c{i}")).collect();
-        assert!(classes(&names).starts_with("30: c0, c1"));
-        assert!(classes(&names).ends_with("c23, …"));
-        assert_eq!(classes(&names[..2]), "2: c0, c1");
+        assert!(spelt(&names).starts_with("30: c0, c1"));
+        assert!(spelt(&names).ends_with("c23, …"));
+        assert_eq!(spelt(&names[..2]), "2: c0, c1");
+    }
+    #[test]
+    fn classes_of_several_data_sets_go_behind_their_names() {
+        let mut run = Run::read(&Sample::named("run").finish()).unwrap();
+        assert_eq!(classes(&run), "3: glass, metal, paper");
+        run.sets = vec!["trash".into(), "letters".into()];
+        run.classes.push(vec!["a".into()]);
+        assert_eq!(classes(&run), "trash 3: glass, metal, paper; letters 1: a");
     }
 }

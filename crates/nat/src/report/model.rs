@@ -109,8 +109,8 @@ pub struct Run {
     pub data: String,
     /// Names of the data sets where there are several; none for one.
     pub sets: Vec<String>,
-    /// Of several data sets those of the one with the most: costs are those of its classifier.
-    pub classes: Vec<String>,
+    /// The classes of each data set.
+    pub classes: Vec<Vec<String>>,
     pub space: Space,
     /// Seconds from the Unix epoch to the first start.
     pub started: Option<u64>,
@@ -192,7 +192,7 @@ impl Run {
             sets: (record.data.iter())
                 .filter_map(|set| set.name.clone())
                 .collect(),
-            classes: most_classes(record.data),
+            classes: (record.data.into_iter()).map(|set| set.classes).collect(),
             archives: archives.collect(),
             space: record.space,
             started: None,
@@ -234,8 +234,14 @@ impl Run {
     pub fn network(&self, member: &Member) -> Network {
         self.space.network(
             &self.space.architecture(&member.measured.genes),
-            self.classes.len(),
+            self.most_classes(),
         )
+    }
+
+    /// Classes of the data set with the most: costs are those of its classifier.
+    pub fn most_classes(&self) -> usize {
+        let counts = self.classes.iter().map(Vec::len);
+        counts.max().unwrap_or_default()
     }
 
     /// The objective that plots show upwards: the error where the run minimises it.
@@ -275,13 +281,6 @@ fn paths(sets: &[DataRecord]) -> String {
         })
         .collect();
     paths.join(", ")
-}
-
-/// The classes of the set with the most, of equals the first.
-fn most_classes(sets: Vec<DataRecord>) -> Vec<String> {
-    let classes = sets.into_iter().map(|set| set.classes);
-    let most = classes.reduce(|most, next| if next.len() > most.len() { next } else { most });
-    most.unwrap_or_default()
 }
 
 #[cfg(test)]

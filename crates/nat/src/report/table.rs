@@ -40,7 +40,7 @@ pub fn front(run: &Run) -> Markup {
             p.note {
                 "Error: of the search split"
                 @if tested { ", on which the networks were chosen; test error: of images that no decision has seen" }
-                ". Multiply-adds and parameters are in millions, for one image and " (run.classes.len()) " classes."
+                ". Multiply-adds and parameters are in millions, for one image and " (run.most_classes()) " classes."
                 @if run.objectives.len() < 3 { " The front is non-dominated in " (objectives(run)) "." }
             }
             (commands(run))
