@@ -68,6 +68,8 @@ pub enum Command {
     Latency(Latency),
     /// A run as one self-contained page
     Report(Report),
+    /// A run as a page on this machine that follows it, until Ctrl-C
+    Serve(Serve),
     /// Times of one network and of an iteration on this machine; the search and its predictors beside others
     #[command(subcommand)]
     Bench(Bench),
@@ -665,6 +667,15 @@ pub struct Report {
     /// Page to write; by default report.html in the run
     #[arg(long, value_name = "FILE")]
     pub out: Option<PathBuf>,
+}
+
+#[derive(Group)]
+pub struct Serve {
+    /// Folder of the run
+    pub run: PathBuf,
+    /// Port on 127.0.0.1; 0 takes any that is free
+    #[arg(long, default_value_t = 6280)]
+    pub port: u16,
 }
 
 #[cfg(test)]

@@ -14,6 +14,7 @@ mod predict;
 mod pretrain;
 mod report;
 mod search;
+mod serve;
 mod settings;
 mod space;
 
@@ -44,6 +45,7 @@ pub fn run(command: Command) -> Result<ExitCode> {
         Command::Eval(args) => eval::run(&args)?,
         Command::Predict(args) => predict::run(&args)?,
         Command::Report(args) => report::run(&args)?,
+        Command::Serve(args) => serve::run(&args)?,
     }
     Ok(ExitCode::SUCCESS)
 }

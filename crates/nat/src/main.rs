@@ -7,6 +7,7 @@ mod stdout;
 
 mod args;
 mod commands;
+mod dashboard;
 mod dataset;
 mod devices;
 mod experiment;

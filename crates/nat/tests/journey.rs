@@ -3,8 +3,10 @@
 use std::{
     collections::BTreeMap,
     fs,
+    io::{BufRead, BufReader, Read, Write},
+    net::TcpStream,
     path::Path,
-    process::{Command, Output},
+    process::{Command, Output, Stdio},
 };
 
 use serde_json::Value;
@@ -305,6 +307,35 @@ fn from_images_to_a_deployed_model() {
             .iter()
             .all(|network| html.contains(network["genes"].as_str().unwrap()))
     );
+    let mut serving = Command::new(env!("CARGO_BIN_EXE_nat"))
+        .args(["serve", text(&run), "--port", "0"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut url = String::new();
+    let mut told = BufReader::new(serving.stdout.take().unwrap());
+    told.read_line(&mut url).unwrap();
+    let address = url.trim().strip_prefix("http://").unwrap();
+    let address = address.trim_end_matches('/');
+    let mut stream = TcpStream::connect(address).unwrap();
+    write!(
+        stream,
+        "GET / HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n"
+    )
+    .unwrap();
+    let mut served = String::new();
+    stream.read_to_string(&mut served).unwrap();
+    assert!(served.contains(front[0]["genes"].as_str().unwrap()));
+    let port = address.rsplit_once(':').unwrap().1;
+    let second = nat(&["serve", text(&run), "--port", port]);
+    assert_eq!(second.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&second.stderr).contains("--port 0"));
+    let interrupt = Command::new("kill")
+        .args(["-INT", &serving.id().to_string()])
+        .status();
+    assert!(interrupt.unwrap().success());
+    assert_eq!(serving.wait().unwrap().code(), Some(0));
 
     let record = fs::read_to_string(run.join("run.toml")).unwrap();
     let version = format!("version = \"{}\"", env!("CARGO_PKG_VERSION"));

@@ -30,10 +30,18 @@ use model::Run;
 /// # Errors
 /// The directory holds no run, or a file in it cannot be read or understood.
 pub fn render(directory: &Path) -> Result<String> {
-    Ok(page(&Run::read(directory)?).into_string())
+    Ok(page(&Run::read(directory)?, &html! {}).into_string())
 }
 
-fn page(run: &Run) -> Markup {
+/// The same with something above it.
+///
+/// # Errors
+/// Those of [`render`].
+pub fn render_below(top: &Markup, directory: &Path) -> Result<String> {
+    Ok(page(&Run::read(directory)?, top).into_string())
+}
+
+fn page(run: &Run, top: &Markup) -> Markup {
     html! {
         (DOCTYPE)
         html lang="en" {
@@ -44,6 +52,7 @@ fn page(run: &Run) -> Markup {
                 style { (PreEscaped(include_str!("style.css"))) }
             }
             body {
+                (top)
                 main {
                     (headline::headline(run))
                     (front::scatters(run))
@@ -63,7 +72,7 @@ fn page(run: &Run) -> Markup {
 }
 
 #[cfg(test)]
-mod sample;
+pub mod sample;
 
 #[cfg(test)]
 mod tests {
