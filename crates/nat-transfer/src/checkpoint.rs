@@ -36,7 +36,8 @@ pub struct State {
     /// What has been seen of the candidates on those data sets that come before the one of the position.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub measured: Vec<Vec<Measurement>>,
-    /// What the last finished iteration saw of each network of the archive, a list a data set.
+    /// What the last finished iteration saw of each network of the archive, a list a data set; of no use to an iteration that
+    /// trains, and gone when it measures.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub readings: Vec<Vec<Measurement>>,
     /// The models by which the candidates were found, one for each measured objective; none before the first search.

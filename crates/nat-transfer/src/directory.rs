@@ -185,6 +185,21 @@ impl RunDirectory {
         self.lines("events.jsonl")
     }
 
+    /// Gives up the test errors of the front, if there are any.
+    ///
+    /// # Errors
+    /// The file cannot be removed.
+    pub(crate) fn forget_tests(&self) -> Result<(), TransferError> {
+        let path = self.path("test.jsonl");
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(TransferError::Io {
+                path,
+                source: error,
+            }),
+            _ => Ok(()),
+        }
+    }
+
     /// The test errors of the front, if its splits have been read: lines of `test.jsonl`.
     ///
     /// # Errors

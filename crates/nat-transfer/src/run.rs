@@ -335,7 +335,10 @@ impl Run {
                             next if next < self.learners.len() => {
                                 Position::Adapt { set: next, step: 0 }
                             }
-                            _ => self.measuring(0),
+                            _ => {
+                                self.state.readings.clear();
+                                self.measuring(0)
+                            }
                         };
                     }
                 }
@@ -489,7 +492,11 @@ impl Run {
         self.state.generation = generation;
         self.state.position = match closing {
             true => self.measuring(0),
-            false => Position::Adapt { set: 0, step: 0 },
+            false => {
+                // Of a run that was given more iterations: these errors are not those of the weights to come.
+                self.directory.forget_tests()?;
+                Position::Adapt { set: 0, step: 0 }
+            }
         };
         Ok(())
     }

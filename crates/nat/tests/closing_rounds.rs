@@ -5,6 +5,8 @@ use std::{
     fs,
     path::Path,
     process::{Command, Stdio},
+    thread::sleep,
+    time::Duration,
 };
 
 const SETTINGS: [&str; 12] = [
@@ -23,16 +25,45 @@ const SETTINGS: [&str; 12] = [
     "evaluate.regress=false",
 ];
 
-fn search(out: &Path, closing: &str) {
+fn nat(args: &[&str], run: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_nat"));
-    command.args(["search", "--data", "builtin:climate-tiles"]);
-    command.args(["--supernet", "scratch", "--space", "tiny", "--out"]);
-    command.arg(out);
-    for setting in SETTINGS.iter().chain([&closing]) {
+    command.args(args).arg(run);
+    command.stdout(Stdio::null()).stderr(Stdio::null());
+    command
+}
+
+fn search(out: &Path, more: &str) -> Command {
+    let images = ["search", "--data", "builtin:climate-tiles"];
+    let start = ["--supernet", "scratch", "--space", "tiny", "--out"];
+    let mut command = nat(&[&images[..], &start].concat(), out);
+    for setting in SETTINGS.iter().chain([&more]) {
         command.args(["--set", setting]);
     }
-    command.stdout(Stdio::null()).stderr(Stdio::null());
-    assert!(command.status().unwrap().success());
+    command
+}
+
+fn succeeds(mut command: Command) {
+    assert!(command.status().unwrap().success(), "{command:?}");
+}
+
+/// The iterations in which something was trained.
+fn trained(run: &Path) -> Vec<u64> {
+    let events = fs::read_to_string(run.join("events.jsonl")).unwrap_or_default();
+    (events.lines())
+        .filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok())
+        .filter(|event| event["event"] == "epoch")
+        .map(|event| event["generation"].as_u64().unwrap())
+        .collect()
+}
+
+/// Changes what the run is set to.
+fn set(run: &Path, changes: &[(&str, &str)]) {
+    let mut record = fs::read_to_string(run.join("run.toml")).unwrap();
+    for (old, new) in changes {
+        assert!(record.contains(old), "{old}");
+        record = record.replace(old, new);
+    }
+    fs::write(run.join("run.toml"), record).unwrap();
 }
 
 /// The errors of the archive by genotype, an archive an iteration.
@@ -51,12 +82,24 @@ fn archives(run: &Path) -> Vec<BTreeMap<String, f64>> {
     archives
 }
 
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let (path, to) = (entry.path(), to.join(entry.file_name()));
+        match path.is_dir() {
+            true => copy(&path, &to),
+            false => drop(fs::copy(&path, &to).unwrap()),
+        }
+    }
+}
+
 #[test]
 fn they_train_nothing_and_keep_every_measurement() {
     let folder = tempfile::tempdir().unwrap();
     let [without, with] = ["without", "with"].map(|name| folder.path().join(name));
-    search(&without, "search.closing=0");
-    search(&with, "search.closing=2");
+    succeeds(search(&without, "search.closing=0"));
+    succeeds(search(&with, "search.closing=2"));
 
     let before = archives(&without);
     let archives = archives(&with);
@@ -75,10 +118,47 @@ fn they_train_nothing_and_keep_every_measurement() {
         fs::read(run.join(iteration).join("supernet.safetensors")).unwrap()
     };
     assert!(weights(&without, "generation-001") == weights(&with, "generation-003"));
-    let events = fs::read_to_string(with.join("events.jsonl")).unwrap();
-    let trained = (events.lines())
-        .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap())
-        .filter(|event| event["event"] == "epoch")
-        .map(|event| event["generation"].as_u64().unwrap());
-    assert_eq!(trained.max(), Some(1));
+    assert_eq!(trained(&with).into_iter().max(), Some(1));
+}
+
+#[test]
+fn what_was_measured_before_a_training_is_no_measurement_after_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = folder.path().join("run");
+    let mut child = search(&run, "adapt.max_steps=250").spawn().unwrap();
+    while !trained(&run).contains(&1) {
+        assert!(child.try_wait().unwrap().is_none(), "it ended too soon");
+        sleep(Duration::from_millis(20));
+    }
+    let interrupt = ["-INT", &child.id().to_string()];
+    assert!(
+        Command::new("kill")
+            .args(interrupt)
+            .status()
+            .unwrap()
+            .success()
+    );
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+
+    assert_eq!(archives(&run).len(), 1, "the iteration has ended before");
+
+    // The iteration under way becomes one of those in which nothing is trained, or stays the last that trains.
+    let other = folder.path().join("other");
+    copy(&run, &other);
+    let trained = ("max_steps = 250", "max_steps = 2");
+    let closing = [
+        ("iterations = 1", "iterations = 0"),
+        ("closing = 3", "closing = 1"),
+    ];
+    set(&run, &[&[trained][..], &closing].concat());
+    set(&other, &[trained, ("closing = 3", "closing = 0")]);
+    succeeds(nat(&["resume"], &run));
+    succeeds(nat(&["resume"], &other));
+    assert_eq!(archives(&run), archives(&other));
+
+    succeeds(nat(&["front", "--test"], &run));
+    assert!(run.join("test.jsonl").exists());
+    set(&run, &[("iterations = 0", "iterations = 2")]);
+    succeeds(nat(&["resume"], &run));
+    assert!(!run.join("test.jsonl").exists());
 }

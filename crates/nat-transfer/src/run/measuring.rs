@@ -27,13 +27,9 @@ impl Run {
         Position::Evaluate { set, errors }
     }
 
-    /// What the iteration before has seen on a set that still holds: in a closing round all of it.
+    /// What the iteration before has seen on a set that still holds: all of it, unless the supernet was trained since.
     fn held(&self, set: usize) -> &[Measurement] {
-        let closing = self.record.config.search.closes(self.state.generation);
-        match self.state.readings.get(set) {
-            Some(readings) if closing => readings,
-            _ => &[],
-        }
+        self.state.readings.get(set).map_or(&[], Vec::as_slice)
     }
 
     /// Measures errors on a set until a save is due; after the last set what commands say, and ends the iteration.
