@@ -121,12 +121,14 @@ fn iteration(
         aims: &record.config.aims(),
         settings: &record.config.search,
     };
+    // An iteration that trains, whose predictor learns from a part of its archive.
+    let generation = (answer.generation + 1).min(record.config.search.iterations);
     let proposal = nat_transfer::propose(
         &problem,
         &members,
         &nat_transfer::directions(&record.config),
         &record.config,
-        answer.generation + 1,
+        generation,
     )?;
     Ok(Point {
         archive: genotypes.len(),
