@@ -94,17 +94,28 @@ impl Progress {
             }
         }
         self.last = format!("HV {:.4}  tau {tau}", ended.hypervolume);
+        let (last, trained) = self.iterations;
+        let closing = ended.generation > trained;
+        let new = match closing {
+            true => 1.0,
+            false => ended.predicted.len() as f64 / ended.archive.max(1) as f64,
+        };
         self.clock
-            .iteration_ended(ended.seconds.fit + ended.seconds.search);
+            .iteration_ended(ended.seconds.fit + ended.seconds.search, new);
         // On a terminal the bar says it.
-        let (last, _) = self.iterations;
         let left = (self.clock.after(ended.generation, self.iterations))
             .filter(|_| last > ended.generation && !std::io::stderr().is_terminal())
             .map_or_else(String::new, |left| format!(", {} left", plain(left)));
+        let iteration = match closing {
+            true => format!(
+                "closing {:>4} of {}",
+                ended.generation - trained,
+                last - trained
+            ),
+            false => format!("iteration {:>2} of {trained}", ended.generation),
+        };
         self.line(&format!(
-            "iteration {:>2} of {}  archive {:>3}  front {:>3}  HV {:.4}  best error {:.2} %  tau {tau}  ({:.0} s{left})",
-            ended.generation,
-            last,
+            "{iteration}  archive {:>3}  front {:>3}  HV {:.4}  best error {:.2} %  tau {tau}  ({:.0} s{left})",
             ended.archive,
             ended.front,
             ended.hypervolume,
@@ -167,7 +178,7 @@ impl Observer for Progress {
                 step.generation - step.trained,
                 step.iterations - step.trained
             ),
-            _ => format!("iteration {} of {}  ", step.generation, step.iterations),
+            _ => format!("iteration {} of {}  ", step.generation, step.trained),
         };
         // What matters most comes first: a narrow terminal cuts off the rest.
         self.bar.set_message(format!(
@@ -232,6 +243,8 @@ struct TimeLeft {
     evaluate: Option<Rate>,
     current: Option<Rate>,
     between: f64,
+    /// Networks that a closing round measures.
+    new: f64,
     already: usize,
 }
 
@@ -265,8 +278,16 @@ impl TimeLeft {
         }
     }
 
-    fn iteration_ended(&mut self, between: f64) {
+    /// After an iteration, given the share of the networks measured in it that were new.
+    fn iteration_ended(&mut self, between: f64, new: f64) {
         self.between = between;
+        let measured = self.evaluate.map_or(0, |evaluate| evaluate.total);
+        self.new = new * measured as f64;
+    }
+
+    /// A closing round, from its search on.
+    fn closing_round(&self, evaluate: Rate) -> f64 {
+        self.between + self.new * evaluate.seconds_each
     }
 
     fn left_of_phase(&self, step: &Step) -> Option<f64> {
@@ -281,7 +302,7 @@ impl TimeLeft {
         let here = match step.phase {
             // How long a command takes is known once it is over.
             Phase::Pretrain | Phase::WarmUp | Phase::Finetune | Phase::Commands => return None,
-            Phase::Search if step.generation > step.trained => self.between + whole(evaluate),
+            Phase::Search if step.generation > step.trained => self.closing_round(evaluate),
             Phase::Search => self.between + whole(self.adapt?) + whole(evaluate),
             Phase::Adapt => open * self.adapt?.seconds_each + whole(evaluate),
             Phase::Evaluate => open * evaluate.seconds_each,
@@ -294,11 +315,13 @@ impl TimeLeft {
     fn after(&self, iteration: usize, (last, trained): (usize, usize)) -> Option<f64> {
         let later = |end: usize| end.saturating_sub(iteration) as f64;
         let whole = |rate: Rate| rate.seconds_each * rate.total as f64;
+        let evaluate = self.evaluate?;
         let training = match trained > iteration {
-            true => later(trained) * whole(self.adapt?),
+            true => later(trained) * (self.between + whole(self.adapt?) + whole(evaluate)),
             false => 0.0,
         };
-        Some(later(last) * (self.between + whole(self.evaluate?)) + training)
+        let closing = later(last) - later(trained);
+        Some(training + closing * self.closing_round(evaluate))
     }
 }
 
@@ -336,14 +359,17 @@ mod tests {
         clock.stepped(&adapt, Duration::from_secs(10));
         assert_eq!(clock.left(&adapt), None);
         clock.stepped(&step(Phase::Evaluate, 0, 4, 4), Duration::from_secs(4));
-        clock.iteration_ended(1.0);
-        // The last of the two to come is a closing round.
-        let later = 2.0 * (1.0 + 4.0) + 20.0;
+        clock.iteration_ended(1.0, 0.5);
+        // The last of the two to come is a closing round, and measures the half that is new.
+        let later = (1.0 + 20.0 + 4.0) + (1.0 + 2.0);
         assert_eq!(clock.left(&adapt), Some(5.0 * 2.0 + 4.0 + later));
         assert_eq!(clock.after(1, (3, 2)), Some(later));
         assert_eq!(clock.after(3, (3, 2)), Some(0.0));
         let closing = step(Phase::Search, 3, 0, 1);
-        assert_eq!(clock.left(&closing), Some(1.0 + 4.0));
+        assert_eq!(clock.left(&closing), Some(1.0 + 2.0));
+        clock.stepped(&step(Phase::Evaluate, 3, 3, 3), Duration::from_secs(3));
+        clock.iteration_ended(1.0, 1.0);
+        assert_eq!(clock.after(3, (4, 2)), Some(1.0 + 3.0));
     }
 
     #[test]
