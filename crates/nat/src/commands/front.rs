@@ -208,8 +208,13 @@ fn nothing(answer: &Answer) -> String {
             .collect();
         format!("; the nearest is {} ({})", member.genes, known.join(", "))
     });
+    let mut limited = answer.record.config.limits.objectives();
+    let settled = match limited.any(Objective::is_error) {
+        true => " by errors drawn to their trend over multiply-adds",
+        false => "",
+    };
     format!(
-        "none of the {} measured networks meets the limits of this run: {}{nearest}",
+        "none of the {} measured networks meets the limits of this run{settled}: {}{nearest}",
         answer.archive.len(),
         limits.join(", ")
     )

@@ -252,7 +252,9 @@ pub fn table(run: &Run) -> Markup {
                     }
                 }
             }
-            p.note { "New: networks measured for the first time. τ (Kendall), ρ (Spearman) and RMSE compare their predicted with their measured error." }
+            p.note { "New: networks measured for the first time. τ (Kendall), ρ (Spearman) and RMSE compare their predicted with their measured error."
+                @if run.draws_to_trend() { " Errors, fronts and hypervolumes are as measured, as the search knows them; the networks above are chosen by errors drawn to their trend." }
+            }
         }
     }
 }

@@ -23,8 +23,8 @@ fn scatter(run: &Run, x: Objective, y: Objective) -> Markup {
     let frame = Frame {
         width: WIDE,
         height: HEIGHT,
-        x: Axis::covering(last.members.iter().map(|member| x.of(member)), 9),
-        y: Axis::covering(last.members.iter().map(|member| y.of(member)), 6),
+        x: Axis::covering(run.settled.iter().map(|member| x.of(member)), 9),
+        y: Axis::covering(run.settled.iter().map(|member| y.of(member)), 6),
     };
     let place = |member: &Member| (frame.x(x.of(member)), frame.y(y.of(member)));
     let front: Vec<(f64, f64)> = run.front.iter().map(place).collect();
@@ -45,7 +45,7 @@ fn scatter(run: &Run, x: Objective, y: Objective) -> Markup {
     let body = html! {
         (frame.axes(&x.title(), &y.title()))
         g.archive {
-            @for member in last.members.iter().filter(|member| !on_front(member)) {
+            @for member in run.settled.iter().filter(|member| !on_front(member)) {
                 @let (cx, cy) = place(member);
                 circle cx=(cx) cy=(cy) r="3" { title { (describe(member)) } }
             }
@@ -131,6 +131,7 @@ pub fn movement(run: &Run) -> Markup {
     let explanation = html! {
         (ramp_legend(first.generation, last.generation))
         span.legend { "a generation that trains measures its whole archive again, because the weights have moved; a closing round only what is new" }
+        @if run.draws_to_trend() { span.legend { "errors as measured; those of the front on top are drawn to their trend over multiply-adds" } }
     };
     figure(
         &caption,

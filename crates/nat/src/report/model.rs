@@ -114,8 +114,11 @@ pub struct Run {
     pub space: Space,
     /// Seconds from the Unix epoch to the first start.
     pub started: Option<u64>,
-    /// By ascending generation, none of them empty.
+    /// By ascending generation, none of them empty; errors as measured.
     pub archives: Vec<Archive>,
+    /// The members of the last archive, their errors [settled](nat_transfer::RunRecord::settled): what the answer is chosen
+    /// from.
+    pub settled: Vec<Member>,
     /// By ascending generation.
     pub generations: Vec<Generation>,
     pub epochs: Vec<Epoch>,
@@ -154,14 +157,11 @@ impl Run {
             measured,
             test_error: None,
         };
-        if let Some(last) = by_generation.values_mut().next_back() {
-            *last = record.settled(std::mem::take(last));
-        }
-        let last = by_generation.values().next_back();
-        let front = last.map_or_else(Vec::new, |members| archive::front(members, &aims));
-        let larger = last
-            .and_then(|members| record.undecided(members))
-            .and_then(|open| open.larger.first().copied().cloned());
+        let last = by_generation.values().next_back().cloned();
+        let settled = record.settled(last.unwrap_or_default());
+        let front = archive::front(&settled, &aims);
+        let larger =
+            (record.undecided(&settled)).and_then(|open| open.larger.first().copied().cloned());
         let named = archive::high_tradeoff(&front, &aims.objectives, NAMED);
         let mut front: Vec<Member> = front.into_iter().map(shown).collect();
         let mut larger = larger.map(shown);
@@ -194,6 +194,7 @@ impl Run {
                 .collect(),
             classes: (record.data.into_iter()).map(|set| set.classes).collect(),
             archives: archives.collect(),
+            settled: settled.into_iter().map(shown).collect(),
             space: record.space,
             started: None,
             generations: Vec::new(),
@@ -222,6 +223,12 @@ impl Run {
             }
         }
         self.generations = generations.into_values().collect();
+    }
+
+    /// Whether the errors of the answer are not quite the measured ones.
+    pub fn draws_to_trend(&self) -> bool {
+        let last = self.archives.last();
+        last.is_some_and(|last| last.members != self.settled)
     }
 
     /// The letter by which a member of the front goes on the page, if it is a high-trade-off point.
@@ -295,7 +302,7 @@ mod tests {
             ..Sample::named("run")
         };
         let run = Run::read(&sample.finish()).unwrap();
-        let members = &run.archives.last().unwrap().members;
+        let members = &run.settled;
         let beats = |a: &Member, b: &Member| {
             let (a, b) = (a.values(&run.objectives), b.values(&run.objectives));
             a != b && a.iter().zip(&b).all(|(a, b)| a <= b)
