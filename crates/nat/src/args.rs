@@ -597,7 +597,7 @@ pub struct Export {
     /// Folder of a run, a supernet file, or an exported model (safetensors) to be written in the other form
     pub source: PathBuf,
     /// Comma-separated genotype, or `max` or `min`
-    #[arg(long, conflicts_with = "where")]
+    #[arg(long, conflicts_with_all = ["where", "best"])]
     pub genes: Option<String>,
     #[command(flatten)]
     pub choice: Choice,

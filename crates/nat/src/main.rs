@@ -5,6 +5,7 @@
 #[macro_use]
 mod stdout;
 
+mod answer;
 mod args;
 mod commands;
 mod dashboard;

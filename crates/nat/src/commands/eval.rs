@@ -8,11 +8,11 @@ use nat_data::{
     Transform,
 };
 use nat_export::{Model, ModelInfo};
-use nat_transfer::{Answer, RunDirectory, argmax};
+use nat_transfer::argmax;
 use serde_json::json;
 
 use crate::{
-    args,
+    answer, args,
     commands::{
         export::{self, Quarry},
         space,
@@ -119,7 +119,7 @@ fn data(args: &args::Eval) -> Result<&str> {
 fn quarry(args: &args::Eval) -> Result<Quarry> {
     let model = args.model.as_path();
     if model.is_dir() {
-        let answer = Answer::open(RunDirectory::at(model))?;
+        let answer = answer::open(model)?;
         let place = export::place(&answer, args.data_set.as_deref())?;
         Quarry::of_run(&answer, place, args.data.as_deref())
     } else if args.data_set.is_some() {

@@ -7,10 +7,10 @@ use nat_data::OpenOptions;
 use nat_export::{ExportError, ModelInfo};
 use nat_space::{Genotype, Space};
 use nat_supernet::{FoldedNet, Subnet, SupernetFile};
-use nat_transfer::{Answer, Evaluator, Input, Objective, Preset, RunConfig, RunDirectory};
+use nat_transfer::{Answer, Evaluator, Input, Objective, Preset, RunConfig};
 
 use crate::{
-    args,
+    answer, args,
     commands::{front, space},
     dataset,
     failure::{bad_input, wrong_argument},
@@ -186,7 +186,7 @@ pub fn run(args: &args::Export) -> Result<()> {
         return rewrite(args, form, &info);
     }
     let (quarry, genes, error) = if args.source.is_dir() {
-        let answer = Answer::open(RunDirectory::at(&args.source))?;
+        let answer = answer::open(&args.source)?;
         let front = answer.front();
         let member = match &args.genes {
             Some(text) => front::find(&answer, &space::genotype(&answer.record.space, text)?)?,

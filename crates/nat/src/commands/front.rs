@@ -3,18 +3,16 @@
 use std::{collections::BTreeSet, io::IsTerminal, path::Path};
 
 use anyhow::Result;
-use nat_transfer::{
-    Answer, DataRecord, Limits, Member, Name, Objective, RunDirectory, Tested, archive,
-};
+use nat_transfer::{Answer, DataRecord, Limits, Member, Name, Objective, Tested, archive};
 use serde_json::{Map, Value};
 
-use crate::{args, commands::report, dataset, failure::wrong_argument, shell, table};
+use crate::{answer, args, commands::report, dataset, failure::wrong_argument, shell, table};
 
 /// High-trade-off points that are marked in tables.
 const MARKED: usize = 4;
 
 pub fn front(args: &args::Front) -> Result<()> {
-    let answer = Answer::open(RunDirectory::at(&args.run))?;
+    let answer = answer::open(&args.run)?;
     let front = answer.front();
     if front.is_empty() {
         eprintln!("nat: {}", nothing(&answer));
@@ -57,10 +55,21 @@ pub fn front(args: &args::Front) -> Result<()> {
         }
     } else {
         out!("{}", front_table(&answer, &front, tests.as_deref()));
+        out!("{}", marks(&front));
         out!("{}", basis(&answer));
         out!("{}", undecided(&answer, &front, larger_test, &args.run));
     }
     Ok(())
+}
+
+/// What the asterisks of a table mean, where it has some.
+fn marks(front: &[Member]) -> &'static str {
+    match front.len() > MARKED {
+        true => {
+            "\n* high-trade-off points: moving away from them costs most of one objective per gain in another\n"
+        }
+        false => "",
+    }
 }
 
 /// What the errors of a table rest on.
@@ -127,7 +136,7 @@ fn tested(tested: &Tested) -> impl Iterator<Item = (String, f64)> {
 }
 
 pub fn pick(args: &args::Pick) -> Result<()> {
-    let answer = Answer::open(RunDirectory::at(&args.run))?;
+    let answer = answer::open(&args.run)?;
     let front = answer.front();
     let chosen: Vec<Member> = match args.tradeoff {
         Some(count) => {
@@ -222,17 +231,13 @@ fn nothing(answer: &Answer) -> String {
 
 /// The front of a finished run, where its report lies and what to do next.
 pub fn print_answer(run: &Path) -> Result<()> {
-    let answer = Answer::open(RunDirectory::at(run))?;
+    let answer = answer::open(run)?;
     let front = answer.front();
     match front.is_empty() {
         true => outln!("{}", nothing(&answer)),
         false => out!("{}", front_table(&answer, &front, None)),
     }
-    if front.len() > MARKED {
-        outln!(
-            "\n* high-trade-off points: moving away from them costs most of one objective per gain in another"
-        );
-    }
+    out!("{}", marks(&front));
     out!("{}", basis(&answer));
     out!("{}", undecided(&answer, &front, None, run));
     outln!("\nreport   {}", run.join("report.html").display());

@@ -23,13 +23,11 @@ async function refresh() {
 }
 
 const stream = new EventSource("/events");
-let first = true;
 stream.onmessage = (event) => {
   live.textContent = event.data;
   live.classList.remove("lost");
-  // The page that the browser has just loaded needs no second copy.
-  if (!first) planned ??= setTimeout(refresh, Math.max(0, fetched + BETWEEN - Date.now()));
-  first = false;
+  // After the first one too: the run may have gone on since the page was made.
+  planned ??= setTimeout(refresh, Math.max(0, fetched + BETWEEN - Date.now()));
 };
 stream.onerror = () => {
   live.textContent = "nat serve does not answer; trying again";

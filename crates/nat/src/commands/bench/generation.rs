@@ -10,6 +10,7 @@ use serde::Serialize;
 
 use super::{drawing, growth::product_rate, network::median};
 use crate::{
+    answer,
     args::BenchGeneration,
     dataset,
     failure::wrong_argument,
@@ -33,7 +34,7 @@ struct Point {
 }
 
 pub fn run(args: &BenchGeneration) -> Result<()> {
-    let answer = Answer::open(RunDirectory::at(&args.run))?;
+    let answer = answer::open(&args.run)?;
     let mut archives = args.archives.clone();
     archives.sort_unstable();
     let most = archives.last().copied().unwrap_or_default();

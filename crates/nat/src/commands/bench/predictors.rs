@@ -7,16 +7,16 @@ use nat_predictor::metrics;
 use nat_search::{PredictorKind, Training};
 use nat_space::Genotype;
 use nat_transfer::{
-    Answer, Measurement, RunDirectory,
+    Answer, Measurement,
     streams::{Purpose, key, seed_of},
 };
 use serde_json::json;
 
 use super::drawing;
-use crate::{args::BenchPredictors, dataset, failure::wrong_argument, table};
+use crate::{answer, args::BenchPredictors, dataset, failure::wrong_argument, table};
 
 pub fn run(args: &BenchPredictors) -> Result<()> {
-    let answer = Answer::open(RunDirectory::at(&args.run))?;
+    let answer = answer::open(&args.run)?;
     let most = args.samples.iter().copied().max().unwrap_or_default();
     if args.samples.contains(&0) {
         return Err(wrong_argument("--samples must be above 0"));
