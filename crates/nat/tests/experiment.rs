@@ -82,6 +82,19 @@ fn arms_are_run_once_and_compared() {
     let again = experiment(&file, &out, &[]);
     assert!(!String::from_utf8_lossy(&again.stderr).contains("cell"));
     assert_eq!(String::from_utf8(again.stdout).unwrap(), summary);
+    // Results that build on another run of the search are not.
+    let search = out.join("tiles/seed-1/nat/result.json");
+    let found = fs::read_to_string(&search).unwrap();
+    fs::write(
+        &search,
+        found.replacen("\"test_error\": ", "\"test_error\": 1", 1),
+    )
+    .unwrap();
+    let moved = experiment(&file, &out, &[]);
+    assert_eq!(moved.status.code(), Some(2));
+    let message = String::from_utf8_lossy(&moved.stderr).into_owned();
+    assert!(message.contains("run again since"), "{message}");
+    fs::write(&search, found).unwrap();
     // Results of other arguments are not passed off as these.
     let changed = experiment(&plan(folder.path(), "0.02"), &out, &[]);
     assert_eq!(changed.status.code(), Some(2));
@@ -101,22 +114,28 @@ fn an_interrupted_experiment_goes_on_where_it_was() {
     let out = folder.path().join("results");
     let file = plan(folder.path(), "0.01");
     let run = out.join("tiles/seed-1/nat/run");
-    let begun = |event: &str| {
-        let events = fs::read_to_string(run.join("events.jsonl"));
-        events.is_ok_and(|events| events.contains(event))
+    let begun = |before: usize| {
+        let events = fs::read_to_string(run.join("events.jsonl")).unwrap_or_default();
+        match before {
+            0 => events.contains("\"start\""),
+            _ => events.matches("\"resume\"").count() == before,
+        }
     };
     // A scheduler's signal goes to the one process, that of a terminal on Ctrl-C to the whole group.
-    for (event, signal, whom) in [("\"start\"", "-TERM", ""), ("\"resume\"", "-INT", "-")] {
+    for (events, (signal, whom)) in [("-TERM", ""), ("-INT", "-"), ("-INT", "")]
+        .into_iter()
+        .enumerate()
+    {
         let mut command = Command::new(env!("CARGO_BIN_EXE_nat"));
         command.arg("experiment").arg(&file).arg("--out").arg(&out);
         command.args(["--only", "nat,1"]);
         let mut child = std::os::unix::process::CommandExt::process_group(&mut command, 0)
             .spawn()
             .unwrap();
-        while !begun(event) {
+        while !begun(events) {
             assert!(
                 child.try_wait().unwrap().is_none(),
-                "no {event} before its end"
+                "{signal} has no search to end"
             );
             sleep(Duration::from_millis(20));
         }
@@ -136,7 +155,7 @@ fn an_interrupted_experiment_goes_on_where_it_was() {
     let output = experiment(&file, &out, &["--only", "nat,1"]);
     assert!(output.status.success());
     let events = fs::read_to_string(run.join("events.jsonl")).unwrap();
-    assert_eq!(events.matches("\"resume\"").count(), 2, "{events}");
+    assert_eq!(events.matches("\"resume\"").count(), 3, "{events}");
 }
 
 #[test]

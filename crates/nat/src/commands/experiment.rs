@@ -4,7 +4,10 @@ use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
     process::ExitCode,
-    sync::{Arc, atomic::AtomicBool},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use anyhow::{Context, Result};
@@ -38,10 +41,12 @@ pub fn run(args: &args::Experiment) -> Result<ExitCode> {
     };
     let cells = cells(&plan, &args.only, &hashes);
     let folder = folder(args)?;
-    // Both handlers keep this process alive: the child saves, and its exit code ends the experiment. A terminal sends Ctrl-C
-    // to the child as well; SIGTERM reaches this process alone and is passed on.
-    ctrlc::set_handler(|| ()).context("the handler of Ctrl-C")?;
+    // Both handlers keep this process alive: the child is asked to end, saves, and its exit code ends the experiment. A
+    // terminal sends Ctrl-C to the child as well, which has one wish to end then, not two: it is asked by SIGTERM.
     let stop = Arc::new(AtomicBool::new(false));
+    let flag = Arc::clone(&stop);
+    ctrlc::set_handler(move || flag.store(true, Ordering::Relaxed))
+        .context("the handler of Ctrl-C")?;
     signal_hook::flag::register(SIGTERM, Arc::clone(&stop)).context("the handler of SIGTERM")?;
     // All of them first: a folder that holds something else is better known before the work than after half of it.
     let open = (cells.iter().enumerate())

@@ -11,6 +11,7 @@ use anyhow::{Context, Result, anyhow};
 use nat_transfer::{Answer, RunDirectory, write_atomically};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use sha2::{Digest, Sha256};
 
 use super::{
     child::Spent,
@@ -51,6 +52,9 @@ pub struct Question {
     /// The arguments of the searches that it builds on.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub on: Vec<String>,
+    /// Fingerprints of the networks that these have found.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub fronts: Vec<String>,
 }
 
 impl Question {
@@ -66,12 +70,18 @@ impl Question {
             return told(&self.on.join("` and `"), &other.on.join("` and `"))
                 .map(|text| format!("the networks of {text}"));
         }
-        match (&self.data, &other.data) {
-            (Some(ours), Some(other)) if ours != other => Some(format!(
+        if let (Some(ours), Some(other)) = (&self.data, &other.data)
+            && ours != other
+        {
+            return Some(format!(
                 "a data set with the hash {ours}, the experiment's has {other}"
-            )),
-            _ => None,
+            ));
         }
+        let known = !(self.fronts.is_empty() || other.fronts.is_empty());
+        (known && self.fronts != other.fronts).then(|| {
+            let searches = self.on.join("` and `");
+            format!("other networks of `{searches}`, which has been run again since")
+        })
     }
 }
 
@@ -152,12 +162,25 @@ impl Cell<'_> {
         self.arm.arguments(self.part)
     }
 
-    /// What it is asked.
-    fn question(&self) -> Question {
+    /// What it is asked, given the results of the searches that it builds on as far as there are some.
+    fn question(&self, root: &Path) -> Question {
+        let searches = self.on.iter().map(|arm| self.search(arm).result(root));
+        let found: Option<Vec<Found>> = searches.map(|found| found.ok().flatten()).collect();
         Question {
             arguments: self.arguments(),
             data: self.hash.map(str::to_owned),
             on: self.on.iter().map(|arm| arm.arguments(0)).collect(),
+            fronts: found.iter().flatten().map(Found::fingerprint).collect(),
+        }
+    }
+
+    /// The cell of a search with this one's data and seed.
+    fn search<'a>(&'a self, arm: &'a Arm) -> Cell<'a> {
+        Cell {
+            arm,
+            part: 0,
+            on: Vec::new(),
+            ..*self
         }
     }
 
@@ -172,7 +195,7 @@ impl Cell<'_> {
         };
         let found: Found = serde_json::from_str(&text)
             .map_err(|error| failure::bad_input(format!("{}: {error}", path.display())))?;
-        match found.question.differs(&self.question()) {
+        match found.question.differs(&self.question(root)) {
             Some(difference) => Err(elsewhere(&path, "is the result of", &difference)),
             None => Ok(Some(found)),
         }
@@ -182,13 +205,12 @@ impl Cell<'_> {
     ///
     /// # Errors
     /// It holds the beginnings of something else.
-    fn claim(&self, folder: &Path) -> Result<()> {
+    fn claim(&self, folder: &Path, question: &Question) -> Result<()> {
         let path = folder.join("question.json");
-        let question = self.question();
         if let Ok(text) = fs::read_to_string(&path) {
             let begun: Question = serde_json::from_str(&text)
                 .map_err(|error| failure::bad_input(format!("{}: {error}", path.display())))?;
-            if let Some(difference) = begun.differs(&question) {
+            if let Some(difference) = begun.differs(question) {
                 return Err(elsewhere(
                     &path,
                     "what lies there was begun with",
@@ -196,26 +218,31 @@ impl Cell<'_> {
                 ));
             }
         }
-        let text = serde_json::to_string_pretty(&question).expect("plain values");
+        let text = serde_json::to_string_pretty(question).expect("plain values");
         Ok(write_atomically(&path, text.as_bytes())?)
     }
 
     /// Runs it to its end, going on where it was left, or until `stop` is set.
     ///
     /// # Errors
-    /// The child failed or was interrupted ([`Stopped`](super::child::Stopped)), or files cannot be written.
+    /// A search that it builds on has not been run, or otherwise; the child failed or was interrupted
+    /// ([`Stopped`](super::child::Stopped)); files cannot be written.
     pub fn run(&self, root: &Path, stop: &AtomicBool) -> Result<Found> {
+        for arm in &self.on {
+            self.finished(root, &arm.name)?;
+        }
         let folder = self.folder(root);
         fs::create_dir_all(&folder).with_context(|| folder.display().to_string())?;
         let part = self.arm.parts()[self.part];
-        self.claim(&folder)?;
+        let question = self.question(root);
+        self.claim(&folder, &question)?;
         let mut found = Found {
-            question: self.question(),
+            question,
             machine: machine::processor(),
             ..Found::default()
         };
         match self.arm.work() {
-            Work::Search(args) => self.search(&folder, args, part, stop, &mut found)?,
+            Work::Search(args) => self.run_search(&folder, args, part, stop, &mut found)?,
             Work::Finetune(args) => self.finetune(root, &folder, args, part, stop, &mut found)?,
             Work::Predictors(args) => {
                 let run = self.run_of(root, self.arm.networks_of.as_deref().unwrap_or_default());
@@ -249,7 +276,7 @@ impl Cell<'_> {
         Ok(found)
     }
 
-    fn search(
+    fn run_search(
         &self,
         folder: &Path,
         args: &str,
@@ -356,26 +383,33 @@ impl Cell<'_> {
         at(root, self.data, self.seed).join(slug(arm)).join("run")
     }
 
-    /// The result of another arm with this cell's data and seed.
-    fn finished(&self, root: &Path, arm: &str) -> Result<Found> {
-        let path = at(root, self.data, self.seed)
-            .join(slug(arm))
-            .join("result.json");
-        let text = fs::read_to_string(&path).map_err(|_| {
+    /// The result of a search that it builds on.
+    fn finished(&self, root: &Path, name: &str) -> Result<Found> {
+        let arm = self.on.iter().find(|arm| arm.name == name);
+        let search = self.search(arm.expect("a cell knows the searches that it builds on"));
+        search.result(root)?.ok_or_else(|| {
             wrong_argument(format!(
-                "arm '{}' needs '{arm}' on {} with seed {}, which has not been run ({})",
+                "arm '{}' needs '{name}' on {} with seed {}, which has not been run ({})",
                 self.arm.name,
                 self.data,
                 self.seed,
-                path.display()
+                search.folder(root).join("result.json").display()
             ))
-        })?;
-        serde_json::from_str(&text)
-            .map_err(|error| failure::bad_input(format!("{}: {error}", path.display())))
+        })
     }
 }
 
 impl Found {
+    /// What tells its networks from those of another run of the same search.
+    fn fingerprint(&self) -> String {
+        let text = serde_json::to_string(&self.networks).expect("plain values");
+        let digest = Sha256::digest(text.as_bytes());
+        digest[..8]
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect()
+    }
+
     fn take(&mut self, spent: &Spent) {
         self.seconds += spent.seconds;
         self.processor_seconds = match (self.processor_seconds, spent.processor_seconds) {
@@ -484,7 +518,7 @@ mod tests {
         let arm = |of: &str, text: &str| -> Arm {
             toml::from_str(&format!("name = 'x'\n{of} = '{text}'")).unwrap()
         };
-        let claim = |hash, search: &str, args: &str| {
+        let claim = |hash, search: &str, args: &str, fronts: &[&str]| {
             let (search, tune) = (arm("search", search), arm("finetune", args));
             let cell = Cell {
                 arm: &tune,
@@ -495,32 +529,50 @@ mod tests {
                 hash: Some(hash),
                 on: vec![&search],
             };
-            cell.claim(folder.path()).map_err(|error| error.to_string())
+            let question = Question {
+                fronts: fronts.iter().map(|&text| text.to_owned()).collect(),
+                ..cell.question(folder.path())
+            };
+            let claimed = cell.claim(folder.path(), &question);
+            claimed.map_err(|error| error.to_string())
         };
         for _ in 0..2 {
-            claim("ab", "--preset quick", "--lr 0.1").unwrap();
+            claim("ab", "--preset quick", "--lr 0.1", &["1f"]).unwrap();
         }
-        for (hash, search, args, part) in [
+        // Nothing is known of the networks.
+        claim("ab", "--preset quick", "--lr 0.1", &[]).unwrap();
+        claim("ab", "--preset quick", "--lr 0.1", &["1f"]).unwrap();
+        for (hash, search, args, front, part) in [
             (
                 "ab",
                 "--preset quick",
                 "--lr 0.2",
+                "1f",
                 "with `finetune --lr 0.1`, the experiment says `finetune --lr 0.2`",
             ),
             (
                 "ab",
                 "--preset paper",
                 "--lr 0.1",
+                "1f",
                 "networks of `search --preset quick`",
             ),
             (
                 "cd",
                 "--preset quick",
                 "--lr 0.1",
+                "1f",
                 "hash ab, the experiment's has cd",
             ),
+            (
+                "ab",
+                "--preset quick",
+                "--lr 0.1",
+                "2e",
+                "other networks of `search --preset quick`, which has been run again since",
+            ),
         ] {
-            let error = claim(hash, search, args).unwrap_err();
+            let error = claim(hash, search, args, &[front]).unwrap_err();
             assert!(error.contains(part), "{error}");
         }
         // Results from before hashes were kept are not refused.

@@ -140,9 +140,9 @@ impl Plan {
                 .map_err(|reason| format!("arm '{}': {reason}", arm.name))?;
         }
         match &self.reference {
-            Some(name) if self.arm(name).is_none() => {
-                Err(format!("reference: there is no arm '{name}'"))
-            }
+            Some(name) if !self.arms.iter().any(|arm| arm.is_one_search(name)) => Err(format!(
+                "reference: there is no search '{name}' of a single part"
+            )),
             _ => Ok(()),
         }
     }
@@ -196,6 +196,17 @@ impl Arm {
         text
     }
 
+    /// Whether it is the search of a name, and one cell: others can be set beside it or build on it.
+    fn is_one_search(&self, name: &str) -> bool {
+        self.name == name && matches!(self.work(), Work::Search(_)) && self.each.is_empty()
+    }
+
+    /// The titles of its cells, from which their folders have their names.
+    fn titles(&self) -> impl Iterator<Item = String> {
+        let parts = self.parts().into_iter();
+        parts.map(|part| format!("{} {part}", self.name).trim_end().to_owned())
+    }
+
     /// The names of the searches that it needs.
     pub fn builds_on(&self) -> impl Iterator<Item = &str> {
         let names = [&self.networks_of, &self.minutes_of];
@@ -217,10 +228,12 @@ impl Arm {
         if commands.iter().filter(|args| args.is_some()).count() != 1 {
             return Err("needs one of search, finetune, predictors and eval".into());
         }
-        let names = before.iter().chain([self]);
-        folders(&names.map(|arm| &arm.name[..]).collect::<Vec<_>>())?;
+        let arms = || before.iter().chain([self]);
+        folders(&arms().map(|arm| &arm.name[..]).collect::<Vec<_>>())?;
         folders(&self.each.iter().map(String::as_str).collect::<Vec<_>>())
             .map_err(|reason| format!("each: {reason}"))?;
+        let titles: Vec<String> = arms().flat_map(Arm::titles).collect();
+        folders(&titles.iter().map(String::as_str).collect::<Vec<_>>())?;
         let all = commands.into_iter().flatten().chain(&self.each);
         for argument in all.flat_map(|text| text.split_whitespace()) {
             let name = argument.split('=').next().unwrap_or_default();
@@ -237,12 +250,7 @@ impl Arm {
             if is_search {
                 return Err(format!("{key} is not for searches"));
             }
-            let fits = |arm: &&Arm| arm.name == *name && matches!(arm.work(), Work::Search(_));
-            if before
-                .iter()
-                .find(fits)
-                .is_none_or(|arm| arm.each.len() > 1)
-            {
+            if !before.iter().any(|arm| arm.is_one_search(name)) {
                 return Err(format!(
                     "{key}: no search '{name}' of a single part stands before it"
                 ));
@@ -337,6 +345,14 @@ mod tests {
                 "no search 'y'",
             ),
             (
+                "[[arm]]\nname = 'y'\nsearch = ''\neach = ['--a 1']\n[[arm]]\nname = 'x'\neval = ''\nnetworks_of = 'y'\n",
+                "no search 'y' of a single part",
+            ),
+            (
+                "[[arm]]\nname = 'x'\nsearch = ''\neach = ['--a 1']\n[[arm]]\nname = 'x a 1'\nsearch = ''\n",
+                "'x --a 1' and 'x a 1' would share",
+            ),
+            (
                 "[[arm]]\nname = 'x'\nsearch = ''\n[[arm]]\nname = 'x'\nsearch = ''\n",
                 "'x' and 'x' would share",
             ),
@@ -365,6 +381,19 @@ mod tests {
         ] {
             let error = read(arms).unwrap_err();
             assert!(error.contains(part), "{error}");
+        }
+        for reference in ["nobody", "tuned", "parts"] {
+            let plan = read(
+                "[[arm]]\nname = 'parts'\nsearch = ''\neach = ['--a 1', '--a 2']\n\
+                 [[arm]]\nname = 'tuned'\nfinetune = ''\n",
+            );
+            let mut plan = plan.unwrap();
+            plan.reference = Some(reference.to_owned());
+            let error = plan.check().unwrap_err();
+            assert!(
+                error.contains(&format!("no search '{reference}' of a single part")),
+                "{error}"
+            );
         }
         let again = read("[[arm]]\nname = 'x'\nsearch = ''\n").map(|mut plan| {
             plan.seeds.push(1);
