@@ -46,6 +46,16 @@ fn succeeds(mut command: Command) {
     assert!(command.status().unwrap().success(), "{command:?}");
 }
 
+/// The errors of an iteration in the order of its archive.
+fn errors(run: &Path, iteration: u64) -> Vec<f64> {
+    let archive = fs::read_to_string(run.join("archive.jsonl")).unwrap();
+    (archive.lines())
+        .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap())
+        .filter(|line| line["generation"] == iteration)
+        .map(|line| line["error"].as_f64().unwrap())
+        .collect()
+}
+
 /// The iterations in which something was trained.
 fn trained(run: &Path) -> Vec<u64> {
     let events = fs::read_to_string(run.join("events.jsonl")).unwrap_or_default();
@@ -155,6 +165,8 @@ fn what_was_measured_before_a_training_is_no_measurement_after_it() {
     succeeds(nat(&["resume"], &run));
     succeeds(nat(&["resume"], &other));
     assert_eq!(archives(&run), archives(&other));
+    let before = errors(&run, 0);
+    assert_ne!(errors(&run, 1)[..before.len()], before);
 
     succeeds(nat(&["front", "--test"], &run));
     assert!(run.join("test.jsonl").exists());
