@@ -168,6 +168,8 @@ fn wrong_plans_and_names_are_told() {
         (["--data", "elsewhere=x"], 2, "elsewhere"),
         (["--data", "tiles=not-there"], 3, "not-there"),
         (["--only", "on,1"], 2, "needs 'nat'"),
+        (["--only", "models,1"], 2, "needs 'nat'"),
+        (["--only", "as it is,1"], 2, "needs 'nat'"),
     ] {
         let output = experiment(&file, &out, &more);
         let message = String::from_utf8_lossy(&output.stderr).into_owned();

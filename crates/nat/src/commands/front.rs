@@ -218,7 +218,8 @@ fn nothing(answer: &Answer) -> String {
         format!("; the nearest is {} ({})", member.genes, known.join(", "))
     });
     let mut limited = answer.record.config.limits.objectives();
-    let settled = match limited.any(Objective::is_error) {
+    let estimated = answer.record.config.evaluate.regress;
+    let settled = match estimated && limited.any(Objective::is_error) {
         true => " by errors drawn to their trend over multiply-adds",
         false => "",
     };

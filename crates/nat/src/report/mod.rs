@@ -225,6 +225,26 @@ mod tests {
     }
 
     #[test]
+    fn errors_as_measured_and_as_drawn_to_their_trend_are_told_apart() {
+        let sample = Sample::named("run");
+        let path = sample.finish();
+        let told = "those of the front on top are drawn to their trend";
+        let run = Run::read(&path).unwrap();
+        let raw = &run.archives.last().unwrap().members;
+        assert_eq!(raw.len(), run.settled.len());
+        assert!(raw.iter().zip(&run.settled).any(|(a, b)| a != b));
+        assert!(render(&path).unwrap().contains(told));
+        // Counted errors are not drawn anywhere.
+        let counted = sample
+            .read("run.toml")
+            .replace("regress = true", "regress = false");
+        sample.write("run.toml", &counted);
+        let run = Run::read(&path).unwrap();
+        assert_eq!(run.archives.last().unwrap().members, run.settled);
+        assert!(!render(&path).unwrap().contains(told));
+    }
+
+    #[test]
     fn hostile_names_stay_text() {
         let hostile = "<script>alert(1)</script>";
         let sample = Sample {
