@@ -19,6 +19,10 @@ use crate::non_dominated;
 pub fn hypervolume_estimate<R: AsRef<[f64]>>(f: &[R], reference: &[f64], samples: usize) -> f64 {
     let m = reference.len();
     assert!(m > 0, "a volume without objectives");
+    for (i, row) in f.iter().enumerate() {
+        let length = row.as_ref().len();
+        assert_eq!(length, m, "objectives of row {i} and of the reference");
+    }
     let front: Vec<Vec<f64>> = non_dominated(f)
         .into_iter()
         .map(|i| f[i].as_ref())
@@ -183,6 +187,12 @@ mod tests {
                 "{m} objectives: {estimate} against {exact}"
             );
         }
+    }
+
+    #[test]
+    #[should_panic(expected = "objectives of row 0 and of the reference")]
+    fn rows_longer_than_the_reference_are_refused() {
+        hypervolume_estimate(&[[0.5, 0.5, 0.5], [0.2, 0.7, 0.1]], &[1.0, 1.0], 100);
     }
 
     #[test]

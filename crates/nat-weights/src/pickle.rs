@@ -135,7 +135,7 @@ struct Machine<'a> {
     marks: Vec<usize>,
     memo: BTreeMap<u32, Value>,
     nodes: Vec<Node>,
-    /// Items copied from one object into another.
+    /// Items of one object that were looked at to be copied into another.
     copied: usize,
 }
 
@@ -400,11 +400,12 @@ impl<'a> Machine<'a> {
             return Ok(());
         }
         let mut items = Vec::new();
+        let mut copied = self.copied;
         if let Some(Node::Tuple(arguments)) = node(arguments)
             && let Some(Node::List(pairs)) = arguments.first().and_then(|&list| node(list))
         {
-            // Refused before they are copied: one list may be the argument of many calls.
-            let copied = self.copied + pairs.len();
+            // Refused before they are looked at: one list may be the argument of many calls, whether of pairs or not.
+            copied += pairs.len();
             if copied > MAX_OBJECTS {
                 return Err("too many objects".to_string());
             }
@@ -416,7 +417,7 @@ impl<'a> Machine<'a> {
                 }
             }
         }
-        self.copied += items.len();
+        self.copied = copied;
         self.push(Node::Dict(items));
         Ok(())
     }

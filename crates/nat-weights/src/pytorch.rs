@@ -10,7 +10,8 @@ use crate::pickle::{self, Node, Pickle, Value, size};
 use crate::zip::Zip;
 use crate::{HostTensor, StateDict};
 
-/// All dictionaries of tensors in a file: the top level itself, or the values of its keys.
+/// All dictionaries of tensors in a file: the top level itself, or the values of its keys. Tensors of numbers that weights
+/// do not come in, such as bytes, are skipped.
 ///
 /// # Errors
 /// If the file is truncated or damaged, or holds no dictionary of tensors.
@@ -142,13 +143,32 @@ fn storage_widths(object: &Pickle) -> Result<BTreeMap<String, usize>, String> {
     for node in &object.nodes {
         if let Node::Persistent(id) = node {
             let storage = StorageRef::of(object, *id)?;
-            widths.insert(storage.key.to_string(), storage.number.width());
+            let width = width(storage.class)
+                .ok_or_else(|| format!("{} is not supported", storage.class))?;
+            widths.insert(storage.key.to_string(), width);
         }
     }
     Ok(widths)
 }
 
-/// How a storage's values are coded.
+/// Bytes a value of a storage: also of the kinds that no weight comes in, which lie among the others in a stream.
+fn width(class: &str) -> Option<usize> {
+    match class {
+        "torch.BoolStorage"
+        | "torch.ByteStorage"
+        | "torch.CharStorage"
+        | "torch.QInt8Storage"
+        | "torch.QUInt8Storage"
+        | "torch.storage.UntypedStorage" => Some(1),
+        "torch.ShortStorage" => Some(2),
+        "torch.QInt32Storage" => Some(4),
+        "torch.ComplexFloatStorage" => Some(8),
+        "torch.ComplexDoubleStorage" => Some(16),
+        _ => Number::of(class).map(Number::width),
+    }
+}
+
+/// How the values of a storage of weights are coded.
 #[derive(Clone, Copy)]
 enum Number {
     F16,
@@ -198,7 +218,7 @@ impl Number {
 
 /// A persistent id: ("storage", class, key, device, number of values, ...).
 struct StorageRef<'a> {
-    number: Number,
+    class: &'a str,
     key: &'a str,
 }
 
@@ -214,9 +234,8 @@ impl<'a> StorageRef<'a> {
         if view.first().is_some_and(|&view| view != Value::None) {
             return Err("a view of a storage, from before PyTorch 0.4, is not supported".into());
         }
-        let class = pickle.global(*class).ok_or("a storage without a class")?;
         Ok(Self {
-            number: Number::of(class).ok_or_else(|| format!("{class} is not supported"))?,
+            class: pickle.global(*class).ok_or("a storage without a class")?,
             key: pickle.text(*key).ok_or("a storage's key is no text")?,
         })
     }
@@ -256,7 +275,7 @@ impl Reader<'_> {
         Ok(())
     }
 
-    /// The tensor, if the value is a call that rebuilds one.
+    /// The tensor, if the value is a call that rebuilds one of numbers that weights come in.
     fn tensor(&self, value: Value) -> Result<Option<HostTensor>, String> {
         let Some(&Node::Call(function, arguments)) = self.pickle.node(value) else {
             return Ok(None);
@@ -264,14 +283,14 @@ impl Reader<'_> {
         let arguments = self.pickle.tuple(arguments).unwrap_or_default();
         match self.pickle.global(function) {
             Some("torch._utils._rebuild_tensor_v2" | "torch._utils._rebuild_tensor") => {
-                self.rebuild(arguments).map(Some)
+                self.rebuild(arguments)
             }
             // A parameter is its tensor and two flags; one level only, so that a loop cannot recurse.
             Some("torch._utils._rebuild_parameter") => match arguments.first() {
                 Some(&data) => match self.pickle.node(data) {
                     Some(&Node::Call(_, inner)) => {
                         let inner = self.pickle.tuple(inner).unwrap_or_default();
-                        self.rebuild(inner).map(Some)
+                        self.rebuild(inner)
                     }
                     _ => Err("a parameter without data".into()),
                 },
@@ -282,15 +301,18 @@ impl Reader<'_> {
     }
 
     /// (storage, offset, shape, strides, ...), offset and strides counted in values.
-    fn rebuild(&self, arguments: &[Value]) -> Result<HostTensor, String> {
+    fn rebuild(&self, arguments: &[Value]) -> Result<Option<HostTensor>, String> {
         let [storage, offset, shape, strides, ..] = arguments else {
             return Err("too few arguments".into());
         };
         let Some(&Node::Persistent(id)) = self.pickle.node(*storage) else {
             return Err("no storage".into());
         };
-        let reference = StorageRef::of(&self.pickle, id)?;
-        let (number, key) = (reference.number, reference.key);
+        let StorageRef { class, key } = StorageRef::of(&self.pickle, id)?;
+        // Checkpoints hold bytes beside their weights, such as the state of a random number generator.
+        let Some(number) = Number::of(class) else {
+            return Ok(None);
+        };
         // Read before it is copied: one long tuple may be the shape of many tensors.
         for sides in [*shape, *strides] {
             if self
@@ -319,7 +341,7 @@ impl Reader<'_> {
             .iter()
             .map(|&index| number.get(data, index))
             .collect();
-        Ok(HostTensor { shape, values })
+        Ok(Some(HostTensor { shape, values }))
     }
 }
 

@@ -148,6 +148,41 @@ fn crc32(bytes: &[u8]) -> u32 {
     })
 }
 
+/// A file of these members, each a name and its bytes.
+#[cfg(test)]
+pub(crate) fn of_members(members: &[(&str, &[u8])]) -> Vec<u8> {
+    let (mut bytes, mut directory) = (Vec::new(), Vec::new());
+    for (name, data) in members {
+        let header = bytes.len() as u32;
+        let sizes = [crc32(data), data.len() as u32, data.len() as u32].map(u32::to_le_bytes);
+        let name_length = (name.len() as u16).to_le_bytes();
+        bytes.extend(LOCAL_HEADER);
+        bytes.extend([0; 10]);
+        bytes.extend(sizes.concat());
+        bytes.extend(name_length);
+        bytes.extend([0; 2]);
+        bytes.extend(name.as_bytes());
+        bytes.extend(*data);
+        directory.extend(DIRECTORY_ENTRY);
+        directory.extend([0; 12]);
+        directory.extend(sizes.concat());
+        directory.extend(name_length);
+        directory.extend([0; 12]);
+        directory.extend(header.to_le_bytes());
+        directory.extend(name.as_bytes());
+    }
+    let start = bytes.len() as u32;
+    let count = (members.len() as u16).to_le_bytes();
+    bytes.extend(&directory);
+    bytes.extend(END_OF_DIRECTORY);
+    bytes.extend([0; 4]);
+    bytes.extend([count, count].concat());
+    bytes.extend((directory.len() as u32).to_le_bytes());
+    bytes.extend(start.to_le_bytes());
+    bytes.extend([0; 2]);
+    bytes
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

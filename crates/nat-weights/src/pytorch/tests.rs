@@ -150,10 +150,72 @@ fn hostile_shapes_and_storages_are_named() {
             fault("FloatStorage", &[b"K\x00(".to_vec(), b"K\x01".repeat(9), b"tK\x01\x85\x89N".to_vec()].concat()),
             format!("tensor a: more than {MAX_DIMENSIONS} dimensions"),
         ),
-        (fault("ByteStorage", b""), "torch.ByteStorage is not supported".into()),
+        (fault("NovelStorage", b""), "torch.NovelStorage is not supported".into()),
+        (fault("ByteStorage", b"K\x00K\x02\x85K\x01\x85\x89N"), "it holds no dictionary of tensors".into()),
         (fault("DoubleStorage", b"K\x00)))\x89N"), "storage 0 is truncated".into()),
     ] {
         assert_eq!(fault, expected);
+    }
+}
+
+/// Opcodes that make `key` a tensor of two values in storage `storage`.
+fn entry(key: &str, class: &str, storage: &str) -> Vec<u8> {
+    let mut bytes = vec![b'U', key.len() as u8];
+    bytes.extend(key.as_bytes());
+    bytes.extend(b"ctorch._utils\n_rebuild_tensor_v2\n((U\x07storage");
+    bytes.extend(format!("c{class}\nU").as_bytes());
+    bytes.push(storage.len() as u8);
+    bytes.extend(storage.as_bytes());
+    bytes.extend(b"U\x03cpuK\x02NtQK\x00K\x02\x85K\x01\x85\x89NtRs");
+    bytes
+}
+
+#[test]
+fn tensors_that_are_no_weights_are_skipped() {
+    let data = [0.5f32, -3.0].map(f32::to_le_bytes).concat();
+    for (class, width) in [
+        ("torch\nBoolStorage", 1),
+        ("torch\nByteStorage", 1),
+        ("torch\nCharStorage", 1),
+        ("torch.storage\nUntypedStorage", 1),
+        ("torch\nShortStorage", 2),
+        ("torch\nQInt32Storage", 4),
+        ("torch\nComplexFloatStorage", 8),
+        ("torch\nComplexDoubleStorage", 16),
+    ] {
+        // As a training leaves it: {"rng_state": bytes, "state_dict": {"mask": bytes, "weight": numbers}}.
+        let mut object = b"}".to_vec();
+        object.extend(entry("rng_state", class, "0"));
+        object.extend(b"U\x0astate_dict}");
+        object.extend(entry("mask", class, "1"));
+        object.extend(entry("weight", "torch\nFloatStorage", "2"));
+        object.extend(b"s.");
+        let skipped = vec![7; 2 * width];
+
+        let mut stream = b"\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19.M\xe9\x03.}.".to_vec();
+        stream.extend(&object);
+        stream.extend(b"](U\x010U\x011U\x012e.");
+        for data in [&skipped, &skipped, &data] {
+            stream.extend(2u64.to_le_bytes());
+            stream.extend(data);
+        }
+        let zip = crate::zip::of_members(&[
+            ("net/data.pkl", &object),
+            ("net/data/0", &skipped),
+            ("net/data/1", &skipped),
+            ("net/data/2", &data),
+        ]);
+        for file in [stream, zip] {
+            let [dict] = &parse(&file).unwrap()[..] else {
+                panic!("{class}: more than one dictionary");
+            };
+            assert_eq!((dict.name.as_str(), dict.tensors.len()), ("state_dict", 1));
+            let (name, tensor) = &dict.tensors[0];
+            assert_eq!(
+                (name.as_str(), &tensor.values[..]),
+                ("weight", &[0.5, -3.0][..])
+            );
+        }
     }
 }
 
