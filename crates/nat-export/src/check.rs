@@ -1,13 +1,14 @@
 //! A network that contradicts itself is refused before it becomes a file or meets the runtime.
 
+use nat_space::Activation;
 use nat_supernet::{FoldedBlock, FoldedConv, FoldedNet};
 
 use crate::ExportError;
 use crate::layers::{self, BlockNames};
 
 /// Checks that the network has the form that every runtime of it relies on: arrays as long as their shapes say, channels that
-/// fit from layer to layer, 1x1 kernels wherever a block or the head mixes channels, depthwise ones between, one padding, and
-/// finite numbers.
+/// fit from layer to layer, 1x1 kernels wherever a block or the head mixes channels, depthwise ones between, one padding, one
+/// activation a block, and finite numbers.
 ///
 /// # Errors
 ///
@@ -66,6 +67,7 @@ fn inverted_residual(
     let mut channels = input;
     if let Some(expand) = &block.expand {
         channels = pointwise(&names.expand, expand, channels)?;
+        activated(&names.expand, expand, block.depthwise.activation)?;
     }
     let (groups, each) = (block.depthwise.groups, block.depthwise.shape[0]);
     if (groups, each) != (channels, channels) {
@@ -81,8 +83,11 @@ fn inverted_residual(
             let reason = format!("expected {channels} output channels, found {excited}");
             return Err(wrong(&names.excite, reason));
         }
+        activated(&names.reduce, &se.reduce, Activation::Relu)?;
+        activated(&names.excite, &se.expand, Activation::Identity)?;
     }
     let output = pointwise(&names.project, &block.project, channels)?;
+    activated(&names.project, &block.project, Activation::Identity)?;
     let stride = block.depthwise.stride;
     if block.residual && (output != input || stride != 1) {
         let reason = format!(
@@ -91,6 +96,17 @@ fn inverted_residual(
         return Err(wrong(&names.block, reason));
     }
     Ok(output)
+}
+
+/// The network's own runtime has one activation a block, after expansion and depthwise convolution, and fixed ones elsewhere in
+/// it; an ONNX file would have those of the plan.
+fn activated(name: &str, conv: &FoldedConv, expected: Activation) -> Result<(), ExportError> {
+    if conv.activation == expected {
+        return Ok(());
+    }
+    let found = conv.activation;
+    let reason = format!("expected the activation {expected:?}, found {found:?}");
+    Err(wrong(name, reason))
 }
 
 /// A 1x1 convolution of all channels with each other.

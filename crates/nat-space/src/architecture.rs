@@ -75,6 +75,9 @@ struct Subnet {
 
 impl Space {
     /// The genotype of an architecture. Everything about it is checked.
+    ///
+    /// # Errors
+    /// A value that the space does not offer; the message names the stage.
     pub fn genotype_of(&self, architecture: &Architecture) -> Result<Genotype, ArchitectureError> {
         let stages = self.elastic_stages().count();
         let lists = [
@@ -133,6 +136,9 @@ impl Space {
     ///
     /// Some published files lack `w`; then `width`, an index into the width multipliers, says which
     /// supernet is meant. It is not needed where the space has one width.
+    ///
+    /// # Errors
+    /// No JSON of that form, lists of another length, or a value that the space does not offer.
     pub fn architecture_from_json(
         &self,
         json: &str,

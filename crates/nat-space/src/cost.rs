@@ -3,7 +3,7 @@
 //! MAdds are the multiply-adds of convolutions and linear layers, nothing else. Parameters are the
 //! weights and biases of convolutions and linear layers and the scales and shifts of batch
 //! normalisations; running statistics are not parameters. Activation memory is in elements, for one
-//! image.
+//! image. Networks within the [`limits`](crate::limits) are counted without overflow.
 
 use serde::Serialize;
 
@@ -352,6 +352,70 @@ mod tests {
         assert_eq!(layers[2].activations, (16 + 48) * 112 * 112);
         assert_eq!(layers[3].activations, (24 + 72 + 72) * 56 * 56);
         assert_eq!(network.peak_activations(), (16 + 48) * 112 * 112);
+    }
+
+    #[test]
+    fn nothing_within_the_limits_overflows() {
+        use crate::limits::{MAX_BLOCKS, MAX_EXPAND, MAX_KERNEL, MAX_SIDE, MAX_WIDTH};
+        use crate::space::{Activation, BatchNorm, Padding};
+        let middle = MAX_WIDTH * MAX_EXPAND;
+        let conv = |in_channels| ConvPlan {
+            in_channels,
+            out_channels: MAX_WIDTH,
+            kernel: MAX_KERNEL,
+            stride: 1,
+            activation: Activation::Relu,
+            input_side: MAX_SIDE,
+            output_side: MAX_SIDE,
+        };
+        let block = BlockPlan {
+            slot: 0,
+            stage: 0,
+            in_channels: MAX_WIDTH,
+            mid_channels: middle,
+            out_channels: MAX_WIDTH,
+            expand: MAX_EXPAND,
+            kernel: MAX_KERNEL,
+            stride: 1,
+            activation: Activation::Relu,
+            se: Some(middle / 4),
+            residual: true,
+            input_side: MAX_SIDE,
+            output_side: MAX_SIDE,
+        };
+        let network = Network {
+            resolution: MAX_SIDE,
+            width_multiplier: 1.0,
+            stem: conv(3),
+            blocks: vec![block; MAX_BLOCKS],
+            final_expand: conv(MAX_WIDTH),
+            feature_mix: Some(MixPlan {
+                in_channels: MAX_WIDTH,
+                out_channels: MAX_WIDTH,
+                activation: Activation::Relu,
+            }),
+            classes: 1 << 16,
+            dropout: 0.0,
+            padding: Padding::Symmetric,
+            bn: BatchNorm {
+                eps: 1e-5,
+                momentum: 0.1,
+            },
+        };
+        let [pixels, taps, width, middle, blocks] = [
+            MAX_SIDE * MAX_SIDE,
+            MAX_KERNEL * MAX_KERNEL,
+            MAX_WIDTH,
+            middle,
+            MAX_BLOCKS,
+        ]
+        .map(|number| number as u128);
+        let block = (2 * width + taps) * middle * pixels + middle * middle / 2;
+        let dense = (3 + width) * width * taps * pixels;
+        let pooled = width * width + (width << 16);
+        let exact = blocks * block + dense + pooled;
+        assert_eq!(u128::from(network.madds()), exact);
+        assert!(network.params() < 1 << 48 && network.peak_activations() < 1 << 48);
     }
 
     #[test]

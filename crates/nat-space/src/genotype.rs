@@ -95,6 +95,9 @@ pub enum GenotypeError {
 }
 
 /// Reads comma-separated genes, blanks around them allowed, without asking whether a space has them.
+///
+/// # Errors
+/// A part that is no whole number up to 65535; the message names it.
 pub fn parse_genes(text: &str) -> Result<Vec<u16>, GenotypeError> {
     text.split(',')
         .map(str::trim)
@@ -185,6 +188,9 @@ impl Space {
 
     /// The genotype of genes within the bounds, brought into canonical form. Where that must not
     /// happen unnoticed, ask [`is_canonical`](Self::is_canonical) first.
+    ///
+    /// # Errors
+    /// Too few or too many genes, or one out of its bounds; the message names its place.
     pub fn genotype(&self, genes: &[u16]) -> Result<Genotype, GenotypeError> {
         if genes.len() != self.genes() {
             return Err(GenotypeError::Count {
@@ -213,6 +219,9 @@ impl Space {
 
     /// The genotype of a text such as `8,0,1,1,...`: [`parse_genes`], then
     /// [`genotype`](Self::genotype).
+    ///
+    /// # Errors
+    /// What either of them refuses.
     pub fn parse(&self, text: &str) -> Result<Genotype, GenotypeError> {
         self.genotype(&parse_genes(text)?)
     }

@@ -99,11 +99,15 @@ pub enum LatencyError {
     },
 }
 
-/// A time as tables may hold it.
+/// Longest time that a file may hold, in milliseconds: over a week, and low enough that all sums and multiples of it are
+/// finite.
+const MAX_MS: f64 = 1e9;
+
+/// A time as files may hold it.
 fn milliseconds(ms: f64) -> Result<f64, String> {
-    match ms.is_finite() && ms >= 0.0 {
+    match (0.0..=MAX_MS).contains(&ms) {
         true => Ok(ms),
-        false => Err(format!("{ms} ms, expected a finite number >= 0")),
+        false => Err(format!("{ms:?} ms, expected 0 to {MAX_MS}")),
     }
 }
 
@@ -171,11 +175,13 @@ impl LatencyTable {
     /// Milliseconds of one layer.
     ///
     /// # Errors
-    /// There is no such row.
+    /// There is no such row, or none with a finite time.
     pub fn layer_ms(&self, layer: &Layer) -> Result<f64, LatencyError> {
         layer
             .readings()
             .find_map(|layer| self.reading(&layer).or_else(|| self.other_classes(&layer)))
+            // Files hold no others, but rows that are inserted may be anything.
+            .filter(|ms| ms.is_finite())
             .ok_or_else(|| LatencyError::Missing(Box::new(*layer)))
     }
 

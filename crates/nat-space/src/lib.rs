@@ -19,6 +19,7 @@ mod architecture;
 mod cost;
 mod genotype;
 mod latency;
+pub mod limits;
 mod network;
 mod sampling;
 mod space;

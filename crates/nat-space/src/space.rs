@@ -272,6 +272,9 @@ impl Space {
     ///
     /// A name without `/` and without the ending `.toml` that is no file is taken for the misspelt
     /// name of a built-in space.
+    ///
+    /// # Errors
+    /// No such file or built-in space, or a file that [`from_toml`](Self::from_toml) refuses; the message names it.
     pub fn load(name_or_path: &str) -> Result<Space, SpaceError> {
         if let Some(space) = Space::builtin(name_or_path) {
             return Ok(space);
@@ -294,6 +297,9 @@ impl Space {
     }
 
     /// Reads and validates a space file's text.
+    ///
+    /// # Errors
+    /// No TOML, an unknown or missing field, or a value that [`validate`](Self::validate) refuses; the message names the field.
     pub fn from_toml(text: &str) -> Result<Space, SpaceError> {
         let space: Space = toml::from_str(text).map_err(|error| SpaceError::Toml {
             line: error

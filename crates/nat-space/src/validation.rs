@@ -4,6 +4,7 @@ use std::{fmt::Display, io, path::PathBuf};
 
 use thiserror::Error;
 
+use crate::limits::{MAX_DEPTH, MAX_EXPAND, MAX_KERNEL, MAX_SIDE, MAX_STAGES, MAX_WIDTH};
 use crate::space::{Space, Stage};
 
 /// Why there is no such space.
@@ -54,15 +55,7 @@ pub enum SpaceError {
     },
 }
 
-// Within these limits the multiply-adds of a network stay below 2^64: a convolution has at most
-// 2^13 x 2^17 x 2^24 of them, and there are at most 256 layers of three.
-const MAX_SIDE: usize = 4096;
 const MAX_WIDTHS: usize = 16;
-const MAX_WIDTH: usize = 8192;
-const MAX_EXPAND: usize = 16;
-const MAX_KERNEL: usize = 31;
-const MAX_DEPTH: usize = 16;
-const MAX_STAGES: usize = 16;
 
 fn check(
     holds: bool,
@@ -87,6 +80,9 @@ fn ascends<T: PartialOrd>(values: &[T]) -> bool {
 
 impl Space {
     /// Checks every field; the first one that is wrong is the error.
+    ///
+    /// # Errors
+    /// The field, and what it must be.
     pub fn validate(&self) -> Result<(), SpaceError> {
         check(
             !self.name.trim().is_empty(),

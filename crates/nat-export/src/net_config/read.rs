@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use nat_space::limits::{MAX_BLOCKS, MAX_EXPAND, MAX_KERNEL, MAX_SIDE, MAX_WIDTH};
 use nat_space::{
     Activation, BatchNorm, BlockPlan, ConvPlan, MixPlan, Network, Padding, make_divisible,
 };
@@ -9,12 +10,8 @@ use nat_space::{
 use super::{BlockConfig, ConvConfig, NetConfig, OPS_ORDER};
 use crate::ExportError;
 
-/// Far above any network, and low enough that no count of operations overflows.
-const MAX_SIDE: usize = 1 << 14;
-/// See [`MAX_SIDE`].
-const MAX_WIDTH: usize = 1 << 16;
-/// See [`MAX_SIDE`].
-const MAX_KERNEL: usize = 31;
+/// Far above any network, as all limits here: within them no count of operations overflows.
+const MAX_CLASSES: usize = 1 << 16;
 
 /// Reads a `net.config` (JSON) as a network; its blocks are numbered without gaps, as in its weight file.
 ///
@@ -51,8 +48,8 @@ fn check(holds: bool, entry: String, expected: &str) -> Result<(), Fault> {
     }
 }
 
-fn check_width(width: usize, entry: String) -> Result<(), Fault> {
-    check((1..=MAX_WIDTH).contains(&width), entry, "1 to 65536")
+fn check_range(found: usize, most: usize, entry: String) -> Result<(), Fault> {
+    check((1..=most).contains(&found), entry, &format!("1 to {most}"))
 }
 
 fn check_input(found: usize, before: usize, entry: String) -> Result<(), Fault> {
@@ -62,7 +59,8 @@ fn check_input(found: usize, before: usize, entry: String) -> Result<(), Fault> 
 
 fn check_kernel(kernel: usize, stride: usize, name: &str) -> Result<(), Fault> {
     let odd = kernel % 2 == 1 && kernel <= MAX_KERNEL;
-    check(odd, format!("{name}.kernel_size"), "odd, at most 31")?;
+    let expected = format!("odd, at most {MAX_KERNEL}");
+    check(odd, format!("{name}.kernel_size"), &expected)?;
     check(
         (1..=2).contains(&stride),
         format!("{name}.stride"),
@@ -72,8 +70,10 @@ fn check_kernel(kernel: usize, stride: usize, name: &str) -> Result<(), Fault> {
 
 fn network(config: &NetConfig) -> Result<Network, Fault> {
     let mut side = config.img_size;
-    let sides = "a side of 8 to 16384 pixels";
-    check((8..=MAX_SIDE).contains(&side), "img_size".into(), sides)?;
+    let sides = format!("a side of 8 to {MAX_SIDE} pixels");
+    check((8..=MAX_SIDE).contains(&side), "img_size".into(), &sides)?;
+    let few = format!("at most {MAX_BLOCKS} blocks");
+    check(config.blocks.len() <= MAX_BLOCKS, "blocks".into(), &few)?;
     let eps = config.bn.eps;
     check(eps.is_finite() && eps > 0.0, "bn.eps".into(), "above 0")?;
     let stem = convolution(&config.first_conv, "first_conv", 3, side)?;
@@ -97,7 +97,7 @@ fn network(config: &NetConfig) -> Result<Network, Fault> {
     let classifier = &config.classifier;
     let entry = |name: &str| format!("classifier.{name}");
     check_input(classifier.in_features, features, entry("in_features"))?;
-    check_width(classifier.out_features, entry("out_features"))?;
+    check_range(classifier.out_features, MAX_CLASSES, entry("out_features"))?;
     check(classifier.bias, entry("bias"), "true")?;
     check(!classifier.use_bn, entry("use_bn"), "false")?;
     let dropout = classifier.dropout_rate;
@@ -159,7 +159,7 @@ fn mixing(config: &ConvConfig, input: usize) -> Result<MixPlan, Fault> {
 fn plain(config: &ConvConfig, name: &str, input: usize) -> Result<(), Fault> {
     let entry = |key: &str| format!("{name}.{key}");
     check_input(config.in_channels, input, entry("in_channels"))?;
-    check_width(config.out_channels, entry("out_channels"))?;
+    check_range(config.out_channels, MAX_WIDTH, entry("out_channels"))?;
     check(config.groups == 1, entry("groups"), "1")?;
     check(config.dilation == 1, entry("dilation"), "1")?;
     check(!config.bias, entry("bias"), "false")?;
@@ -177,12 +177,12 @@ fn inverted(
     let name = format!("blocks[{index}].mobile_inverted_conv");
     let entry = |key: &str| format!("{name}.{key}");
     check_input(conv.in_channels, input, entry("in_channels"))?;
-    check_width(conv.out_channels, entry("out_channels"))?;
+    check_range(conv.out_channels, MAX_WIDTH, entry("out_channels"))?;
     check_kernel(conv.kernel_size, conv.stride, &name)?;
     let expand = conv.expand_ratio;
-    check((1..=64).contains(&expand), entry("expand_ratio"), "1 to 64")?;
+    check_range(expand, MAX_EXPAND, entry("expand_ratio"))?;
     let mid = conv.mid_channels.unwrap_or(input * expand);
-    check_width(mid, entry("mid_channels"))?;
+    check_range(mid, MAX_WIDTH * MAX_EXPAND, entry("mid_channels"))?;
     let unexpanded = "the input width where the expansion is 1";
     check(
         expand > 1 || mid == input,

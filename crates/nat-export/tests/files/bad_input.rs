@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use crate::reference::{info_of, random_images, random_net, sketches};
 use nat_export::{ExportError, Model, ModelInfo, read_info, write_onnx, write_safetensors};
-use nat_space::Padding;
+use nat_space::{Activation, Padding};
 use nat_supernet::FoldedNet;
 use tempfile::{TempDir, tempdir};
 
@@ -141,6 +141,11 @@ fn a_safetensors_file_whose_parts_disagree_is_refused() {
             r#""shape":[3,4,3,3]"#,
             "`first_conv`: expected 3 input channels, found 4",
         ),
+        (
+            r#"\"activation\":\"identity\""#,
+            r#"\"activation\":\"relu\""#,
+            "`blocks.0.point_linear`: expected the activation Identity, found Relu",
+        ),
         (r#"\"feature_mix\":null"#, r#"\"feature_mix\":1"#, "`plan`"),
         (
             r#""format":"nat-model-1""#,
@@ -220,7 +225,7 @@ fn damage_in_the_middle_never_panics() {
 #[test]
 fn networks_that_contradict_themselves_are_not_written() {
     type Spoil = fn(&mut FoldedNet);
-    let cases: [(Spoil, &str); 15] = [
+    let cases: [(Spoil, &str); 19] = [
         (
             |n| n.stem.bias.truncate(3),
             "`first_conv`: expected 4 biases, found 3",
@@ -282,6 +287,28 @@ fn networks_that_contradict_themselves_are_not_written() {
             "`blocks.1.depth_conv`: expected the padding of the first convolution",
         ),
         (|n| n.stem.groups = 3, "`first_conv`: expected 1 group"),
+        (
+            |n| n.blocks[1].depthwise.activation = Activation::Relu,
+            "`blocks.1.inverted_bottleneck`: expected the activation Relu, found HSwish",
+        ),
+        (
+            |n| n.blocks[1].project.activation = Activation::Relu,
+            "`blocks.1.point_linear`: expected the activation Identity, found Relu",
+        ),
+        (
+            |n| {
+                let gate = n.blocks[1].squeeze_excite.as_mut().unwrap();
+                gate.reduce.activation = Activation::HSwish;
+            },
+            "`blocks.1.depth_conv.se.fc.reduce`: expected the activation Relu, found HSwish",
+        ),
+        (
+            |n| {
+                let gate = n.blocks[1].squeeze_excite.as_mut().unwrap();
+                gate.expand.activation = Activation::Relu;
+            },
+            "`blocks.1.depth_conv.se.fc.expand`: expected the activation Identity, found Relu",
+        ),
     ];
     let directory = tempdir().unwrap();
     let path = directory.path().join("net");

@@ -258,7 +258,30 @@ fn what_does_not_fit_is_named() {
         ),
         (
             fault(&|c| c["img_size"] = 0.into()),
-            "img_size: must be a side of 8 to 16384 pixels".into(),
+            "img_size: must be a side of 8 to 4096 pixels".into(),
+        ),
+        (
+            fault(&|c| c["img_size"] = 4097.into()),
+            "img_size: must be a side of 8 to 4096 pixels".into(),
+        ),
+        (
+            fault(&|c| c["first_conv"]["out_channels"] = 8193.into()),
+            "first_conv.out_channels: must be 1 to 8192".into(),
+        ),
+        (
+            fault(&|c| inner(c, "mid_channels", (8192 * 16 + 1).into())),
+            format!("{block}.mid_channels: must be 1 to 131072"),
+        ),
+        (
+            fault(&|c| inner(c, "expand_ratio", 17.into())),
+            format!("{block}.expand_ratio: must be 1 to 16"),
+        ),
+        (
+            fault(&|c| {
+                let blocks = c["blocks"].as_array_mut().unwrap();
+                blocks.resize(257, blocks[0].clone());
+            }),
+            "blocks: must be at most 256 blocks".into(),
         ),
     ] {
         assert!(

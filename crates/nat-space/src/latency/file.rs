@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Correction, Device, LatencyTable, Layer, Timing, milliseconds, published};
+use super::{Correction, Device, LatencyTable, Layer, MAX_MS, Timing, milliseconds, published};
 
 /// What the field `format` says.
 const FORMAT: &str = "nat-latency-1";
@@ -70,7 +70,9 @@ impl LatencyTable {
         }
         let mut table = LatencyTable::new(file.device, []);
         for (number, row) in file.rows.into_iter().enumerate() {
-            let ms = milliseconds(row.ms).map_err(|e| format!("row {}: {e}", number + 1))?;
+            let place = |fault: String| format!("row {}: {fault}", number + 1);
+            row.layer.check().map_err(place)?;
+            let ms = milliseconds(row.ms).map_err(place)?;
             let timing = Timing {
                 ms,
                 spread: row.spread,
@@ -78,9 +80,11 @@ impl LatencyTable {
             table.insert(row.layer, timing);
         }
         if let Some(Correction { scale, offset }) = file.correction
-            && !(scale.is_finite() && scale > 0.0 && offset.is_finite())
+            && !(scale > 0.0 && scale <= MAX_MS && offset.abs() <= MAX_MS)
         {
-            return Err("the correction needs a scale above 0 and a finite offset".into());
+            return Err(format!(
+                "the correction has scale {scale:?} and offset {offset:?}, expected a scale above 0 and neither beyond {MAX_MS}"
+            ));
         }
         table.interpolate = file.interpolate;
         table.correction = file.correction;

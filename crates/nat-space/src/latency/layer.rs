@@ -113,6 +113,26 @@ impl Layer {
         .into_iter()
     }
 
+    /// Refuses sizes that no layer has.
+    ///
+    /// # Errors
+    /// The field and what it holds.
+    pub(super) fn check(&self) -> Result<(), String> {
+        const MAX_SIZE: usize = 1 << 16;
+        let sizes = [
+            ("side", self.side),
+            ("input", self.input),
+            ("output", self.output),
+            ("kernel", self.kernel),
+            ("stride", self.stride),
+        ];
+        let wrong = |size: &usize| !(1..=MAX_SIZE).contains(size);
+        match sizes.iter().find(|(_, size)| wrong(size)) {
+            Some((field, size)) => Err(format!("{field} {size}, expected 1 to {MAX_SIZE}")),
+            None => Ok(()),
+        }
+    }
+
     fn convolution(kind: LayerKind, conv: &ConvPlan) -> Self {
         Self {
             kernel: conv.kernel,

@@ -163,24 +163,30 @@ fn parse_key(key: &str, resolution: Option<usize>) -> Result<Layer, String> {
             ..plain(LayerKind::Block)
         })
     };
-    match name {
-        "first_conv" | "Conv" => Ok(Layer {
+    let layer = match name {
+        "first_conv" | "Conv" => Layer {
             kernel: 3,
             stride: 2,
             ..plain(LayerKind::Stem)
-        }),
-        "MBConv" => block(input * number("expand")?, None),
+        },
+        "MBConv" => {
+            let middle = input.checked_mul(number("expand")?);
+            block(middle.ok_or_else(|| bad("expands too far"))?, None)?
+        }
         "expanded_conv" => {
             let activation = match number("hs")? {
                 0 => Activation::Relu,
                 _ => Activation::HSwish,
             };
-            block(number("expand")?, Some(activation))
+            block(number("expand")?, Some(activation))?
         }
-        "final_expand_layer" | "Conv_1" => Ok(plain(LayerKind::FinalExpand)),
-        "AvgPool2D" => Ok(plain(LayerKind::Pool)),
-        "feature_mix_layer" | "Conv_2" => Ok(plain(LayerKind::FeatureMix)),
-        "classifier" | "Logits" => Ok(plain(LayerKind::Classifier)),
-        _ => Err(bad("names no known layer")),
-    }
+        "final_expand_layer" | "Conv_1" => plain(LayerKind::FinalExpand),
+        "AvgPool2D" => plain(LayerKind::Pool),
+        "feature_mix_layer" | "Conv_2" => plain(LayerKind::FeatureMix),
+        "classifier" | "Logits" => plain(LayerKind::Classifier),
+        _ => return Err(bad("names no known layer")),
+    };
+    let fault = |reason: String| bad(&format!("has {reason}"));
+    layer.check().map_err(fault)?;
+    Ok(layer)
 }

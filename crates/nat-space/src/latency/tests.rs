@@ -174,6 +174,51 @@ fn the_layers_of_a_space_are_those_of_its_networks() {
 }
 
 #[test]
+fn rows_that_no_layer_has_are_refused_by_their_number() {
+    let row = |ms: &str, field: &str, value: usize| {
+        let mut layer = serde_json::json!({
+            "kind": "classifier", "side": 1, "input": 8, "output": 10, "kernel": 1, "stride": 1
+        });
+        layer[field] = value.into();
+        format!("{{\"ms\": {ms}, \"layer\": {layer}}}")
+    };
+    let table = |rows: &[String], correction: &str| {
+        let rows = rows.join(", ");
+        let text = format!("{{\"format\": \"nat-latency-1\", {correction} \"rows\": [{rows}]}}");
+        LatencyTable::from_json(&text)
+    };
+    let sound = row("1", "side", 1);
+    table(&[sound.clone(), row("1e9", "output", 65536)], "").unwrap();
+    for field in ["side", "input", "output", "kernel", "stride"] {
+        for value in [0, 65537, usize::MAX] {
+            let error = table(&[sound.clone(), row("1", field, value)], "").unwrap_err();
+            let expected = format!("row 2: {field} {value}, expected 1 to 65536");
+            assert_eq!(error, expected);
+        }
+    }
+    let error = table(&[row("1e300", "side", 1)], "").unwrap_err();
+    assert_eq!(error, "row 1: 1e300 ms, expected 0 to 1000000000");
+    for correction in [
+        "\"scale\": 1e300, \"offset\": 0",
+        "\"scale\": 1, \"offset\": -1e300",
+    ] {
+        let correction = format!("\"correction\": {{{correction}}},");
+        let error = table(std::slice::from_ref(&sound), &correction).unwrap_err();
+        assert!(error.starts_with("the correction"), "{error}");
+    }
+}
+
+#[test]
+fn no_time_is_told_that_is_not_finite() {
+    let classifier = |output| Layer::pointwise(LayerKind::Classifier, 1, 8, output);
+    for (output, ms) in [(0, 1.0), (10, f64::MAX), (10, f64::NAN)] {
+        let row = (classifier(output), Timing { ms, spread: None });
+        let table = LatencyTable::new(Device::default(), [row]);
+        assert!(table.layer_ms(&classifier(1000)).is_err(), "{ms} ms");
+    }
+}
+
+#[test]
 fn what_is_no_table_is_refused_with_its_place() {
     for (text, part) in [
         ("[]", "object of rows"),
@@ -186,6 +231,14 @@ fn what_is_no_table_is_refused_with_its_place() {
         ),
         ("{\"Conv-input:4x5x3-output:8\": {\"mean\": 1}}", "'4x5x3'"),
         ("{\"Conv-input:4x4x3-output:8\": {}}", "no mean"),
+        (
+            "{\"Logits-input:1x1x8-output:0\": {\"mean\": 1}}",
+            "output 0, expected 1 to 65536",
+        ),
+        (
+            "{\"MBConv-input:1x1x9-output:1x1x9-expand:4611686018427387904\": {\"mean\": 1}}",
+            "expands too far",
+        ),
         ("{\"format\": \"x\", \"rows\": []}", "'nat-latency-1'"),
         (
             "{\"format\": \"nat-latency-1\", \"rows\": [{\"ms\": 1}]}",
@@ -208,7 +261,10 @@ fn what_is_no_table_is_refused_with_its_place() {
             "Conv-input:4x4x3-output:8:\n  mean: nan\n",
             "line 2: NaN ms",
         ),
-        ("Conv-input:4x4x3-output:8:\n  mean: -1\n", "line 2: -1 ms"),
+        (
+            "Conv-input:4x4x3-output:8:\n  mean: -1\n",
+            "line 2: -1.0 ms",
+        ),
         ("", "no row"),
     ] {
         let error = published::from_yaml(text, None).unwrap_err();
