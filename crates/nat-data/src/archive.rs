@@ -8,7 +8,7 @@ use std::rc::Rc;
 use flate2::bufread::MultiGzDecoder;
 use tar::{Archive, EntryType};
 
-use crate::entry::{Encoded, EntryPath, Listing, entry_path, escaped};
+use crate::entry::{Encoded, EntryPath, Listing, abridged, entry_path};
 use crate::error::DataError;
 
 const BLOCK: u64 = 512;
@@ -18,6 +18,16 @@ const REPLACED: &str = "more than once in the archive: the last one counts";
 /// What the tar reader may take to find the next entry: padding, headers and long names. Beyond
 /// it, a "name" of gigabytes would be read into memory.
 const HEADER_ALLOWANCE: u64 = 1 << 20;
+
+/// Longest path of an entry, in bytes: what Linux takes.
+const MAX_PATH: usize = 4096;
+
+/// Most components of an entry's path. Every folder above an entry is kept with its whole path, so that a deep path takes
+/// many times its own length.
+const MAX_COMPONENTS: usize = 64;
+
+/// Largest sum of the paths of all folders, in bytes: a million folders of common length.
+const MAX_FOLDER_BYTES: usize = 64 << 20;
 
 /// Reads all images of the archive `name` into memory, in one pass and in bounded memory: at most
 /// `max_bytes` of tar. Nothing is written anywhere.
@@ -89,6 +99,14 @@ fn read_tar(stream: Metered<'_>, meter: &Meter, max_bytes: u64) -> io::Result<Li
             continue;
         }
         let raw = entry.path_bytes().into_owned();
+        if raw.len() > MAX_PATH || components(&raw) > MAX_COMPONENTS {
+            listing.skipped += 1;
+            listing.warn(
+                abridged(&raw),
+                format!("path of more than {MAX_PATH} bytes or {MAX_COMPONENTS} components"),
+            );
+            continue;
+        }
         let path = match entry_path(&raw) {
             EntryPath::Inside(path) => path,
             EntryPath::Hidden => continue,
@@ -127,6 +145,10 @@ fn read_tar(stream: Metered<'_>, meter: &Meter, max_bytes: u64) -> io::Result<Li
             }
             EntryType::Link => add_link(&mut listing, path, entry.link_name_bytes()),
             _ => listing.warn(path, "not a regular file"),
+        }
+        if listing.folder_bytes > MAX_FOLDER_BYTES {
+            let reason = format!("its folders' paths take more than {MAX_FOLDER_BYTES} bytes");
+            return Err(io::Error::other(reason));
         }
     }
     // The reader also stops quietly where the file ends between two entries. A whole archive has
@@ -170,8 +192,15 @@ fn add_link(listing: &mut Listing, path: String, target: Option<Cow<[u8]>>) {
     }
 }
 
+/// Number of files and folders that a path names.
+fn components(raw: &[u8]) -> usize {
+    raw.split(|&byte| byte == b'/')
+        .filter(|part| !matches!(*part, b"" | b"."))
+        .count()
+}
+
 fn link_reason(kind: &str, target: Option<Cow<[u8]>>) -> String {
-    let target = target.map_or_else(String::new, |raw| format!(" to {}", escaped(&raw)));
+    let target = target.map_or_else(String::new, |raw| format!(" to {}", abridged(&raw)));
     format!("{kind} link{target}: not followed")
 }
 
@@ -223,6 +252,74 @@ mod tests {
         header.set_entry_type(EntryType::Link);
         header.set_size(0);
         builder.append_link(&mut header, path, target).unwrap();
+    }
+
+    fn add(builder: &mut tar::Builder<Vec<u8>>, path: &str) {
+        let mut header = tar::Header::new_gnu();
+        header.set_size(7);
+        builder
+            .append_data(&mut header, path, &b"picture"[..])
+            .unwrap();
+    }
+
+    #[test]
+    fn a_path_beyond_any_file_system_s_is_passed_over() {
+        let of_components = |count: usize| format!("{}x.png", "a/".repeat(count - 1));
+        let mut builder = tar::Builder::new(Vec::new());
+        add(&mut builder, &of_components(MAX_COMPONENTS));
+        add(&mut builder, &of_components(MAX_COMPONENTS + 1));
+        add(&mut builder, &format!("b/{}.png", "x".repeat(MAX_PATH)));
+        let folder = format!("c/{}", "y/".repeat(MAX_COMPONENTS));
+        let mut header = tar::Header::new_gnu();
+        header.set_entry_type(EntryType::Directory);
+        header.set_size(0);
+        builder
+            .append_data(&mut header, folder, io::empty())
+            .unwrap();
+        let long = format!("d/{}", of_components(2000));
+        builder
+            .append_pax_extensions([("path", long.as_bytes())])
+            .unwrap();
+        add(&mut builder, "d/short.png");
+        add(&mut builder, "cat/a.png");
+        let tar = builder.into_inner().unwrap();
+
+        let listing = read("deep", &tar[..], 1 << 20).unwrap();
+        let images: Vec<&str> = listing.images.keys().map(String::as_str).collect();
+        assert_eq!(images, [&of_components(MAX_COMPONENTS)[..], "cat/a.png"]);
+        // All but one component of the first path, and `cat`.
+        assert_eq!(listing.folders.len(), MAX_COMPONENTS);
+        assert_eq!((listing.skipped, listing.warnings.len()), (4, 4));
+        for (warning, top) in listing.warnings.iter().zip(["a/", "b/", "c/", "d/"]) {
+            assert!(warning.path.starts_with(top), "{}", warning.path);
+            assert!(warning.path.len() < 250, "{}", warning.path);
+            assert!(warning.reason.starts_with("path of more than 4096 bytes"));
+        }
+    }
+
+    #[test]
+    fn the_target_of_a_link_is_told_in_short() {
+        let mut builder = tar::Builder::new(Vec::new());
+        link(&mut builder, "cat/a.png", &"z/".repeat(5000));
+        let tar = builder.into_inner().unwrap();
+        let listing = read("link", &tar[..], 1 << 20).unwrap();
+        let [warning] = &listing.warnings[..] else {
+            panic!("{:?}", listing.warnings);
+        };
+        assert!(warning.reason.len() < 300, "{}", warning.reason);
+    }
+
+    #[test]
+    fn many_deep_paths_do_not_multiply_in_memory() {
+        let mut builder = tar::Builder::new(Vec::new());
+        let below = format!("/{}", "y".repeat(60)).repeat(MAX_COMPONENTS - 2);
+        for number in 0..1000 {
+            add(&mut builder, &format!("{number}{below}/a.png"));
+        }
+        let tar = builder.into_inner().unwrap();
+        let error = read("deep", &tar[..], 1 << 30).unwrap_err();
+        assert!(matches!(error, DataError::Damaged { .. }), "{error}");
+        assert!(error.to_string().contains("folders' paths"), "{error}");
     }
 
     #[test]

@@ -32,6 +32,8 @@ pub(crate) const MAX_FILE_BYTES: u64 = 256 << 20;
 #[derive(Debug, Default)]
 pub(crate) struct Listing {
     pub folders: BTreeSet<String>,
+    /// Bytes of the paths of all `folders` together.
+    pub folder_bytes: usize,
     pub images: BTreeMap<String, Encoded>,
     pub warnings: Vec<Warning>,
     /// Image files passed over already, with a warning.
@@ -57,6 +59,7 @@ impl Listing {
         for end in ends.filter(|&end| end > 0) {
             if !self.folders.contains(&path[..end]) {
                 self.folders.insert(path[..end].to_owned());
+                self.folder_bytes += end;
             }
         }
     }
@@ -152,6 +155,15 @@ pub(crate) fn escaped(raw: &[u8]) -> String {
     text
 }
 
+/// [`escaped`], of a long text only the beginning: an archive's text may be a megabyte an entry.
+pub(crate) fn abridged(raw: &[u8]) -> String {
+    const SHOWN: usize = 200;
+    match raw.split_at_checked(SHOWN) {
+        Some((beginning, rest)) if !rest.is_empty() => format!("{}…", escaped(beginning)),
+        _ => escaped(raw),
+    }
+}
+
 fn is_hidden(name: &[u8]) -> bool {
     const PRIVATE: [&[u8]; 4] = [b"__MACOSX", b"Thumbs.db", b"desktop.ini", b"@eaDir"];
     name.starts_with(b".")
@@ -226,6 +238,12 @@ mod tests {
     }
 
     #[test]
+    fn long_texts_are_cut_off() {
+        assert_eq!(abridged(&[b'a'; 200]), "a".repeat(200));
+        assert_eq!(abridged(&[b'a'; 201]), format!("{}…", "a".repeat(200)));
+    }
+
+    #[test]
     fn folders_come_with_their_parents() {
         let mut listing = Listing::default();
         listing.add_parents("train/cat/a.jpg");
@@ -234,5 +252,6 @@ mod tests {
             listing.folders.iter().collect::<Vec<_>>(),
             ["train", "train/cat"]
         );
+        assert_eq!(listing.folder_bytes, "train".len() + "train/cat".len());
     }
 }

@@ -12,7 +12,7 @@ use crate::layout;
 use crate::parallel::in_order;
 use crate::passed_over::PassedOver;
 use crate::sample::Sample;
-use crate::set::OpenOptions;
+use crate::set::{OpenFor, OpenOptions};
 use crate::split::{Split, stratify};
 use crate::stream::StreamKey;
 
@@ -35,6 +35,7 @@ pub(crate) fn take_in(
 ) -> Result<Intake, DataError> {
     let Listing {
         folders,
+        folder_bytes: _,
         images,
         mut warnings,
         skipped,
@@ -43,7 +44,7 @@ pub(crate) fn take_in(
     let files = images.len() + skipped;
     let paths: Vec<&str> = images.keys().map(String::as_str).collect();
     let passed_over: Vec<&str> = warnings.iter().map(|w| w.path.as_str()).collect();
-    let layout = layout::read(&name, &folders, &paths, &passed_over)?;
+    let layout = layout::read(&name, &folders, &paths, &passed_over, options.open_for)?;
     warnings.extend(layout.warnings);
 
     let mut samples = Vec::new();
@@ -74,12 +75,31 @@ pub(crate) fn take_in(
             warnings.push(Warning { path, reason });
         }
     }
-    warn_of_unusable_splits(&layout.split_folders, &splits, &mut warnings);
+    warn_of_unusable_splits(
+        &layout.split_folders,
+        &splits,
+        options.open_for,
+        &mut warnings,
+    );
     let passed_over = PassedOver::new(warnings.clone(), ignored);
-    check_classes(&name, &found, files, &passed_over)?;
-    let drawn = draw_missing(&name, &mut splits, options, &passed_over)?;
+    let drawn = check_classes(&name, &found, files, &passed_over)
+        .and_then(|()| draw_missing(&name, &mut splits, options, &passed_over));
+    let drawn = match (drawn, options.open_for) {
+        // Too little to learn from is enough to measure on.
+        (
+            Err(
+                DataError::OneClass { .. }
+                | DataError::ClassNotInTrain { .. }
+                | DataError::ClassTooSmall { .. },
+            ),
+            OpenFor::Evaluation,
+        ) => Vec::new(),
+        (drawn, _) => drawn?,
+    };
     let classes = count_classes(&splits);
-    warn_of_gaps(&classes, &mut warnings);
+    if options.open_for == OpenFor::Training {
+        warn_of_gaps(&classes, &mut warnings);
+    }
     duplicates::warn_of_leaks(&splits, &mut warnings);
     warnings.sort();
     warnings.dedup();
@@ -168,26 +188,32 @@ fn check_classes(
     }
 }
 
-/// Warns of split folders that exist and hold nothing usable: another split will be drawn in their place.
+/// Warns of split folders that exist and hold nothing usable: for training another split will be drawn in their place.
 fn warn_of_unusable_splits(
     folders: &BTreeMap<Split, String>,
     splits: &[Vec<Sample>; 3],
+    open_for: OpenFor,
     warnings: &mut Vec<Warning>,
 ) {
     for (&split, path) in folders {
         if splits[split as usize].is_empty() {
-            warnings.push(Warning {
-                path: path.clone(),
-                reason: format!(
-                    "no usable image in a class folder of it: the {} split is drawn from the training images",
+            let consequence = match open_for {
+                OpenFor::Training => format!(
+                    ": the {} split is drawn from the training images",
                     split.name()
                 ),
+                OpenFor::Evaluation => String::new(),
+            };
+            warnings.push(Warning {
+                path: path.clone(),
+                reason: format!("no usable image in a class folder of it{consequence}"),
             });
         }
     }
 }
 
-/// Moves images of the training split, class by class, to those splits that are empty; returns which.
+/// Moves images of the training split, class by class, to those splits that are empty; returns which. After an error all of
+/// them are where they were.
 fn draw_missing(
     name: &str,
     splits: &mut [Vec<Sample>; 3],
@@ -213,7 +239,7 @@ fn draw_missing(
         return Ok(drawn);
     }
 
-    let pool = std::mem::take(&mut splits[Split::Train as usize]);
+    let pool = &splits[Split::Train as usize];
     let mut by_class: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
     for (number, sample) in pool.iter().enumerate() {
         by_class
@@ -224,7 +250,7 @@ fn draw_missing(
     let mut split_of = vec![Split::Train; pool.len()];
     let key = StreamKey([options.seed, 0, 0, SPLIT_STREAM]);
     for ((class, numbers), stream) in by_class.into_iter().zip(0..) {
-        let groups = duplicates::groups(&pool, numbers);
+        let groups = duplicates::groups(pool, numbers);
         let distinct = groups.len();
         let parts = stratify(groups, &shares, &mut key.rng(stream)).ok_or_else(|| {
             DataError::ClassTooSmall {
@@ -239,6 +265,7 @@ fn draw_missing(
             part.iter().for_each(|&image| split_of[image] = split);
         }
     }
+    let pool = std::mem::take(&mut splits[Split::Train as usize]);
     for (sample, split) in pool.into_iter().zip(split_of) {
         splits[split as usize].push(sample);
     }
@@ -315,6 +342,27 @@ mod tests {
         take_in("set".to_owned(), listing, &OpenOptions::default())
     }
 
+    fn taken_for_evaluation(images: &[(&str, u8)]) -> Result<Intake, DataError> {
+        let mut listing = Listing::default();
+        for (path, shade) in images {
+            listing.add_parents(path);
+            let encoded = Encoded::Memory(png(*shade).into());
+            listing.images.insert((*path).to_owned(), encoded);
+        }
+        let options = OpenOptions {
+            open_for: OpenFor::Evaluation,
+            ..OpenOptions::default()
+        };
+        take_in("set".to_owned(), listing, &options)
+    }
+
+    /// Names of the classes, and images by split.
+    fn outline(intake: &Intake) -> (Vec<&str>, [usize; 3]) {
+        let classes = intake.census.classes.iter();
+        let names = classes.map(|class| class.name.as_str()).collect();
+        (names, intake.samples.each_ref().map(Vec::len))
+    }
+
     fn warnings(intake: &Intake) -> Vec<(&str, &str)> {
         intake
             .census
@@ -345,6 +393,42 @@ mod tests {
                 max: 4
             }
         );
+    }
+
+    #[test]
+    fn too_little_to_learn_from_is_enough_to_measure_on() {
+        let one_class = [("cat/a.png", 1), ("cat/b.png", 2)];
+        let few = [("cat/a.png", 1), ("dog/b.png", 2), ("dog/c.png", 3)];
+        let only_test = [("test/cat/a.png", 1), ("test/dog/b.png", 2)];
+        let new_class = [("train/cat/a.png", 1), ("test/dog/b.png", 2)];
+        for (images, classes, splits) in [
+            (&one_class[..], &["cat"][..], [2, 0, 0]),
+            (&few, &["cat", "dog"], [3, 0, 0]),
+            (&only_test, &["cat", "dog"], [0, 0, 2]),
+            (&new_class, &["cat", "dog"], [1, 0, 1]),
+        ] {
+            assert!(taken(images).is_err(), "{images:?}");
+            let intake = taken_for_evaluation(images).unwrap();
+            assert_eq!(outline(&intake), (classes.to_vec(), splits));
+            assert!(intake.census.drawn.is_empty() && intake.census.warnings.is_empty());
+        }
+        let error = taken_for_evaluation(&[]).map(|_| ()).unwrap_err();
+        assert!(matches!(error, DataError::NoImages { .. }), "{error}");
+    }
+
+    #[test]
+    fn the_same_images_are_drawn_for_training_and_for_evaluation() {
+        let names: Vec<String> = (0..40)
+            .map(|i| format!("{}/{i}.png", ["cat", "dog"][i % 2]))
+            .collect();
+        let images: Vec<(&str, u8)> = names.iter().map(String::as_str).zip(0..).collect();
+        let (training, evaluation) = (
+            taken(&images).unwrap(),
+            taken_for_evaluation(&images).unwrap(),
+        );
+        assert_eq!(training.census.drawn, [Split::Val, Split::Test]);
+        assert_eq!(training.census, evaluation.census);
+        assert_eq!(outline(&training), outline(&evaluation));
     }
 
     #[test]

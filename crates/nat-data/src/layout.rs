@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::entry::Warning;
 use crate::error::DataError;
+use crate::set::OpenFor;
 use crate::split::{Split, SplitNames};
 
 /// Place of one image.
@@ -39,6 +40,7 @@ enum Spot<'a> {
 /// what lies there besides and cannot be used.
 ///
 /// - `train/CLASS/…` next to optional `val/` and `test/`: the set has splits;
+/// - for evaluation, which needs no `train/`, also where every folder with images is called like a split;
 /// - otherwise each folder on the first level is a class;
 /// - a single folder around everything is stepped into first, whatever single images lie beside its folders;
 /// - images deeper inside a class folder belong to that class.
@@ -47,6 +49,7 @@ pub(crate) fn read(
     folders: &BTreeSet<String>,
     images: &[&str],
     passed_over: &[&str],
+    open_for: OpenFor,
 ) -> Result<Layout, DataError> {
     let root = enclosing_folder(folders, images, passed_over);
     let top_folders = folders
@@ -59,10 +62,17 @@ pub(crate) fn read(
         .iter()
         .map(|path| path.strip_prefix(root.as_str()))
         .collect();
-    let with_splits = paths.iter().flatten().any(|path| {
-        let mut parts = path.split('/');
-        parts.next().and_then(|top| names.split(top)) == Some(Split::Train) && parts.count() >= 2
-    });
+    let in_folders = || {
+        let paths = paths.iter().flatten().copied();
+        paths.filter(|path| path.contains('/'))
+    };
+    let split_of = |path: &str| path.split_once('/').and_then(|(top, _)| names.split(top));
+    let in_class = |path: &str| path.matches('/').count() >= 2;
+    let for_training =
+        in_folders().any(|path| split_of(path) == Some(Split::Train) && in_class(path));
+    let for_evaluation =
+        in_folders().any(in_class) && in_folders().all(|path| split_of(path).is_some());
+    let with_splits = for_training || open_for == OpenFor::Evaluation && for_evaluation;
     let splits = with_splits.then_some(names);
 
     let mut places = Vec::with_capacity(paths.len());
@@ -324,7 +334,7 @@ mod tests {
         empty_folders
             .iter()
             .for_each(|path| listing.add_folder(path));
-        read("set", &listing.folders, images, &[])
+        read("set", &listing.folders, images, &[], OpenFor::Training)
     }
 
     fn places(images: &[&str]) -> Vec<Option<(Option<Split>, String)>> {
@@ -419,6 +429,7 @@ mod tests {
             &listing.folders,
             &images,
             &["../d.png", "dog/c.heic"],
+            OpenFor::Training,
         )
         .unwrap();
         assert_eq!(
@@ -428,7 +439,15 @@ mod tests {
         let escaping = ["photos/cat/a.png", "photos/dog/b.png"];
         let mut listing = Listing::default();
         escaping.iter().for_each(|path| listing.add_parents(path));
-        let found = read("set", &listing.folders, &escaping, &["../d.png", "/e.png"]).unwrap();
+        let outside = ["../d.png", "/e.png"];
+        let found = read(
+            "set",
+            &listing.folders,
+            &escaping,
+            &outside,
+            OpenFor::Training,
+        )
+        .unwrap();
         assert_eq!(
             found.class_folders.keys().collect::<Vec<_>>(),
             ["cat", "dog"]
@@ -513,6 +532,35 @@ mod tests {
         ] {
             assert!(layout(classes, &[]).is_ok(), "{classes:?}");
         }
+    }
+
+    #[test]
+    fn evaluation_needs_no_training_split() {
+        let places = |images: &[&str]| {
+            let mut listing = Listing::default();
+            images.iter().for_each(|path| listing.add_parents(path));
+            let found = read("set", &listing.folders, images, &[], OpenFor::Evaluation).unwrap();
+            (found.places.into_iter())
+                .map(|place| place.map(|p| (p.split, p.class)))
+                .collect::<Vec<_>>()
+        };
+        let cat = [at(Some(Split::Test), "cat")];
+        assert_eq!(places(&["test/cat/a.jpg"]), cat);
+        assert_eq!(places(&["photos/test/cat/old/a.jpg"]), cat);
+        assert_eq!(
+            places(&["logo.png", "test/cat/a.jpg", "val/dog/b.jpg"]),
+            [
+                None,
+                at(Some(Split::Test), "cat"),
+                at(Some(Split::Val), "dog")
+            ]
+        );
+        // A class may have the name of a split beside others.
+        assert_eq!(
+            places(&["bus/a.jpg", "test/old/b.jpg"]),
+            [at(None, "bus"), at(None, "test")]
+        );
+        assert_eq!(places(&["cat/a.jpg"]), [at(None, "cat")]);
     }
 
     #[test]

@@ -12,12 +12,12 @@
 //!     normalisation: Normalisation::IMAGENET,
 //! });
 //! let images: Vec<usize> = (0..set.len(Split::Val)).collect();
-//! let requests = images.chunks(64).map(|part| BatchRequest {
+//! let requests: Vec<BatchRequest> = images.chunks(64).map(|part| BatchRequest {
 //!     split: Split::Val,
 //!     indices: part.to_vec(),
 //!     resolution: 192,
 //!     key: StreamKey([0; 4]),
-//! });
+//! }).collect();
 //! for batch in Loader::new(set.clone(), transform, requests, 2, 4) {
 //!     let batch = batch?;
 //!     assert_eq!(batch.images.len(), batch.labels.len() * 3 * 192 * 192);
@@ -74,7 +74,7 @@ pub use picture::{ImageFault, RgbImage};
 pub use planes::input_index;
 pub use rand_augment::RandAugment;
 pub use scale::{Filter, Scaler};
-pub use set::{ImageSet, OpenOptions};
+pub use set::{ImageSet, OpenFor, OpenOptions};
 pub use split::Split;
 pub use stream::{StreamKey, shuffled};
 pub use train::TrainTransform;

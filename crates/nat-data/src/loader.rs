@@ -14,26 +14,26 @@ use crate::set::ImageSet;
 ///
 /// The batches are those of [`batch()`], with any number of threads. After an error the iterator ends.
 /// Dropping it stops the threads after the batch each is at.
-#[derive(Debug)]
 pub struct Loader {
     shared: Arc<Shared>,
     workers: Vec<JoinHandle<()>>,
 }
 
-#[derive(Debug)]
 struct Shared {
     set: Arc<ImageSet>,
     transform: Transform,
-    requests: Vec<BatchRequest>,
     prefetch: usize,
     progress: Mutex<Progress>,
     changed: Condvar,
 }
 
-#[derive(Debug, Default)]
 struct Progress {
+    /// Drawn from as workers take them: those of a long training together are larger than its images.
+    requests: Box<dyn Iterator<Item = BatchRequest> + Send>,
     /// Requests handed to workers.
     taken: usize,
+    /// Whether there are no more of them.
+    ended: bool,
     /// Batches handed to the caller.
     delivered: usize,
     finished: BTreeMap<usize, Result<Batch, DataError>>,
@@ -42,20 +42,30 @@ struct Progress {
 
 impl Loader {
     /// Starts `threads` workers (at least one) that stay at most `prefetch` batches (at least one) ahead of
-    /// the caller.
-    pub fn new(
+    /// the caller. They draw the requests in order, each when it is its turn; `requests` must not panic.
+    pub fn new<R>(
         set: Arc<ImageSet>,
         transform: Transform,
-        requests: impl IntoIterator<Item = BatchRequest>,
+        requests: R,
         threads: usize,
         prefetch: usize,
-    ) -> Loader {
+    ) -> Loader
+    where
+        R: IntoIterator<Item = BatchRequest>,
+        R::IntoIter: Send + 'static,
+    {
         let shared = Arc::new(Shared {
             set,
             transform,
-            requests: requests.into_iter().collect(),
             prefetch: prefetch.max(1),
-            progress: Mutex::default(),
+            progress: Mutex::new(Progress {
+                requests: Box::new(requests.into_iter()),
+                taken: 0,
+                ended: false,
+                delivered: 0,
+                finished: BTreeMap::new(),
+                stopped: false,
+            }),
             changed: Condvar::new(),
         });
         let workers = (0..threads.max(1))
@@ -87,19 +97,22 @@ impl Shared {
     fn work(&self) {
         loop {
             let mut progress = self.wait(self.progress(), |p| {
-                !p.stopped
-                    && p.taken < self.requests.len()
-                    && p.taken >= p.delivered + self.prefetch
+                !p.stopped && !p.ended && p.taken >= p.delivered + self.prefetch
             });
-            if progress.stopped || progress.taken == self.requests.len() {
+            if progress.stopped || progress.ended {
                 return;
             }
+            let Some(request) = progress.requests.next() else {
+                progress.ended = true;
+                drop(progress);
+                self.changed.notify_all();
+                return;
+            };
             let at = progress.taken;
             progress.taken += 1;
             drop(progress);
 
-            let attempt =
-                AssertUnwindSafe(|| batch(&self.set, &self.transform, &self.requests[at]));
+            let attempt = AssertUnwindSafe(|| batch(&self.set, &self.transform, &request));
             let result = catch_unwind(attempt).unwrap_or_else(|panic| {
                 Err(DataError::Worker {
                     message: message(&*panic),
@@ -123,11 +136,13 @@ impl Iterator for Loader {
     fn next(&mut self) -> Option<Self::Item> {
         let shared = &self.shared;
         let mut progress = shared.progress();
-        if progress.stopped || progress.delivered == shared.requests.len() {
+        if progress.stopped {
             return None;
         }
         let next = progress.delivered;
-        progress = shared.wait(progress, |p| !p.finished.contains_key(&next));
+        progress = shared.wait(progress, |p| {
+            !(p.finished.contains_key(&next) || p.ended && p.taken == next)
+        });
         let result = progress.finished.remove(&next)?;
         progress.delivered += 1;
         progress.stopped = result.is_err();

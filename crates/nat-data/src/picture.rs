@@ -54,6 +54,9 @@ impl RgbImage {
     /// RGB, 16-bit channels are rounded to 8, alpha is composed over white. Colour profiles are
     /// ignored; of an animation the first frame counts. The size is read from the header and
     /// checked against `max_pixels` before anything of that size is allocated.
+    ///
+    /// # Errors
+    /// No picture of these kinds, one cut short, or one of more than `max_pixels`.
     pub fn decode(encoded: &[u8], max_pixels: u64) -> Result<RgbImage, ImageFault> {
         if encoded.is_empty() {
             return Err(ImageFault::Empty);

@@ -17,9 +17,25 @@ use crate::sample::Sample;
 use crate::scale::Scaler;
 use crate::split::Split;
 
+/// What a data set is opened for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum OpenFor {
+    /// Training, and all that comes after it: there must be at least two classes, each with images in the training
+    /// split, and splits that the set lacks are drawn from that one.
+    #[default]
+    Training,
+    /// Measuring networks that have learned already: one class will do, and so will a single split, `test/CLASS/IMAGE`
+    /// with nothing beside it. Splits are drawn where training would draw them, and the same images; where training
+    /// would refuse the set, everything stays where it is: what lies in no split folder in the training split, and
+    /// splits without images are empty.
+    Evaluation,
+}
+
 /// How to open a data set.
 #[derive(Debug, Clone)]
 pub struct OpenOptions {
+    /// What is asked of the set.
+    pub open_for: OpenFor,
     /// Draws the splits that the set does not have.
     pub seed: u64,
     /// Share of each class's training images that becomes the search split, if the set has none.
@@ -44,6 +60,7 @@ pub struct OpenOptions {
 impl Default for OpenOptions {
     fn default() -> OpenOptions {
         OpenOptions {
+            open_for: OpenFor::default(),
             seed: 0,
             val_fraction: 0.15,
             test_fraction: 0.15,
@@ -78,7 +95,7 @@ impl ImageSet {
     /// Every image is read and decoded once, so that later reads do not fail; what cannot be used is passed
     /// over with a [`Warning`]. Pictures that are byte for byte in two classes are dropped from
     /// both. Splits that the set lacks are drawn from its training images, class by class; exact
-    /// duplicates stay in one split. Hidden files and files that are no images are ignored; symbolic links
+    /// duplicates stay in one split. [`OpenFor`] says what else is asked of the set. Hidden files and files that are no images are ignored; symbolic links
     /// are not followed.
     pub fn open(path: &Path, options: &OpenOptions) -> Result<ImageSet, DataError> {
         let name = path.display().to_string();
@@ -138,7 +155,7 @@ impl ImageSet {
         &self.classes
     }
 
-    /// Number of images in a split, at least 1.
+    /// Number of images in a split, at least 1 where the set was opened for training.
     pub fn len(&self, split: Split) -> usize {
         self.samples[split as usize].len()
     }
@@ -171,8 +188,8 @@ impl ImageSet {
 
     /// 16 hexadecimal digits (of a SHA-256) over split, class, path and content of every image used. The
     /// same for a folder and an archive of it, however it is compressed, but for images that
-    /// the archive stores as hard links to files that are hidden or not called like images: those are passed over there, with
-    /// a warning.
+    /// the archive stores as hard links to files that are hidden or not called like images, or under paths of more than 4096
+    /// bytes or 64 components: those are passed over there, with a warning.
     pub fn hash(&self) -> &str {
         &self.census.hash
     }

@@ -261,14 +261,16 @@ mod tests {
         let team = Team::with_helpers(1);
         let here = thread::current().id();
         let helped = AtomicBool::new(false);
+        let begun = Instant::now();
         team.run(1, Grain::Fine, &|| {
             if thread::current().id() != here {
                 helped.store(true, Ordering::Release);
             }
-            while !helped.load(Ordering::Acquire) {
+            while !helped.load(Ordering::Acquire) && begun.elapsed() < Duration::from_secs(20) {
                 std::hint::spin_loop();
             }
         });
+        assert!(helped.into_inner(), "nobody helps");
     }
 
     /// Returns when two threads have met here, or says that they have not.
