@@ -138,8 +138,8 @@ impl SupernetFile {
     /// Reads a file that [`SupernetFile::save`] wrote.
     ///
     /// # Errors
-    /// The file cannot be read, is cut short or no supernet file, or a tensor is missing, superfluous or of another
-    /// shape; the message names it.
+    /// The file cannot be read, is cut short or no supernet file, or a tensor is missing, superfluous, of another shape or
+    /// with a value that no weight or variance has; the message names it.
     pub fn load(path: &Path) -> Result<SupernetFile, CheckpointError> {
         let raw = fs::read(path).map_err(|source| CheckpointError::Read {
             path: path.into(),
@@ -175,6 +175,14 @@ fn parse(raw: &[u8]) -> Result<SupernetFile, String> {
             "{} class names for {} classes",
             header.provenance.class_names.len(),
             header.classes
+        ));
+    }
+    let Provenance { mean, std, .. } = &header.provenance;
+    if !mean.iter().all(|mean| mean.is_finite())
+        || !std.iter().all(|std| std.is_finite() && *std > 0.0)
+    {
+        return Err(format!(
+            "pixels with a mean of {mean:?} and a deviation of {std:?} cannot be normalised"
         ));
     }
     // The header could promise more weights than memory holds: they must be there before room is made for them.
@@ -239,10 +247,17 @@ fn take(
             view.shape()
         ));
     }
-    let values = view.data().chunks_exact(4);
-    Ok(values
+    let values: Vec<f32> = (view.data().chunks_exact(4))
         .map(|raw| f32::from_le_bytes(raw.try_into().expect("four bytes")))
-        .collect())
+        .collect();
+    let variance = name.ends_with(".running_var");
+    match values
+        .iter()
+        .find(|value| !value.is_finite() || variance && **value < 0.0)
+    {
+        Some(bad) => Err(format!("the tensor {name} holds {bad}")),
+        None => Ok(values),
+    }
 }
 
 fn bytes(values: &[f32]) -> Vec<u8> {
@@ -310,6 +325,29 @@ mod tests {
         let mut renamed = whole.clone();
         renamed[position + 3] = b'x';
         assert!(refused(&renamed).contains("missing"));
+        let names: serde_json::Value = {
+            let length = u64::from_le_bytes(whole[..8].try_into().unwrap()) as usize;
+            serde_json::from_slice(&whole[8..8 + length]).unwrap()
+        };
+        let data = whole.len() - {
+            let ends = names.as_object().unwrap().values();
+            let ends = ends.filter_map(|tensor| tensor["data_offsets"][1].as_u64());
+            ends.max().unwrap() as usize
+        };
+        for (name, value) in [
+            ("w0/first_conv.conv.weight", f32::NAN),
+            ("w0/first_conv.bn.running_var", -1.0),
+        ] {
+            let at = data + names[name]["data_offsets"][0].as_u64().unwrap() as usize;
+            let mut odd = whole.clone();
+            odd[at..at + 4].copy_from_slice(&value.to_le_bytes());
+            assert!(refused(&odd).contains(name));
+        }
+        let mut flat = file();
+        flat.provenance.std[1] = 0.0;
+        flat.save(&path).unwrap();
+        let error = SupernetFile::load(&path).unwrap_err().to_string();
+        assert!(error.contains("deviation of"), "{error}");
         let mut other = whole.clone();
         let format = other
             .windows(14)
