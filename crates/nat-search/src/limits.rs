@@ -185,12 +185,28 @@ fn parse_limit(part: &str) -> Result<Limit, SearchError> {
         _ => Comparison::AtLeast,
     };
     let bound = quantity(rest).ok_or_else(|| bad("does not end in a finite number"))?;
+    let digits = rest.trim_end_matches(|c: char| c.is_alphabetic() || c == '%');
+    if !units(objective).contains(&&rest[digits.len()..]) {
+        return Err(bad("has a unit of something else"));
+    }
     Ok(Limit {
         objective,
         comparison,
         bound,
         text: part.to_owned(),
     })
+}
+
+/// What may stand behind a number of an objective. What a command counts only its author knows.
+fn units(objective: Objective) -> &'static [&'static str] {
+    match objective {
+        Objective::Error | Objective::ErrorOn(_) => &["", "%"],
+        Objective::Madds | Objective::Params | Objective::Memory => {
+            &["", "k", "K", "m", "M", "g", "G"]
+        }
+        Objective::Latency(_) => &["", "ms"],
+        Objective::Command(_) => &["", "k", "K", "m", "M", "g", "G", "ms", "%"],
+    }
 }
 
 fn known(front: &[Member], objective: Objective) -> Result<(), SearchError> {
@@ -333,6 +349,11 @@ mod tests {
             ("madds<=x", "number"),
             ("weight<1", "'weight'"),
             ("", "''"),
+            ("error<=5ms", "'error<=5ms' has a unit of something else"),
+            ("error:trash<30M", "unit of something else"),
+            ("madds<=15ms", "unit of something else"),
+            ("params<5%", "unit of something else"),
+            ("latency<=1K", "unit of something else"),
         ] {
             let error = Limits::parse(text).unwrap_err().to_string();
             assert!(error.contains(part), "{text}: {error}");

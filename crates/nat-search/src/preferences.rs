@@ -15,6 +15,24 @@ struct Region {
     text: String,
 }
 
+impl Region {
+    /// Checks that no objective is given twice.
+    fn check(&self) -> Result<(), SearchError> {
+        for (place, (objective, _)) in self.point.iter().enumerate() {
+            if self.point[..place]
+                .iter()
+                .any(|(other, _)| other == objective)
+            {
+                return Err(SearchError::Config(format!(
+                    "the preference '{}' says '{objective}' twice",
+                    self.text
+                )));
+            }
+        }
+        Ok(())
+    }
+}
+
 /// Preferred regions; none where the whole front counts.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "Vec<String>", into = "Vec<String>")]
@@ -26,10 +44,16 @@ impl Preferences {
         self.0.is_empty()
     }
 
+    /// What the points are given by, with the values, in the objectives' own units.
+    pub fn coordinates(&self) -> impl Iterator<Item = (Objective, f64)> {
+        self.0
+            .iter()
+            .flat_map(|region| region.point.iter().copied())
+    }
+
     /// What the points are given by.
     pub fn objectives(&self) -> impl Iterator<Item = Objective> {
-        let regions = self.0.iter();
-        regions.flat_map(|region| region.point.iter().map(|&(objective, _)| objective))
+        self.coordinates().map(|(objective, _)| objective)
     }
 
     /// Gives objectives other names.
@@ -41,21 +65,24 @@ impl Preferences {
         mut rename: impl FnMut(Objective) -> Result<Objective, E>,
     ) -> Result<(), E> {
         for region in &mut self.0 {
-            for (objective, _) in &mut region.point {
-                let renamed = rename(*objective)?;
-                let (old, new) = (objective.to_string(), renamed.to_string());
-                region.text = region.text.replacen(&old, &new, 1);
-                *objective = renamed;
-            }
+            let parts: Vec<String> = (region.text.split(',').zip(&mut region.point))
+                .map(|(part, (objective, _))| {
+                    *objective = rename(*objective)?;
+                    let quantity = part.split_once('=').map_or("", |(_, quantity)| quantity);
+                    Ok(format!("{objective}={}", quantity.trim()))
+                })
+                .collect::<Result<_, E>>()?;
+            region.text = parts.join(",");
         }
         Ok(())
     }
 
-    /// Checks that every point is one of objectives that are searched for.
+    /// Checks that every point is one of objectives that are searched for, each given once.
     ///
     /// # Errors
     /// The first other one.
     pub(crate) fn check(&self, objectives: &[Objective]) -> Result<(), SearchError> {
+        self.0.iter().try_for_each(Region::check)?;
         match self.objectives().find(|o| !objectives.contains(o)) {
             Some(other) => Err(SearchError::Config(format!(
                 "a region is preferred by '{other}', which is no objective of the search"
@@ -126,17 +153,12 @@ fn region(text: &str) -> Result<Region, SearchError> {
         .split(',')
         .map(|part| coordinate(part.trim()))
         .collect::<Result<_, SearchError>>()?;
-    for (place, (objective, _)) in point.iter().enumerate() {
-        if point[..place].iter().any(|(other, _)| other == objective) {
-            return Err(SearchError::Config(format!(
-                "the preference '{text}' says '{objective}' twice"
-            )));
-        }
-    }
-    Ok(Region {
+    let region = Region {
         point,
         text: text.to_owned(),
-    })
+    };
+    region.check()?;
+    Ok(region)
 }
 
 impl TryFrom<Vec<String>> for Preferences {
@@ -170,6 +192,26 @@ mod tests {
             limits: Limits::default(),
             preferences,
         }
+    }
+
+    #[test]
+    fn renamed_regions_are_read_back_and_name_nothing_twice() {
+        let mut twice = prefer(&["latency:b/phone.json=10ms,latency=12ms"]).unwrap();
+        let short = |_| Ok::<_, SearchError>("latency:phone".parse().unwrap());
+        twice.rename(short).unwrap();
+        let objectives = ["error", "latency:phone"].map(|name| name.parse().unwrap());
+        let error = twice.check(&objectives).unwrap_err().to_string();
+        assert!(error.contains("'latency:phone' twice"), "{error}");
+
+        let mut once = prefer(&["params=3M, latency:phone.json=15ms"]).unwrap();
+        let named = |objective: Objective| match objective {
+            Objective::Latency(_) => Ok::<_, SearchError>("latency:phone".parse().unwrap()),
+            other => Ok(other),
+        };
+        once.rename(named).unwrap();
+        let texts = Vec::from(once.clone());
+        assert_eq!(texts, ["params=3M,latency:phone=15ms"]);
+        assert_eq!(Preferences::try_from(texts).unwrap(), once);
     }
 
     #[test]

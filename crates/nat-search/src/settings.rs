@@ -34,12 +34,13 @@ pub struct Settings {
     pub newcomers: usize,
     /// Archive members on which the predictor is fitted; in closing rounds all of them.
     pub training_rows: usize,
-    /// The model that predicts errors.
+    /// The model that predicts errors: `rbf-ensemble`, `rbf`, `ridge`, `gp`, `forest`, or `switching`, which takes the one of
+    /// them that ranks held-out networks best, anew in every iteration.
     #[serde(default)]
     pub predictor: PredictorKind,
     /// Members of the predictor's ensemble.
     pub ensemble: usize,
-    /// Inner algorithm.
+    /// Inner algorithm: `nsga3` by reference directions, or `nsga2` by rank and crowding distance.
     pub algorithm: Algorithm,
     /// Population of the inner search, which is also its number of reference directions.
     pub population: usize,
