@@ -1,6 +1,6 @@
 //! What a run has found so far: its front, its weights, and the one look at the test split.
 
-use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
+use std::{cmp::Reverse, collections::BTreeMap, path::PathBuf, sync::Arc};
 
 use nat_data::{ImageSet, Split};
 use nat_space::Genotype;
@@ -159,9 +159,9 @@ impl Answer {
             let set = open(record)?;
             self.check(place, &set)?;
             let (supernets, evaluator) = (self.supernets(place)?, self.evaluator(place, set));
-            // By resolution, since the evaluator keeps the images of one side prepared.
+            // By resolution, from the largest, as the evaluator keeps images and memory.
             let mut order: Vec<usize> = (0..front.len()).collect();
-            order.sort_by_key(|&index| front[index].genes.as_slice()[0]);
+            order.sort_by_key(|&index| Reverse(front[index].genes.as_slice()[0]));
             for index in order {
                 let subnet = self.subnet(&supernets, &evaluator, &front[index].genes, None)?;
                 errors[index].push(evaluator.error(&subnet, Split::Test)?);

@@ -19,7 +19,8 @@ use crate::{
 pub struct RunConfig {
     /// Seed of every random stream of the run.
     pub seed: u64,
-    /// What networks are judged by; all are minimised.
+    /// What networks are judged by; all are minimised: `error` (of several data sets their mean), `error:SET`, `balanced_error`,
+    /// `madds`, `params`, `memory`, `latency:FILE`, `command:NAME`.
     pub objectives: Vec<Objective>,
     /// What networks must keep to, such as `madds<=200M`.
     #[serde(default)]
@@ -96,7 +97,8 @@ pub struct Pretraining {
     /// Share of the steps, from the start, in which only the classifier moves, 0 to 1: a fresh one pulls the body about.
     #[serde(default)]
     pub frozen: f64,
-    /// How far the smaller subnets are from their teacher.
+    /// How far the smaller subnets are from their teacher: `cross-entropy` with its distribution, or `adaptive`, the larger
+    /// one of two alpha-divergences.
     #[serde(default)]
     pub divergence: Divergence,
     /// What an average of the weights keeps of itself at each step, 0 to below 1; 0 turns it off. The averaged weights are
@@ -135,13 +137,15 @@ pub struct Adaptation {
     pub label_smoothing: f64,
     /// Weight of the distillation from the largest subnet; 0 turns it off.
     pub distillation: f64,
-    /// How far the others are from it.
+    /// How far the others are from it: `cross-entropy` with its distribution, or `adaptive`, the larger one of two
+    /// alpha-divergences.
     #[serde(default)]
     pub divergence: Divergence,
     /// Whether the largest subnet learns from the labels in every step too (sandwich rule). Otherwise its weights move only
     /// as the others move them, and a teacher that nobody trains gets worse.
     pub sandwich: bool,
-    /// Which subnets are trained.
+    /// Which subnets are trained: those drawn gene by gene from the archive's `marginals`, whole `members` of it, or `uniform`
+    /// ones of the whole space.
     #[serde(default)]
     pub sampling: Sampling,
     /// Whether every iteration has a cosine of its own instead of one over all of them (option of AwesomeLemon/ENCAS).
@@ -268,6 +272,12 @@ pub struct Upkeep {
 /// More threads of one kind than this are a slip.
 const MOST_THREADS: usize = 1024;
 
+/// The gradients of all subnets of a step are in memory at once: more of them are a slip.
+const MOST_SUBNETS: usize = 64;
+
+/// With this much added to every count of an archive, a marginal is uniform.
+const MOST_FLOOR: f64 = 1e6;
+
 impl RunConfig {
     /// Objectives, limits and preferences.
     pub fn aims(&self) -> Aims {
@@ -340,6 +350,21 @@ impl RunConfig {
                 return fail(field, &format!("be at most {MOST_THREADS}, got {value}"));
             }
         }
+        for (field, value) in [
+            ("pretrain.random_subnets", self.pretrain.random_subnets),
+            ("warm_up.random_subnets", self.warm_up.random_subnets),
+            ("adapt.subnets", adapt.subnets),
+        ] {
+            if value > MOST_SUBNETS {
+                return fail(field, &format!("be at most {MOST_SUBNETS}, got {value}"));
+            }
+        }
+        if adapt.floor > MOST_FLOOR {
+            return fail(
+                "adapt.floor",
+                &format!("be at most {MOST_FLOOR}, got {}", adapt.floor),
+            );
+        }
         self.search.check()?;
         if !self.prefer.is_empty() && self.search.algorithm != Algorithm::Nsga3 {
             return fail(
@@ -370,14 +395,11 @@ impl RunConfig {
         for (field, value) in [
             ("pretrain.warmup", self.pretrain.warmup),
             ("pretrain.largest_first", self.pretrain.largest_first),
-            ("pretrain.label_smoothing", self.pretrain.label_smoothing),
             ("pretrain.frozen", self.pretrain.frozen),
             ("warm_up.frozen", self.warm_up.frozen),
             ("warm_up.warmup", self.warm_up.warmup),
             ("warm_up.largest_first", self.warm_up.largest_first),
-            ("warm_up.label_smoothing", self.warm_up.label_smoothing),
             ("adapt.warmup", adapt.warmup),
-            ("adapt.label_smoothing", adapt.label_smoothing),
             ("adapt.any_resolution", adapt.any_resolution),
             ("adapt.smallest", adapt.smallest),
             ("augment.cutout", self.augment.cutout),
@@ -391,6 +413,10 @@ impl RunConfig {
             ("warm_up.average", self.warm_up.average),
             ("adapt.average", adapt.average),
             ("augment.dropout", self.augment.dropout),
+            ("pretrain.label_smoothing", self.pretrain.label_smoothing),
+            ("warm_up.label_smoothing", self.warm_up.label_smoothing),
+            ("adapt.label_smoothing", adapt.label_smoothing),
+            ("adapt.momentum", adapt.momentum),
         ] {
             if !(0.0..1.0).contains(&value) {
                 return fail(field, &format!("be at least 0 and below 1, got {value}"));
@@ -430,7 +456,6 @@ impl RunConfig {
             ("warm_up.body_rate", self.warm_up.body_rate),
             ("adapt.body_rate", adapt.body_rate),
             ("adapt.learning_rate", adapt.learning_rate),
-            ("adapt.momentum", adapt.momentum),
             ("adapt.weight_decay", adapt.weight_decay),
             ("adapt.distillation", adapt.distillation),
             ("adapt.floor", adapt.floor),
@@ -576,6 +601,19 @@ mod tests {
                 "objectives must name 'error' once",
             ),
             (vec!["adapt.average=1"], "adapt.average must be at least 0"),
+            (
+                vec!["adapt.momentum=9"],
+                "adapt.momentum must be at least 0",
+            ),
+            (
+                vec!["warm_up.label_smoothing=1"],
+                "warm_up.label_smoothing must be at least 0 and below 1",
+            ),
+            (
+                vec!["adapt.subnets=1000000"],
+                "adapt.subnets must be at most 64",
+            ),
+            (vec!["adapt.floor=1e300"], "adapt.floor must be at most"),
             (
                 vec!["warm_up.frozen=2"],
                 "warm_up.frozen must lie in 0 to 1",

@@ -10,7 +10,7 @@ use nat_search::{Name, Objective};
 use nat_space::{LatencyTable, Space};
 use serde::Serialize;
 
-use crate::{ArchiveLine, Event, Member, RunRecord, Tested, TransferError, checkpoint};
+use crate::{ArchiveLine, Event, Member, RunRecord, Tested, TransferError, checkpoint, measures};
 
 /// Paths of a run, and how they are read and written.
 #[derive(Clone, Debug)]
@@ -147,8 +147,8 @@ impl RunDirectory {
         }
     }
 
-    /// Removes what killed processes were writing beside its place: files, and folders of saved states. Whoever calls this
-    /// holds the lock.
+    /// Removes what killed processes were writing beside its place: files, folders of saved states, and the models that
+    /// commands were asked about. Whoever calls this holds the lock.
     ///
     /// # Errors
     /// The directory cannot be read, or a file not removed.
@@ -164,6 +164,15 @@ impl RunDirectory {
                     false => fs::remove_file(&path),
                 };
                 removed.map_err(TransferError::io(&path))?;
+            }
+        }
+        let models = self.path(measures::FOLDER);
+        if models.exists() {
+            for entry in fs::read_dir(&models).map_err(TransferError::io(&models))? {
+                let path = entry.map_err(TransferError::io(&models))?.path();
+                if path.extension().is_some_and(|ending| ending == "onnx") {
+                    fs::remove_file(&path).map_err(TransferError::io(&path))?;
+                }
             }
         }
         Ok(())
@@ -190,14 +199,7 @@ impl RunDirectory {
     /// # Errors
     /// The file cannot be removed.
     pub(crate) fn forget_tests(&self) -> Result<(), TransferError> {
-        let path = self.path("test.jsonl");
-        match fs::remove_file(&path) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(TransferError::Io {
-                path,
-                source: error,
-            }),
-            _ => Ok(()),
-        }
+        remove_if_there(&self.path("test.jsonl"))
     }
 
     /// The test errors of the front, if its splits have been read: lines of `test.jsonl`.
@@ -272,7 +274,7 @@ impl RunDirectory {
         write_atomically(&self.path("front.csv"), text.as_bytes())
     }
 
-    /// Appends one event and flushes it.
+    /// Appends one event. It is on the disk when this returns: the states that are saved after it count on it.
     ///
     /// # Errors
     /// Writing fails.
@@ -286,6 +288,7 @@ impl RunDirectory {
             .open(&path)
             .map_err(TransferError::io(&path))?;
         file.write_all(line.as_bytes())
+            .and_then(|()| file.sync_data())
             .map_err(TransferError::io(&path))
     }
 
@@ -305,6 +308,16 @@ impl RunDirectory {
             text.push('\n');
         }
         write_atomically(&self.path(name), text.as_bytes())
+    }
+}
+
+/// Removes a file that may be there.
+pub(crate) fn remove_if_there(path: &Path) -> Result<(), TransferError> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(TransferError::io(path)(error))
+        }
+        _ => Ok(()),
     }
 }
 
@@ -386,7 +399,16 @@ mod tests {
         let state = directory.path(".generation-001.part-000004.tmp");
         fs::create_dir(&state).unwrap();
         fs::write(state.join("state.json"), "half").unwrap();
+        let commands = directory.path("commands");
+        fs::create_dir(&commands).unwrap();
+        let (model, log) = (
+            commands.join("energy.17.0.onnx"),
+            commands.join("energy.log"),
+        );
+        fs::write(&model, "half").unwrap();
+        fs::write(&log, "said").unwrap();
         directory.sweep().unwrap();
+        assert!(!model.exists() && log.exists());
         assert!(!left.exists() && !state.exists() && directory.path("notes.tmp").exists());
         assert!(directory.path("run.toml").exists());
     }

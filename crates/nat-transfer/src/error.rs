@@ -31,7 +31,7 @@ pub enum TransferError {
     /// The loss is no number any more.
     #[error(
         "the loss became {loss} in generation {generation} ({phase}, step {step}): the run stops here and its last \
-         saved generation is intact; a lower {key}.learning_rate in a new run is the usual remedy"
+         saved state is intact; a lower {key}.learning_rate in a new run is the usual remedy"
     )]
     Diverged {
         /// The value of the loss.

@@ -1,6 +1,7 @@
 //! Measuring subnets: extract, recalibrate batch norm, count the errors on a split.
 
 use std::{
+    cmp::Reverse,
     collections::BTreeMap,
     sync::{
         Arc, Mutex,
@@ -149,7 +150,8 @@ impl Evaluator {
         let mut open: Vec<usize> = (0..genotypes.len())
             .filter(|&i| measured[i].is_none())
             .collect();
-        open.sort_by_key(|&i| (genotypes[i].as_slice()[0], i));
+        // The largest sides first: memory that a kernel had for them serves the smaller ones.
+        open.sort_by_key(|&i| (Reverse(genotypes[i].as_slice()[0]), i));
         let done = AtomicUsize::new(genotypes.len() - open.len());
         let next = AtomicUsize::new(0);
         let images_each = self.calibration_images() + self.images(Split::Val);
@@ -249,12 +251,18 @@ impl Evaluator {
         let requests = self.requests(kind, resolution);
         let count: usize = requests.iter().map(|request| request.indices.len()).sum();
         let transform = match kind {
-            Use::Calibrate => Transform::Train(self.train),
+            Use::Calibrate => Transform::Train(preprocess::calibration(self.train, resolution)),
             Use::Split(_) => Transform::Eval(self.eval),
         };
         let load = || {
             let threads = preprocess::threads(self.config.upkeep.loader_threads);
-            let loader = Loader::new(Arc::clone(&self.set), transform, requests, threads, 2);
+            let loader = Loader::new(
+                Arc::clone(&self.set),
+                transform,
+                requests,
+                threads,
+                threads.max(2),
+            );
             loader.map(|batch| Ok(Arc::new(batch?)))
         };
         if count * 3 * resolution * resolution * size_of::<f32>() > HELD_BYTES {
@@ -267,7 +275,7 @@ impl Evaluator {
         if !held.contains_key(&(kind, resolution)) {
             let batches: Vec<Arc<Batch>> = load().collect::<Result<_, TransferError>>()?;
             // Networks come in order of resolution: what belongs to an earlier one is not needed again.
-            held.retain(|&(_, side), _| side >= resolution);
+            held.retain(|&(_, side), _| side <= resolution);
             held.insert((kind, resolution), Arc::new(batches));
         }
         let batches = Arc::clone(&held[&(kind, resolution)]);

@@ -47,7 +47,8 @@ pub struct Epoch {
     /// Steps done in this phase.
     #[serde(default)]
     pub step: usize,
-    /// Mean loss of the pass, or of what a resume left of it; of the largest subnet before the first archive.
+    /// Mean loss of the pass, or of what a resume left of it: with the sandwich rule, and before the first archive, that of the largest
+    /// subnet, else the mean of all.
     pub loss: f64,
     /// Training images a second.
     pub images_per_s: f64,

@@ -1,6 +1,7 @@
 //! What commands and linked measures say of networks: each network is measured once in a run, and the answer kept.
 
 use std::{
+    cmp::Reverse,
     collections::BTreeMap,
     fs::{self, File, OpenOptions},
     io::Write,
@@ -19,7 +20,9 @@ use nat_supernet::{Provenance, Subnet};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    RunConfig, RunDirectory, TransferError, command::Command, directory::write_atomically,
+    RunConfig, RunDirectory, TransferError,
+    command::Command,
+    directory::{remove_if_there, write_atomically},
     learner::Learner,
 };
 
@@ -27,7 +30,7 @@ use crate::{
 /// same a second time, so that a resume finds it here.
 const FILE: &str = "measured.jsonl";
 /// Logs of the commands, and models under way.
-const FOLDER: &str = "commands";
+pub(crate) const FOLDER: &str = "commands";
 
 /// A line of `measured.jsonl`.
 #[derive(Serialize, Deserialize)]
@@ -181,8 +184,8 @@ impl Measures {
                 .filter(|genes| known.get(measure.name(), genes).is_none())
                 .collect();
             before += networks.genotypes.len() - open.len();
-            // By resolution: calibration images are prepared once for each.
-            open.sort_by_key(|genes| genes.as_slice()[0]);
+            // By resolution, from the largest, as the evaluator keeps images and memory.
+            open.sort_by_key(|genes| Reverse(genes.as_slice()[0]));
             let task = Task {
                 measure: &**measure,
                 networks,
@@ -280,7 +283,8 @@ impl Task<'_> {
             stop: self.stop,
         });
         if self.measure.needs_model() {
-            fs::remove_file(&model).map_err(TransferError::io(&model))?;
+            // A command may have moved it.
+            remove_if_there(&model)?;
         }
         let failed = |reason: String| TransferError::Measure {
             name: name.into(),

@@ -52,6 +52,16 @@ pub fn train(augment: &Augmentation, input: Input, largest: usize) -> TrainTrans
     }
 }
 
+/// The transform of calibration images where that of training is given. A network may be exported at a larger side than
+/// training had: then its pictures are reduced less, as training at that side would.
+pub fn calibration(train: TrainTransform, resolution: usize) -> TrainTransform {
+    let wanted = TrainTransform::working_side_for(resolution, train.min_area);
+    TrainTransform {
+        working_side: train.working_side.map(|side| side.max(wanted)),
+        ..train
+    }
+}
+
 /// How the training images of a batch are mixed.
 pub fn mixing(augment: &Augmentation) -> Mixing {
     Mixing {
@@ -74,5 +84,28 @@ pub fn threads(configured: usize) -> usize {
     match configured {
         0 => std::thread::available_parallelism().map_or(1, usize::from),
         n => n,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use nat_space::Space;
+
+    use super::*;
+    use crate::Preset;
+
+    #[test]
+    fn calibration_images_are_reduced_no_further_than_their_side_allows() {
+        let config = Preset::Quick.config(&Space::builtin("lite0").unwrap());
+        let input = Input {
+            normalisation: Normalisation::IMAGENET,
+            filter: Filter::Bicubic,
+        };
+        let transform = train(&config.augment, input, 80);
+        assert_eq!(calibration(transform, 48), transform);
+        assert_eq!(calibration(transform, 80), transform);
+        let larger = train(&config.augment, input, 224);
+        assert!(larger.working_side > transform.working_side);
+        assert_eq!(calibration(transform, 224), larger);
     }
 }

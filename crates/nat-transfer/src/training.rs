@@ -86,7 +86,7 @@ impl Pass {
     pub fn new(images: usize, batch: usize, epochs: usize, max_steps: usize) -> Pass {
         let batch = batch.min(images);
         let steps_per_epoch = images / batch;
-        let steps = epochs * steps_per_epoch;
+        let steps = epochs.saturating_mul(steps_per_epoch);
         Pass {
             batch,
             steps_per_epoch,
@@ -205,7 +205,7 @@ impl Training<'_> {
             self.transform,
             self.requests(start),
             self.threads,
-            4,
+            self.threads.clamp(4, 16),
         );
         for step in start..total {
             let clock = Instant::now();
@@ -314,34 +314,24 @@ impl Training<'_> {
         }
     }
 
-    fn requests(&self, start: usize) -> Vec<BatchRequest> {
+    fn requests(&self, start: usize) -> impl Iterator<Item = BatchRequest> + Send + use<> {
         let stretch = Training::stretch(self.phase, self.generation);
-        let images = self.set.len(Split::Train);
+        let (seed, pass, images) = (self.seed, self.pass, self.set.len(Split::Train));
+        let sides: Vec<usize> = self.steps.iter().map(|step| step.resolution).collect();
         let mut order = (usize::MAX, Vec::new());
-        (start..self.steps.len())
-            .map(|step| {
-                let (epoch, place) = (
-                    step / self.pass.steps_per_epoch,
-                    step % self.pass.steps_per_epoch,
-                );
-                if order.0 != epoch {
-                    order = (
-                        epoch,
-                        nat_data::shuffled(
-                            images,
-                            &key(self.seed, Purpose::Shuffle, stretch, epoch),
-                        ),
-                    );
-                }
-                BatchRequest {
-                    split: Split::Train,
-                    indices: order.1[place * self.pass.batch..(place + 1) * self.pass.batch]
-                        .to_vec(),
-                    resolution: self.steps[step].resolution,
-                    key: self.key(Purpose::Augmentation, step),
-                }
-            })
-            .collect()
+        (start..sides.len()).map(move |step| {
+            let (epoch, place) = (step / pass.steps_per_epoch, step % pass.steps_per_epoch);
+            if order.0 != epoch {
+                let shuffle = key(seed, Purpose::Shuffle, stretch, epoch);
+                order = (epoch, nat_data::shuffled(images, &shuffle));
+            }
+            BatchRequest {
+                split: Split::Train,
+                indices: order.1[place * pass.batch..(place + 1) * pass.batch].to_vec(),
+                resolution: sides[step],
+                key: key(seed, Purpose::Augmentation, stretch, step),
+            }
+        })
     }
 }
 

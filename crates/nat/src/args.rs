@@ -150,7 +150,7 @@ pub struct LatencyMeasure {
     /// An exported model
     #[arg(value_name = "MODEL.safetensors|MODEL.onnx")]
     pub model: PathBuf,
-    /// Threads; 0: as many as the runtime takes by itself
+    /// Threads; 0: as many as the machine has
     #[arg(long, default_value_t = 0, value_parser = count(0, MOST_THREADS))]
     pub threads: usize,
     /// Timed runs
@@ -418,14 +418,14 @@ pub struct Finetune {
     /// Which of its networks: comma-separated genotype, or `max` or `min`
     #[arg(long, default_value = "max")]
     pub genes: String,
-    /// Wall-clock minutes of everything
+    /// Wall-clock minutes of trials and training, without opening the images before and measuring after
     #[arg(long, conflicts_with_all = ["epochs", "steps"])]
     pub minutes: Option<f64>,
     /// Passes over the training images, 20 if neither minutes nor steps are given; trials of learning rates come on top
     #[arg(long, conflicts_with = "steps", value_parser = clap::value_parser!(u16).range(1..))]
     pub epochs: Option<u16>,
     /// Training steps instead of passes: the same work on small and on large sets
-    #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
     pub steps: Option<u32>,
     /// Side of the images in pixels; by default the largest that a search would use
     #[arg(long, value_parser = clap::value_parser!(u16).range(8..=1024))]
@@ -533,9 +533,9 @@ pub enum Space {
         /// Comma-separated genotype, or `max` or `min`
         #[arg(long)]
         genes: String,
-        /// Classes of the classifier
-        #[arg(long, default_value_t = 1000, value_parser = count(1, MOST_CLASSES))]
-        classes: usize,
+        /// Classes of the classifier; by default those of the run (of several data sets the most), and 1000 without one
+        #[arg(long, value_parser = count(1, MOST_CLASSES))]
+        classes: Option<usize>,
         /// For machines
         #[arg(long)]
         json: bool,
@@ -594,7 +594,9 @@ pub struct Pick {
 
 #[derive(Group)]
 pub struct Export {
-    /// Folder of a run, a supernet file, or an exported model (safetensors) to be written in the other form
+    /// Folder of a run, a supernet file, `lite0`, mobilenet-v2:FILE, or an exported model (safetensors) to be written in the
+    /// other form
+    #[arg(value_name = "RUN|FILE|lite0|mobilenet-v2:FILE")]
     pub source: PathBuf,
     /// Comma-separated genotype, or `max` or `min`
     #[arg(long, conflicts_with_all = ["where", "best"])]
@@ -604,7 +606,8 @@ pub struct Export {
     /// Input side in pixels, where it shall not be the genotype's own
     #[arg(long, value_name = "PIXELS")]
     pub resolution: Option<usize>,
-    /// Data set for BN recalibration; a run knows its own
+    /// Data set on whose training images the batch norms of the network are recalibrated; a run knows its own, and with another
+    /// one no error is noted in the file
     #[arg(long, value_name = "PATH")]
     pub data: Option<String>,
     /// For which of the data sets of a run, where it has several
@@ -626,12 +629,15 @@ pub enum SplitName {
 
 #[derive(Group)]
 pub struct Eval {
-    /// An exported model, a supernet file, or the folder of a run
+    /// An exported model, the folder of a run, a supernet file, `lite0`, or mobilenet-v2:FILE
+    #[arg(value_name = "MODEL|RUN|FILE|lite0|mobilenet-v2:FILE")]
     pub model: PathBuf,
     /// Comma-separated genotype, or `max` or `min`, where the model is a supernet or a run
     #[arg(long)]
     pub genes: Option<String>,
-    /// Folder or tar of class folders; a run knows its own
+    /// Folder or tar of class folders; a run knows its own. With a run or a supernet the batch norms are recalibrated on the
+    /// training images of this set first; an exported model is measured as it is, on any folders of classes that it knows,
+    /// `test/` alone too
     #[arg(long, value_name = "PATH")]
     pub data: Option<String>,
     /// As a network for which of the data sets of a run, where it has several

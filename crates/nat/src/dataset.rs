@@ -6,7 +6,7 @@ use anyhow::Result;
 use nat_data::{ImageFault, ImageSet, OpenOptions, RgbImage, Split};
 use nat_transfer::{DataRecord, Input, is_name};
 
-use crate::failure::wrong_argument;
+use crate::failure::{check_there, wrong_argument};
 
 /// Name of the built-in set: satellite tiles labelled by climate group.
 pub const CLIMATE_TILES: &str = "builtin:climate-tiles";
@@ -93,8 +93,17 @@ pub fn picture(encoded: &[u8]) -> Result<RgbImage, ImageFault> {
     Ok(picture.at_most(SHORTER_SIDE))
 }
 
-/// Opens a set, with its warnings on stderr.
+/// Opens a set that is learned from, with its warnings on stderr.
 pub fn open(path: &str, options: &OpenOptions) -> Result<Arc<ImageSet>> {
+    let set = open_to_measure(path, options)?;
+    if let Some(warning) = scarcity(&set) {
+        eprintln!("nat: warning: {path}: {warning}");
+    }
+    Ok(set)
+}
+
+/// Opens a set that nothing is learned from, with its warnings on stderr: how few images a class has does not matter.
+pub fn open_to_measure(path: &str, options: &OpenOptions) -> Result<Arc<ImageSet>> {
     let set = open_quietly(path, options)?;
     let warnings = set.warnings();
     for warning in warnings.iter().take(SHOWN_WARNINGS) {
@@ -105,9 +114,6 @@ pub fn open(path: &str, options: &OpenOptions) -> Result<Arc<ImageSet>> {
             "nat: warning: {} more; `nat data {path}` lists them all",
             warnings.len() - SHOWN_WARNINGS
         );
-    }
-    if let Some(warning) = scarcity(&set) {
-        eprintln!("nat: warning: {path}: {warning}");
     }
     Ok(set)
 }
@@ -136,8 +142,18 @@ pub fn scarcity(set: &ImageSet) -> Option<String> {
     })
 }
 
-/// Opens a set.
+/// Opens a set that an argument names.
 pub fn open_quietly(path: &str, options: &OpenOptions) -> Result<Arc<ImageSet>> {
+    if path != CLIMATE_TILES {
+        check_there(
+            Path::new(path),
+            &format!("a folder or tar of class folders, or {CLIMATE_TILES}"),
+        )?;
+    }
+    read(path, options)
+}
+
+fn read(path: &str, options: &OpenOptions) -> Result<Arc<ImageSet>> {
     let set = if path == CLIMATE_TILES {
         ImageSet::from_bytes(CLIMATE_TILES, CLIMATE_TILES_TAR, options)?
     } else {
@@ -154,7 +170,7 @@ pub fn open_recorded(record: &DataRecord) -> Result<Arc<ImageSet>> {
         seed: record.split_seed,
         ..options()
     };
-    open_quietly(&record.path, &options)
+    read(&record.path, &options)
 }
 
 /// The set as a run remembers it. Paths are kept absolute, so that a run can be resumed from any folder.

@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use nat_space::LatencyTable;
 use nat_transfer::{Limits, Name, Objective, Preferences};
 
-use crate::failure::wrong_argument;
+use crate::failure::{check_there, wrong_argument};
 
 /// Opens the table of every `latency:FILE` among objectives, limits and preferences, and lets them go by the file's name without
 /// its ending from now on. `latency` alone in a limit or preference is the only table there is.
@@ -30,7 +30,14 @@ pub fn open(
                 )),
             };
         };
-        let name = Name::new(&stem.to_string_lossy());
+        let stem = stem.to_string_lossy();
+        if stem.contains(['=', ',', '<', '>']) || stem.contains(" and ") {
+            return Err(wrong_argument(format!(
+                "{}: limits and preferences are written with the name of the file, which must have no '=', ',', '<', '>' or ' and '",
+                file.as_str()
+            )));
+        }
+        let name = Name::new(&stem);
         if let Some(place) = tables.iter().position(|(known, _)| *known == name) {
             if file == name || file == files[place] {
                 return Ok(name);
@@ -42,7 +49,8 @@ pub fn open(
                 name = name.as_str(),
             )));
         }
-        let table = LatencyTable::open(path)
+        let table = check_there(path, "a latency table: `nat latency build` makes one")
+            .and_then(|()| Ok(LatencyTable::open(path)?))
             .with_context(|| format!("the objective latency:{}", file.as_str()))?;
         tables.push((name, table));
         files.push(file);
@@ -98,5 +106,10 @@ mod tests {
 
         let error = opened(&objectives, &format!("latency:{other}<=15"), &preferred).unwrap_err();
         assert!(error.to_string().contains(&other), "{error}");
+
+        let odd = written("threads=4.json");
+        let objectives = format!("error,latency:{odd}");
+        let error = opened(&objectives, "madds<=20M", "madds=10M").unwrap_err();
+        assert!(error.to_string().contains("threads=4.json"), "{error}");
     }
 }

@@ -1,4 +1,12 @@
 //! From errors to exit codes: 1 the work failed, 2 wrong arguments or configuration, 3 bad input data.
+//!
+//! - A path that an argument or a file of settings gives and where there is nothing is a wrong argument: 2. The pictures of
+//!   `nat predict` alone are data, passed over one by one.
+//! - A file or folder that is there and is not what it should be is bad data: 3. So is what a run's own folder lacks, or
+//!   holds damaged: the user did not name it.
+//! - A place that cannot be written is a wrong argument where that is seen before the work, and failed work after it.
+
+use std::{io, path::Path};
 
 use anyhow::Context;
 use nat_data::DataError;
@@ -57,6 +65,21 @@ pub fn bad_input(message: impl Into<String>) -> anyhow::Error {
     BadInput(message.into()).into()
 }
 
+/// Checks that there is something where an argument says; `instead` is what it takes.
+///
+/// # Errors
+/// There is nothing. What else is wrong with it, whoever opens it says.
+pub fn check_there(path: &Path, instead: &str) -> anyhow::Result<()> {
+    use io::ErrorKind::{NotADirectory, NotFound};
+    match path.metadata().map_err(|error| error.kind()) {
+        Err(NotFound | NotADirectory) => Err(wrong_argument(format!(
+            "{}: no such file or folder; give {instead}",
+            path.display()
+        ))),
+        _ => Ok(()),
+    }
+}
+
 /// A command that this program ran for the user has failed; it has said why, and its exit code is the user's answer.
 #[derive(Debug)]
 pub struct ChildFailed {
@@ -79,15 +102,19 @@ pub fn exit_code(error: &anyhow::Error) -> u8 {
     for cause in error.chain() {
         if let Some(error) = cause.downcast_ref::<TransferError>() {
             match error {
-                TransferError::Config(_)
-                | TransferError::Genotype(_)
-                | TransferError::Directory { .. } => return 2,
-                TransferError::Data(_) | TransferError::Filter(_) => return 3,
+                TransferError::Config(_) | TransferError::Genotype(_) => return 2,
+                TransferError::Directory { path, .. } => {
+                    return if is_file_of_run(path) { 3 } else { 2 };
+                }
+                TransferError::Data(error) => return data_code(error),
+                TransferError::Filter(_) => return 3,
                 TransferError::Supernet(error) => return supernet_code(error),
                 TransferError::Search(error) => return search_code(error),
                 TransferError::Latency(_) => return 3,
+                TransferError::Io { source, .. } => {
+                    return if is_of_reading(source) { 3 } else { 1 };
+                }
                 TransferError::Diverged { .. }
-                | TransferError::Io { .. }
                 | TransferError::Export(_)
                 | TransferError::Measure { .. } => return 1,
             }
@@ -114,11 +141,37 @@ pub fn exit_code(error: &anyhow::Error) -> u8 {
                 3
             };
         }
-        if cause.is::<DataError>() || cause.is::<ImportError>() || cause.is::<BadInput>() {
+        if let Some(error) = cause.downcast_ref::<DataError>() {
+            return data_code(error);
+        }
+        if cause.is::<ImportError>() || cause.is::<BadInput>() {
             return 3;
         }
     }
     1
+}
+
+/// Whether a path is that of a file inside a run, and not that of its folder or its data set: which of them a
+/// [`TransferError::Directory`] is about.
+fn is_file_of_run(path: &Path) -> bool {
+    let ending = path.extension().and_then(|ending| ending.to_str());
+    let kept_in_runs = ["toml", "json", "jsonl", "safetensors"];
+    ending.is_some_and(|ending| kept_in_runs.contains(&ending)) && !path.is_dir()
+}
+
+/// Whether the system's reason is one of files that are read: that they are not there, are no text, or end early. One that is
+/// written fails for others.
+fn is_of_reading(source: &io::Error) -> bool {
+    use io::ErrorKind::{InvalidData, IsADirectory, NotFound, UnexpectedEof};
+    [NotFound, InvalidData, IsADirectory, UnexpectedEof].contains(&source.kind())
+}
+
+fn data_code(error: &DataError) -> u8 {
+    match error {
+        // A bug of this program.
+        DataError::Worker { .. } => 1,
+        _ => 3,
+    }
 }
 
 fn search_code(error: &SearchError) -> u8 {
@@ -163,6 +216,11 @@ mod tests {
         assert_eq!(code(bad_input("x")), 3);
         assert_eq!(code(TransferError::Config("x".into()).into()), 2);
         assert_eq!(code(anyhow::anyhow!("x")), 1);
+        let worker = || DataError::Worker {
+            message: "x".into(),
+        };
+        assert_eq!(code(worker().into()), 1);
+        assert_eq!(code(TransferError::Data(worker()).into()), 1);
         let child = ChildFailed {
             command: "nat search".into(),
             code: 3,
@@ -171,6 +229,47 @@ mod tests {
         assert_eq!(
             code(anyhow::Error::from(TransferError::Config("x".into())).context("y")),
             2
+        );
+    }
+
+    #[test]
+    fn what_a_run_holds_is_data_and_where_it_lies_an_argument() {
+        let directory = |path: &str| {
+            exit_code(&anyhow::Error::from(TransferError::Directory {
+                path: path.into(),
+                reason: "x".into(),
+            }))
+        };
+        for file in ["run.toml", "generation-001/state.json", "archive.jsonl"] {
+            assert_eq!(directory(&format!("run/{file}")), 3, "{file}");
+        }
+        for other in ["run", "photos.tar.gz", "builtin:climate-tiles"] {
+            assert_eq!(directory(other), 2, "{other}");
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let named_as_a_file = folder.path().join("run.json");
+        std::fs::create_dir(&named_as_a_file).unwrap();
+        assert_eq!(directory(&named_as_a_file.display().to_string()), 2);
+
+        let io = |kind: io::ErrorKind| {
+            let error = TransferError::io("run/state.json")(kind.into());
+            exit_code(&error.into())
+        };
+        assert_eq!(io(io::ErrorKind::NotFound), 3);
+        assert_eq!(io(io::ErrorKind::InvalidData), 3);
+        assert_eq!(io(io::ErrorKind::StorageFull), 1);
+    }
+
+    #[test]
+    fn what_is_not_there_is_told_with_what_to_give() {
+        let folder = tempfile::tempdir().unwrap();
+        check_there(folder.path(), "a folder").unwrap();
+        let error = check_there(&folder.path().join("lost"), "a run").unwrap_err();
+        assert_eq!(exit_code(&error), 2);
+        let error = error.to_string();
+        assert!(
+            error.ends_with("lost: no such file or folder; give a run"),
+            "{error}"
         );
     }
 

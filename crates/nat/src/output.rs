@@ -40,6 +40,21 @@ pub fn check(argument: &str, path: &Path) -> Result<()> {
     }
 }
 
+/// Checks that a folder can lie where an argument says; it need not be there yet.
+///
+/// # Errors
+/// What is there, or on the way there, is a file.
+pub fn check_folder(argument: &str, path: &Path) -> Result<()> {
+    match path.ancestors().find(|above| above.exists()) {
+        Some(there) if !there.is_dir() => Err(wrong_argument(format!(
+            "{argument} {}: {} is a file; give a folder",
+            path.display(),
+            there.display()
+        ))),
+        _ => Ok(()),
+    }
+}
+
 /// As [`check`], for a file of supernets: its name must not promise another form.
 pub fn check_supernet(argument: &str, path: &Path) -> Result<()> {
     if path
@@ -69,5 +84,19 @@ mod tests {
         let onnx = check_supernet("--out", &folder.path().join("net.onnx")).unwrap_err();
         assert!(onnx.to_string().contains("must be .safetensors"));
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn a_folder_cannot_lie_where_a_file_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("notes.txt");
+        fs::write(&file, "x").unwrap();
+        for path in [file.clone(), file.join("run")] {
+            let error = check_folder("--out", &path).unwrap_err().to_string();
+            assert!(error.contains("notes.txt is a file"), "{error}");
+        }
+        check_folder("--out", folder.path()).unwrap();
+        check_folder("--out", &folder.path().join("a/b")).unwrap();
+        check_folder("--out", Path::new("no-such-run")).unwrap();
     }
 }

@@ -7,10 +7,13 @@ use nat_export::{ExportError, Model, ModelInfo};
 use nat_supernet::import::{self, Origin};
 use nat_supernet::{Provenance, Supernet, SupernetFile};
 
-use crate::failure::wrong_argument;
+use crate::failure::{check_there, wrong_argument};
 
 /// Name of the built-in weights: EfficientNet-Lite0 of ImageNet.
 pub const LITE0: &str = "lite0";
+
+/// What [`open`] takes.
+const SUPERNETS: &str = "a supernet file, 'lite0', or mobilenet-v2:FILE with torchvision's weights";
 
 static LITE0_WEIGHTS: &[u8] = include_bytes!("../../../assets/lite0/lite0-f16.safetensors");
 
@@ -22,21 +25,34 @@ pub fn open(name_or_path: &str) -> Result<SupernetFile> {
         let supernet = import::seed_from(LITE0_WEIGHTS, Path::new(LITE0), origin, &origin.space())?;
         return Ok(seeded(origin, supernet));
     }
+    if let Some((origin, file)) = imagenet(name_or_path) {
+        check_there(file, "the network's weights (.pth or .safetensors)")?;
+        return Ok(seeded(origin, import::seed(file, origin, &origin.space())?));
+    }
     let path = Path::new(name_or_path);
-    if let Some((name, file)) = name_or_path.split_once(':')
-        && let Some(origin) = Origin::named(name)
-    {
-        return Ok(seeded(
-            origin,
-            import::seed(Path::new(file), origin, &origin.space())?,
-        ));
-    }
-    if !path.exists() {
-        return Err(wrong_argument(format!(
-            "{name_or_path}: no such file; give a supernet file, '{LITE0}', or mobilenet-v2:FILE with torchvision's weights"
-        )));
-    }
+    check_there(path, SUPERNETS)?;
     Ok(SupernetFile::load(path)?)
+}
+
+/// The network and the file of its weights that `lite0:FILE` or `mobilenet-v2:FILE` names.
+fn imagenet(name: &str) -> Option<(Origin, &Path)> {
+    let (name, file) = name.split_once(':')?;
+    Some((Origin::named(name)?, Path::new(file)))
+}
+
+/// Checks that something is called so which a network can be cut from or which is one.
+///
+/// # Errors
+/// There is nothing; the message lists all that could be given.
+pub fn check_source(name_or_path: &Path) -> Result<()> {
+    let name = name_or_path.to_string_lossy();
+    match name == LITE0 || imagenet(&name).is_some() {
+        true => Ok(()),
+        false => check_there(
+            name_or_path,
+            &format!("an exported model, the folder of a run, {SUPERNETS}"),
+        ),
+    }
 }
 
 /// The description of a single network, or nothing where the name is one for [`open`].
@@ -74,6 +90,7 @@ pub fn network(path: &Path) -> Result<Model> {
             "{shown}: this is a supernet: `nat export {shown} --genes … --data … --to model.safetensors` writes one network of it"
         )));
     }
+    check_there(path, "an exported model (.onnx or .safetensors)")?;
     Ok(Model::open(path)?)
 }
 

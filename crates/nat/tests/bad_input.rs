@@ -144,8 +144,8 @@ fn arguments_of_a_search() {
     let missing = format!("error,latency:{nothing}");
     check(
         &["--supernet", "scratch", "--objectives", &missing],
-        3,
-        &["nothing.json"],
+        2,
+        &["nothing.json: no such file", "a latency table"],
     );
     check(
         &["--supernet", "scratch", "--objectives", "error,latency"],
@@ -226,8 +226,49 @@ fn arguments_of_a_search() {
             "unknown placeholder {mdel}; there are {model}, {genes}, {resolution}, {madds}",
         ),
     ] {
-        check(&["--supernet", "scratch", "--command", command], 2, &[part]);
+        let asked = ["--objectives", "error,command:energy"];
+        let given = ["--supernet", "scratch", "--command", command];
+        check(&[&given[..], &asked].concat(), 2, &[part]);
     }
+    for (arguments, parts) in [
+        (
+            ["--command", "energy=true"],
+            ["--command energy", "'command:energy' is neither"],
+        ),
+        (
+            ["--objectives", "madds,params"],
+            ["there is none of error", "balanced_error"],
+        ),
+        (
+            ["--prefer", "madds=0"],
+            ["--prefer madds=0", "'madds' is above 0"],
+        ),
+        (
+            ["--prefer", "madds=20M, error=-1%"],
+            ["--prefer error=-1", "'error' is 0 or more"],
+        ),
+        (
+            ["--limit", "error<=5ms"],
+            ["'error<=5ms'", "unit of something else"],
+        ),
+        (
+            ["--limit", "madds<=15ms"],
+            ["'madds<=15ms'", "unit of something else"],
+        ),
+    ] {
+        let given = ["--supernet", "scratch"];
+        check(&[&given[..], &arguments].concat(), 2, &parts);
+    }
+    check(
+        &["--supernet", "lite0", "--space", "tiny"],
+        2,
+        &["of the space 'lite0', not of 'tiny'"],
+    );
+    check(
+        &["--supernet", "mobilenet-v2:missing.pth"],
+        2,
+        &["missing.pth: no such file"],
+    );
     check(
         &[
             "--supernet",
@@ -328,7 +369,24 @@ fn folders_that_hold_something_else() {
     refused(&["front", &full], 2, &["no run"]);
     fs::create_dir(folder.path("old")).unwrap();
     fs::write(folder.path("old/run.toml"), "format = 0\n").unwrap();
-    refused(&["resume", &folder.text("old")], 2, &["format 0"]);
+    refused(
+        &["resume", &folder.text("old")],
+        3,
+        &["run.toml", "format 0"],
+    );
+    let file = folder.text("full/precious.txt");
+    for out in [file.clone(), folder.text("full/precious.txt/run")] {
+        let mut args = args;
+        args[6] = &out;
+        refused(&args, 2, &["--out", "precious.txt is a file"]);
+    }
+    let experiments = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../experiments");
+    let cost = experiments.join("cost.toml").display().to_string();
+    refused(
+        &["experiment", &cost, "--out", &file],
+        2,
+        &["--out", "precious.txt is a file"],
+    );
 }
 
 #[test]
@@ -343,10 +401,14 @@ fn data_sets() {
         ),
         ("sets/not-a-tar.tar", vec!["not-a-tar.tar"]),
         ("sets/test-class-not-in-train.tar", vec!["triangle"]),
-        ("sets/missing.tar", vec!["missing.tar"]),
     ] {
         refused(&["data", &hostile(set)], 3, &parts);
     }
+    refused(
+        &["data", &hostile("sets/missing.tar")],
+        2,
+        &["missing.tar: no such file", "builtin:climate-tiles"],
+    );
     let good = nat(&["data", &hostile("sets/mixed-files.tar"), "--json"]);
     assert!(good.status.success());
     let census: serde_json::Value = serde_json::from_slice(&good.stdout).unwrap();
@@ -381,6 +443,23 @@ fn models_and_checkpoints() {
         2,
         &["lost: no such file"],
     );
+    refused(
+        &[
+            "eval",
+            &folder.text("nope"),
+            "--data",
+            "builtin:climate-tiles",
+        ],
+        2,
+        &[
+            "nope: no such file",
+            "exported model",
+            "folder of a run",
+            "supernet file",
+            "'lite0'",
+            "mobilenet-v2:FILE",
+        ],
+    );
     let lost = folder.text("none/net.safetensors");
     let pretrain = [
         "pretrain",
@@ -396,6 +475,19 @@ fn models_and_checkpoints() {
     );
     fs::write(folder.path("text.pth"), "not a checkpoint").unwrap();
     let (file, out) = (folder.text("text.pth"), folder.text("out.safetensors"));
+    let nowhere = folder.text("nowhere.pth");
+    for form in ["ofa", "lite0", "mobilenet-v2"] {
+        refused(
+            &["import", form, &nowhere, "--out", &out],
+            2,
+            &["nowhere.pth: no such file"],
+        );
+    }
+    refused(
+        &["import", "net-config", &nowhere],
+        2,
+        &["nowhere.pth: no such file"],
+    );
     refused(&["import", "ofa", &file, "--out", &out], 3, &["text.pth"]);
     assert!(!folder.path("out.safetensors").exists());
     refused(
@@ -505,7 +597,11 @@ fn what_is_no_single_network_is_told_how_to_become_one() {
         (&supernet[..], 2, ["this is a supernet", "`nat export"]),
         ("lite0", 2, ["this is a supernet", "`nat export lite0"]),
         (&run, 2, ["is a folder", "exported first"]),
-        ("lost.onnx", 3, ["lost.onnx", "cannot be read"]),
+        (
+            "lost.onnx",
+            2,
+            ["lost.onnx: no such file", "exported model"],
+        ),
     ] {
         refused(&["predict", model, "photo.jpg"], code, &parts);
         refused(&["latency", "measure", model], code, &parts);
@@ -518,4 +614,38 @@ fn what_is_no_single_network_is_told_how_to_become_one() {
         &["'mx'", "'min' or 'max'"],
     );
     refused(&[&export[..], &["--genes", "max"]].concat(), 2, &["--data"]);
+}
+
+#[test]
+fn benchmarks_are_refused_before_their_work() {
+    let folder = Folder::new();
+    let (data, lost) = (folder.text(""), folder.text("none/plot.svg"));
+    let search = ["bench", "search", "--data", &data];
+    refused(
+        &[&search[..], &["--evaluations", "120,0"]].concat(),
+        2,
+        &["--evaluations must be above 0"],
+    );
+    refused(
+        &[&search[..], &["--strategies", "nat:0"]].concat(),
+        2,
+        &["'0' is no number of networks"],
+    );
+    let nowhere = folder.text("nowhere");
+    refused(
+        &["bench", "search", "--data", &nowhere],
+        2,
+        &["nowhere: no such file or folder"],
+    );
+    for work in [
+        &search[..],
+        &["bench", "growth"],
+        &["bench", "generation", &nowhere],
+    ] {
+        refused(
+            &[work, &["--plot", &lost]].concat(),
+            2,
+            &["--plot", "there is no folder"],
+        );
+    }
 }

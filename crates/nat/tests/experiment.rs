@@ -166,7 +166,7 @@ fn wrong_plans_and_names_are_told() {
     for (more, code, part) in [
         (["--only", "nobody"], 2, "nobody"),
         (["--data", "elsewhere=x"], 2, "elsewhere"),
-        (["--data", "tiles=not-there"], 3, "not-there"),
+        (["--data", "tiles=not-there"], 2, "not-there"),
         (["--only", "on,1"], 2, "needs 'nat'"),
         (["--only", "models,1"], 2, "needs 'nat'"),
         (["--only", "as it is,1"], 2, "needs 'nat'"),
@@ -176,6 +176,12 @@ fn wrong_plans_and_names_are_told() {
         assert_eq!(output.status.code(), Some(code), "{message}");
         assert!(message.contains(part), "{message}");
     }
+    let nowhere = folder.path().join("nowhere");
+    let output = experiment(&file, &nowhere, &["--summary"]);
+    let message = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(2), "{message}");
+    assert!(message.contains("there is no folder"), "{message}");
+    assert!(!nowhere.exists());
     fs::write(&file, "title = 't'\n[[arms]]\nname = 'x'\n").unwrap();
     let message = String::from_utf8(experiment(&file, &out, &[]).stderr).unwrap();
     assert!(

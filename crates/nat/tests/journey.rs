@@ -106,7 +106,7 @@ fn from_images_to_a_deployed_model() {
     ];
     let other = [&other[..], &["--out", text(&elsewhere)]].concat();
     let refused = nat(&other);
-    assert_eq!(refused.status.code(), Some(3));
+    assert_eq!(refused.status.code(), Some(2));
     assert!(
         String::from_utf8_lossy(&refused.stderr).contains("of the space 'tiny', not of 'lite0'")
     );
@@ -266,6 +266,32 @@ fn from_images_to_a_deployed_model() {
         answers.push(answer[0]["classes"][0]["class"].clone());
     }
     assert_eq!(answers[0], answers[1]);
+    // The error is that of the run's own images at the network's own side.
+    let again = path("again.safetensors");
+    let error = |more: &[&str]| {
+        let export = ["export", text(&run), "--genes", genes, "--to", text(&again)];
+        succeeds(&[&export[..], more].concat());
+        nat_export::read_info(&again).unwrap().error
+    };
+    assert_eq!(error(&[]), cheapest["error"].as_f64());
+    assert_eq!(error(&["--data", tiles]), None);
+    assert_eq!(error(&["--resolution", "48"]), None);
+    // Networks that were never measured have none.
+    let archive = fs::read_to_string(run.join("archive.jsonl")).unwrap();
+    let sampled = succeeds(&["space", "sample", text(&run), "-n", "50", "--seed", "3"]);
+    let unknown = (sampled.lines().map(String::from))
+        .find(|genes| !archive.contains(&format!("\"{genes}\"")));
+    let unknown = unknown.unwrap();
+    succeeds(&[
+        "export",
+        text(&run),
+        "--genes",
+        &unknown,
+        "--to",
+        text(&again),
+    ]);
+    let info = nat_export::read_info(&again).unwrap();
+    assert_eq!((info.genes, info.error), (unknown, None));
     let (model, lost) = (path("model.onnx"), path("lost.jpg"));
     let partly = nat(&["predict", text(&model), text(&lost), text(&picture)]);
     assert_eq!(partly.status.code(), Some(3));

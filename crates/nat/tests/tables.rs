@@ -135,6 +135,8 @@ fn a_table_of_this_machine_in_either_runtime() {
         let line: Value = serde_json::from_str(&line).unwrap();
         assert_eq!(line["resolutions"], serde_json::json!([16, 40, 64]));
         assert!(line["spearman"].as_f64().is_some());
+        assert!(line["runtime"].as_str().unwrap().starts_with(name));
+        assert!(line["device"].is_string() && line["threads"] == 1);
         let table = LatencyTable::open(&file).unwrap();
         let space = Space::builtin("tiny").unwrap();
         table.covers(&space, 7).unwrap();

@@ -1,21 +1,23 @@
 //! `nat data`: what a data set holds.
 
 use anyhow::Result;
+use nat_data::Warning;
 
 use crate::{args, dataset, table};
 
 pub fn run(args: &args::Data) -> Result<()> {
     let set = dataset::open_quietly(&args.path, &dataset::options())?;
-    let census = set.census();
+    let mut census = set.census().clone();
+    if let Some(reason) = dataset::scarcity(&set) {
+        let path = census.name.clone();
+        census.warnings.push(Warning { path, reason });
+    }
     if args.json {
-        outln!("{}", serde_json::to_string(census)?);
+        outln!("{}", serde_json::to_string(&census)?);
         return Ok(());
     }
-    for warning in set.warnings() {
+    for warning in &census.warnings {
         eprintln!("nat: warning: {}: {}", warning.path, warning.reason);
-    }
-    if let Some(warning) = dataset::scarcity(&set) {
-        eprintln!("nat: warning: {warning}");
     }
     let row = |name: &str, images: nat_data::SplitCounts| {
         vec![

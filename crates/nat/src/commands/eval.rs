@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use anyhow::Result;
 use nat_data::{
-    BatchRequest, EvalTransform, Filter, ImageSet, Loader, Normalisation, Split, StreamKey,
-    Transform,
+    BatchRequest, EvalTransform, Filter, ImageSet, Loader, Normalisation, OpenFor, OpenOptions,
+    Split, StreamKey, Transform,
 };
 use nat_export::{Model, ModelInfo};
 use nat_transfer::argmax;
@@ -38,6 +38,7 @@ pub fn run(args: &args::Eval) -> Result<()> {
         args::SplitName::Test => &[Split::Test],
         args::SplitName::All => &Split::ALL,
     };
+    weights::check_source(&args.model)?;
     let (error, images, balanced, count) = if weights::single(&args.model)?.is_some() {
         if args.genes.is_some() {
             return Err(wrong_argument(
@@ -50,14 +51,13 @@ pub fn run(args: &args::Eval) -> Result<()> {
             ));
         }
         let data = data(args)?;
-        let set = dataset::open(data, &dataset::options())?;
-        if let [split] = splits
-            && set.census().drawn.contains(split)
-        {
-            eprintln!(
-                "nat: {data} has no {name}/: these are the images that a search or fine-tune would leave for it; --split all takes every image",
-                name = split.name()
-            );
+        let options = OpenOptions {
+            open_for: OpenFor::Evaluation,
+            ..dataset::options()
+        };
+        let set = dataset::open_to_measure(data, &options)?;
+        if let &[split] = splits {
+            check_split(&set, data, split)?;
         }
         let score = score(&Model::open(&args.model)?, &set, data, splits)?;
         (
@@ -105,6 +105,22 @@ pub fn run(args: &args::Eval) -> Result<()> {
     } else {
         let counted = if balanced { "balanced " } else { "" };
         outln!("{error:.2} % {counted}error on {images} images ({name})");
+    }
+    Ok(())
+}
+
+/// Checks that a split has images, and says so where they were not put there by whoever made the set.
+fn check_split(set: &ImageSet, path: &str, split: Split) -> Result<()> {
+    let name = split.name();
+    if set.len(split) == 0 {
+        return Err(bad_input(format!(
+            "{path}: has no images in {name}/, and too few to leave some of every class for it; --split all takes every image"
+        )));
+    }
+    if set.census().drawn.contains(&split) {
+        eprintln!(
+            "nat: {path} has no {name}/: these are the images that a search or fine-tune would leave for it; --split all takes every image"
+        );
     }
     Ok(())
 }

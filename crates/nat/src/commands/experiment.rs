@@ -18,6 +18,7 @@ use crate::{
     args, dataset,
     experiment::{Cell, Plan, chart, child::Stopped, comparison::Finished, tables},
     failure::{self, wrong_argument},
+    output,
 };
 
 pub fn run(args: &args::Experiment) -> Result<ExitCode> {
@@ -35,6 +36,13 @@ pub fn run(args: &args::Experiment) -> Result<ExitCode> {
         *slot = path.to_owned();
     }
     check_names(&plan, &args.only)?;
+    if args.summary && !args.out.is_dir() {
+        return Err(wrong_argument(format!(
+            "--out: there is no folder {}; --summary only tells what has been run",
+            args.out.display()
+        )));
+    }
+    output::check_folder("--out", &args.out)?;
     let hashes = match args.summary {
         true => BTreeMap::new(),
         false => hashes(&cells(&plan, &args.only, &BTreeMap::new()))?,
@@ -139,7 +147,7 @@ fn hashes(cells: &[Cell<'_>]) -> Result<BTreeMap<String, String>> {
             continue;
         }
         if !is_builtin(path) && !Path::new(path).exists() {
-            return Err(failure::bad_input(format!(
+            return Err(wrong_argument(format!(
                 "{path}: there is no such data set; `--data {data}=PATH` says where it is, `--only` leaves it out"
             )));
         }

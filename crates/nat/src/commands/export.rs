@@ -33,6 +33,8 @@ impl Quarry {
     /// The last finished iteration of a run for the data set at a place, with its images or others.
     pub fn of_run(answer: &Answer, place: usize, data: Option<&str>) -> Result<Quarry> {
         let record = &answer.record;
+        // Before the images are opened, which takes long: a run that goes on gives up this iteration after its next one.
+        let supernets = answer.supernets(place)?;
         let own = &record.data[place];
         let set = match data {
             Some(path) => {
@@ -40,7 +42,7 @@ impl Quarry {
                     seed: own.split_seed,
                     ..dataset::options()
                 };
-                dataset::open(path, &options)?
+                dataset::open_to_measure(path, &options)?
             }
             None => {
                 let set = dataset::open_recorded(own).context("the data set of the run")?;
@@ -56,7 +58,7 @@ impl Quarry {
         }
         Ok(Quarry {
             space: record.space.clone(),
-            supernets: answer.supernets(place)?,
+            supernets,
             evaluator: answer.evaluator(place, Arc::clone(&set)),
             crop_ratio: record.config.evaluate.crop_ratio,
         })
@@ -67,7 +69,7 @@ impl Quarry {
         let space = supernets.space().clone();
         let mut config = RunConfig::resolve(Preset::Quick, &space, None, &[])?;
         config.evaluate = config.evaluate.outside_the_search();
-        let set = dataset::open(data, &dataset::options())?;
+        let set = dataset::open_to_measure(data, &dataset::options())?;
         let provenance = &supernets.provenance;
         if set.classes() != provenance.class_names {
             return Err(bad_input(format!(
@@ -182,24 +184,36 @@ pub fn run(args: &args::Export) -> Result<()> {
     }
     let form = form(&args.to)?;
     output::check("--to", &args.to)?;
+    weights::check_source(&args.source)?;
     if let Some(info) = weights::single(&args.source)? {
         return rewrite(args, form, &info);
     }
     let (quarry, genes, error) = if args.source.is_dir() {
         let answer = answer::open(&args.source)?;
         let front = answer.front();
-        let member = match &args.genes {
-            Some(text) => front::find(&answer, &space::genotype(&answer.record.space, text)?)?,
-            None => front::choose(&answer, &front, &args.choice)?,
+        let (genes, member) = match &args.genes {
+            // Any network of the supernet; the error of those in the archive is known.
+            Some(text) => {
+                let genes = space::genotype(&answer.record.space, text)?;
+                let member = answer.archive.iter().find(|member| member.genes == genes);
+                (genes, member)
+            }
+            None => {
+                let member = front::choose(&answer, &front, &args.choice)?;
+                (member.genes.clone(), Some(member))
+            }
         };
         let place = place(&answer, args.data_set.as_deref())?;
-        let error = match answer.record.sets()[place] {
-            Some(set) => member.value(Objective::ErrorOn(set)),
-            None => member.error,
-        };
-        let error = args.resolution.is_none().then_some(error);
+        // Measured at the genotype's own side, under batch norms of the run's own images.
+        let holds = args.resolution.is_none() && args.data.is_none();
+        let error = member
+            .filter(|_| holds)
+            .map(|member| match answer.record.sets()[place] {
+                Some(set) => member.value(Objective::ErrorOn(set)),
+                None => member.error,
+            });
         let quarry = Quarry::of_run(&answer, place, args.data.as_deref())?;
-        (quarry, member.genes.clone(), error)
+        (quarry, genes, error)
     } else {
         if args.data_set.is_some() {
             return Err(wrong_argument(

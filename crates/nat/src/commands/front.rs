@@ -6,7 +6,13 @@ use anyhow::Result;
 use nat_transfer::{Answer, DataRecord, Limits, Member, Name, Objective, Tested, archive};
 use serde_json::{Map, Value};
 
-use crate::{answer, args, commands::report, dataset, failure::wrong_argument, shell, table};
+use crate::{
+    answer, args,
+    commands::report,
+    dataset,
+    failure::{self, wrong_argument},
+    shell, table,
+};
 
 /// High-trade-off points that are marked in tables.
 const MARKED: usize = 4;
@@ -24,10 +30,6 @@ pub fn front(args: &args::Front) -> Result<()> {
         let mut all = test_errors(&answer, &all)?;
         larger_test = all.drain(front.len()..).next();
         tests = Some(all);
-    }
-    let page = args.run.join("report.html");
-    if args.test && page.exists() {
-        report::write(&args.run, &page)?;
     }
     let test = |index: usize| tests.as_ref().map(|tests| &tests[index]);
     if args.json {
@@ -58,6 +60,18 @@ pub fn front(args: &args::Front) -> Result<()> {
         out!("{}", marks(&front));
         out!("{}", basis(&answer));
         out!("{}", undecided(&answer, &front, larger_test, &args.run));
+    }
+    let page = args.run.join("report.html");
+    if args.test
+        && page.exists()
+        && let Err(error) = report::write(&args.run, &page)
+    {
+        // What was asked for has been said.
+        eprintln!(
+            "nat: warning: {} is as it was before: {}",
+            page.display(),
+            failure::one_line(&error)
+        );
     }
     Ok(())
 }
@@ -353,17 +367,4 @@ fn front_table(answer: &Answer, front: &[Member], tests: Option<&[Tested]>) -> S
         })
         .collect();
     table::render(&header, &rows)
-}
-
-/// The member of a run's archive with the given genotype.
-pub fn find<'a>(answer: &'a Answer, genes: &nat_space::Genotype) -> Result<&'a Member> {
-    answer
-        .archive
-        .iter()
-        .find(|member| member.genes == *genes)
-        .ok_or_else(|| {
-            wrong_argument(format!(
-                "the archive of this run does not hold {genes}; `nat front` lists what it found"
-            ))
-        })
 }

@@ -11,7 +11,16 @@ use nat_supernet::{
     import::{self, Origin},
 };
 
-use crate::{args, commands::export, dataset, failure::bad_input, output, table, weights};
+use crate::{
+    args,
+    commands::export,
+    dataset,
+    failure::{bad_input, check_there},
+    output, table, weights,
+};
+
+/// What weights are read from.
+const WEIGHTS: &str = "a file of weights (.pth or .safetensors)";
 
 /// The spaces that a once-for-all checkpoint may belong to.
 const OFA_SPACES: [&str; 3] = ["ofa-mbv3-w1.0", "ofa-mbv3-w1.2", "nat"];
@@ -46,6 +55,9 @@ fn supernet(out: &Path, import: impl FnOnce() -> Result<SupernetFile>) -> Result
 }
 
 fn ofa(files: &[PathBuf]) -> Result<SupernetFile> {
+    for file in files {
+        check_there(file, WEIGHTS)?;
+    }
     let candidates: Vec<Space> = OFA_SPACES.into_iter().filter_map(Space::builtin).collect();
     let imported = import::ofa(files, &candidates)?;
     for notice in &imported.notices {
@@ -68,6 +80,7 @@ fn seed(origin: Origin, args: &args::Seed) -> Result<SupernetFile> {
         Some(space) => Space::load(space)?,
         None => origin.space(),
     };
+    check_there(&args.file, WEIGHTS)?;
     Ok(weights::seeded(
         origin,
         import::seed(&args.file, origin, &space)?,
@@ -84,6 +97,10 @@ fn net_config(args: &args::NetConfig) -> Result<()> {
         }
         None => None,
     };
+    check_there(&args.config, "the layers of a network: net.config")?;
+    if let Some(weights) = &args.weights {
+        check_there(weights, WEIGHTS)?;
+    }
     let network = nat_export::read_net_config(&args.config)?;
     let (madds, params) = (network.madds(), network.params());
     let side = network.resolution;

@@ -1,9 +1,9 @@
 //! `nat latency`: look-up tables for this machine, and the time of single models.
 
-use std::{collections::BTreeMap, time::Instant};
+use std::{collections::BTreeMap, path::Path, time::Instant};
 
 use anyhow::Result;
-use nat_export::Layerwise;
+use nat_export::{ExportError, Layerwise};
 use nat_predictor::metrics;
 use nat_space::{Architecture, Correction, Device, LatencyTable, Layer, LayerKind, Space, Timing};
 use nat_supernet::{InferenceNet, Supernet, images};
@@ -36,10 +36,12 @@ pub fn run(args: &Latency) -> Result<()> {
 }
 
 fn measure(args: &LatencyMeasure) -> Result<()> {
-    let mut model = weights::network(&args.model)?;
-    if args.threads > 0 {
-        model = model.with_threads(args.threads);
-    }
+    let threads = match args.threads {
+        0 => std::thread::available_parallelism().map_or(1, usize::from),
+        threads => threads,
+    };
+    let model = weights::network(&args.model)?.with_threads(threads);
+    let device = device(None, runtime(&args.model)?, threads);
     let side = model.info().resolution;
     let pixels = noise(side);
     model.run(&pixels, 1)?;
@@ -55,17 +57,30 @@ fn measure(args: &LatencyMeasure) -> Result<()> {
                 "repeats": args.repeats,
                 "ms_median": median(&times),
                 "ms_min": times[0],
+                "device": device.device,
+                "runtime": device.runtime,
+                "threads": device.threads,
             })
         );
     } else {
         outln!(
-            "{}: {:.2} ms an image of {side} px (fastest {:.2})",
+            "{}: {:.2} ms an image of {side} px (fastest {:.2}); {}",
             args.model.display(),
             median(&times),
-            times[0]
+            times[0],
+            shown(&device)
         );
     }
     Ok(())
+}
+
+/// What runs an exported model, which depends on its form.
+fn runtime(model: &Path) -> Result<Runtime> {
+    match nat_export::read_safetensors(model) {
+        Ok(_) => Ok(Runtime::Nat),
+        Err(ExportError::UnknownForm { .. }) => Ok(Runtime::Rten),
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// Random pixels of one image.
@@ -87,7 +102,8 @@ fn build(args: &LatencyBuild) -> Result<()> {
         .map(|_| space.architecture(&space.sample(&mut random)))
         .collect();
     let times = time(&space, &sides, &whole, args)?;
-    let mut table = LatencyTable::new(device(args), rows(times.layers));
+    let device = device(args.device.clone(), args.runtime, args.threads.into());
+    let mut table = LatencyTable::new(device, rows(times.layers));
     table.interpolate = true;
     let rows = table.rows().len();
     let check = check(&space, &mut table, &whole, &times.networks, args)?;
@@ -97,7 +113,8 @@ fn build(args: &LatencyBuild) -> Result<()> {
         outln!(
             "{}",
             json!({
-                "space": args.space, "rows": rows, "resolutions": sides, "threads": args.threads, "seconds": seconds,
+                "space": args.space, "rows": rows, "resolutions": sides, "seconds": seconds,
+                "device": table.device.device, "runtime": table.device.runtime, "threads": table.device.threads,
                 "networks": args.check, "spearman": check.rho,
                 "mean_error": check.error, "mean_error_corrected": check.corrected, "correction": table.correction,
             })
@@ -105,9 +122,10 @@ fn build(args: &LatencyBuild) -> Result<()> {
         return Ok(());
     }
     outln!(
-        "{rows} rows at {sides:?} px and {} networks in {seconds:.0} s: {}",
+        "{rows} rows at {sides:?} px and {} networks in {seconds:.0} s: {}; {}",
         args.check,
-        args.out.display()
+        args.out.display(),
+        shown(&table.device)
     );
     if let (Some(rho), Some(error), Some(corrected)) = (check.rho, check.error, check.corrected) {
         outln!(
@@ -342,16 +360,25 @@ fn fit(pairs: &[(f64, f64)]) -> Correction {
     }
 }
 
-fn device(args: &LatencyBuild) -> Device {
+/// What a time belongs to; the machine goes by its processor where it is given no name.
+fn device(name: Option<String>, runtime: Runtime, threads: usize) -> Device {
     Device {
-        device: (args.device.clone().or_else(machine::processor))
-            .unwrap_or_else(|| "this machine".into()),
-        runtime: match args.runtime {
+        device: (name.or_else(machine::processor)).unwrap_or_else(|| "this machine".into()),
+        runtime: match runtime {
             Runtime::Nat => concat!("nat ", env!("CARGO_PKG_VERSION")).into(),
             Runtime::Rten => "RTen".into(),
         },
-        threads: args.threads.into(),
+        threads,
     }
+}
+
+/// The same in words.
+fn shown(device: &Device) -> String {
+    let plural = if device.threads == 1 { "" } else { "s" };
+    format!(
+        "{} on {}, {} thread{plural}",
+        device.runtime, device.device, device.threads
+    )
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use nat_space::Space;
-use nat_transfer::{Input, Observer, Phase, Preset, Task, pretrain};
+use nat_transfer::{Input, Observer, Phase, Preset, Task, TransferError, pretrain};
 
 use crate::{args, commands::search, dataset, failure, output, progress::Progress};
 
@@ -35,6 +35,14 @@ pub fn run(args: &args::Pretrain) -> Result<ExitCode> {
             last_loss = epoch.loss;
         }
         Ok(true)
+    })
+    .map_err(|error| match error {
+        TransferError::Diverged {
+            loss, step, key, ..
+        } => anyhow::anyhow!(
+            "the loss became {loss} at step {step}: a lower {key}.learning_rate is the usual remedy"
+        ),
+        error => error.into(),
     })?;
     progress.close();
     trainee.result().save(&args.out)?;

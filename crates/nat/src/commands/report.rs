@@ -5,15 +5,18 @@ use std::path::Path;
 use anyhow::Result;
 use nat_transfer::write_atomically;
 
-use crate::{args, report as page};
+use crate::{answer, args, output, report as page};
 
 pub fn run(args: &args::Report) -> Result<()> {
-    let out = args
-        .out
-        .clone()
-        .unwrap_or_else(|| args.run.join("report.html"));
     // The record is read first for its errors, which say what to do.
-    nat_transfer::RunDirectory::at(&args.run).record()?;
+    answer::record(&args.run)?;
+    let out = match &args.out {
+        Some(out) => {
+            output::check("--out", out)?;
+            out.clone()
+        }
+        None => args.run.join("report.html"),
+    };
     write(&args.run, &out)?;
     outln!("{}", out.display());
     Ok(())

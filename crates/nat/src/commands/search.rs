@@ -14,17 +14,18 @@ use nat_data::{Filter, ImageSet, Normalisation};
 use nat_space::Space;
 use nat_supernet::{Provenance, Supernet, SupernetFile};
 use nat_transfer::{
-    DataRecord, Input, Name, Objective, Outcome, Preset, Run, RunConfig, RunDirectory, RunRecord,
-    TransferError, is_name,
+    DataRecord, Input, Name, Objective, Outcome, Preferences, Preset, Run, RunConfig, RunDirectory,
+    RunRecord, TransferError, is_name,
     streams::{Purpose, key, seed_of, seed_of_set},
 };
 use signal_hook::consts::SIGTERM;
 
 use crate::{
-    args,
+    answer, args,
     commands::{front, report},
     dataset, devices, failure,
     failure::wrong_argument,
+    output,
     progress::Progress,
     weights,
 };
@@ -58,7 +59,44 @@ pub fn run(args: &args::Search) -> Result<ExitCode> {
         config.objectives = names.into_iter().map(Objective::ErrorOn).collect();
         config.objectives.push(Objective::Madds);
     }
+    check_aims(&config, &args.command)?;
+    check_regions(&config.prefer)?;
     start(data, source, preset, config, &args.out, args.profile)
+}
+
+/// Checks that errors count, and that somebody wants to know what the commands of the arguments say.
+fn check_aims(config: &RunConfig, commands: &[String]) -> Result<()> {
+    let aims = || (config.objectives.iter().copied()).chain(config.limits.objectives());
+    if !aims().any(Objective::is_error) {
+        return Err(wrong_argument(
+            "objectives: there is none of error, balanced_error and error:NAME, and no limit on one: the search would find networks that are cheap and know nothing",
+        ));
+    }
+    for text in commands {
+        let name = text.split('=').next().unwrap_or_default();
+        let asked = Objective::Command(Name::new(name));
+        if aims().all(|objective| objective != asked) {
+            return Err(wrong_argument(format!(
+                "--command {name}: '{asked}' is neither among the objectives nor in a limit, so that nothing would come of it"
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// Checks that there can be networks where a region is preferred: errors and the answers of commands are never below 0, and
+/// costs are above it.
+fn check_regions(prefer: &Preferences) -> Result<()> {
+    for (objective, value) in prefer.coordinates() {
+        let may_be_zero = objective.is_error() || matches!(objective, Objective::Command(_));
+        if value < 0.0 || (value == 0.0 && !may_be_zero) {
+            let least = if may_be_zero { "0 or more" } else { "above 0" };
+            return Err(wrong_argument(format!(
+                "--prefer {objective}={value}: '{objective}' is {least} for every network"
+            )));
+        }
+    }
+    Ok(())
 }
 
 /// Whether arguments or file say what is searched for, be it what the preset would have taken anyway.
@@ -150,7 +188,7 @@ impl Source {
                     supernet.space().supernet_hash(supernet.width()) == wanted.supernet_hash(width)
                 });
             if !same {
-                return Err(failure::bad_input(format!(
+                return Err(wrong_argument(format!(
                     "{supernet}: holds a supernet of the space '{}', not of '{}': leave --space out or give another file",
                     file.space().name,
                     wanted.name
@@ -191,6 +229,7 @@ pub fn start(
     out: &Path,
     profile: bool,
 ) -> Result<ExitCode> {
+    output::check_folder("--out", out)?;
     let directory = RunDirectory::at(out);
     directory.check_vacant()?;
     let tables = devices::open(
@@ -288,11 +327,12 @@ pub fn adopt(mut file: SupernetFile, set: &ImageSet, seed: u64) -> SupernetFile 
 pub fn resume(args: &args::Resume) -> Result<ExitCode> {
     let out = &args.run;
     let directory = RunDirectory::at(out);
-    let record = directory.record()?;
+    let record = answer::record(out)?;
     let sets = record.data.iter().map(|data| {
         dataset::open_recorded(data).with_context(|| format!("the data set of {}", out.display()))
     });
-    let run = Run::resume(directory, sets.collect::<Result<_>>()?, Vec::new())?;
+    let run = Run::resume(directory, sets.collect::<Result<_>>()?, Vec::new())
+        .map_err(|error| answer::damaged(out, error))?;
     if run.is_finished() {
         eprintln!("nat: {} is finished", out.display());
         let page = out.join("report.html");
@@ -322,15 +362,19 @@ fn drive(mut run: Run, out: &Path, profile: bool) -> Result<ExitCode> {
     let mut progress = Progress::new(profile);
     let outcome = run.go(&mut progress, &stop);
     progress.close();
-    let outcome = outcome.map_err(|error| match error {
-        TransferError::Io { .. }
-        | TransferError::Supernet(_)
-        | TransferError::Export(_)
-        | TransferError::Measure { .. } => anyhow::Error::from(error).context(format!(
+    let outcome = outcome.map_err(|error| {
+        let stopped = format!(
             "the run stopped; its last saved state is intact and `nat resume {}` goes on with it",
             out.display()
-        )),
-        error => error.into(),
+        );
+        match error {
+            // The work, whatever the system says: the run is no data that somebody gave.
+            TransferError::Io { .. } => anyhow::anyhow!("{stopped}: {error}"),
+            TransferError::Supernet(_)
+            | TransferError::Export(_)
+            | TransferError::Measure { .. } => anyhow::Error::from(error).context(stopped),
+            error => error.into(),
+        }
     })?;
     match outcome {
         Outcome::Interrupted => {

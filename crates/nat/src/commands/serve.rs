@@ -4,11 +4,11 @@ use std::net::{Ipv4Addr, TcpListener};
 
 use anyhow::{Context, Result};
 
-use crate::{args, dashboard};
+use crate::{answer, args, dashboard};
 
 pub fn run(args: &args::Serve) -> Result<()> {
     // The record is read first for its errors, which say what to do.
-    nat_transfer::RunDirectory::at(&args.run).record()?;
+    answer::record(&args.run)?;
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, args.port)).with_context(|| {
         let port = args.port;
         format!("127.0.0.1:{port} (--port 0 takes any that is free)")

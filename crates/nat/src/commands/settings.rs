@@ -8,7 +8,8 @@ use crate::{args, commands::search};
 
 pub fn run(args: &args::ShowSettings) -> Result<()> {
     let preset = Preset::named(&args.settings.preset)?;
-    let config = search::settings(&args.settings, preset, &Space::load(&args.space)?)?;
-    out!("{}", config.explained());
+    let space = Space::load(&args.space)?;
+    let config = search::settings(&args.settings, preset, &space)?;
+    out!("{}", config.explained(&space));
     Ok(())
 }

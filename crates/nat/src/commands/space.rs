@@ -4,36 +4,43 @@ use std::{collections::BTreeSet, path::Path};
 
 use anyhow::Result;
 use nat_space::{Genotype, Space, parse_genes};
-use nat_transfer::{
-    RunDirectory,
-    streams::{Purpose, key, stream},
-};
+use nat_transfer::streams::{Purpose, key, stream};
 use serde_json::json;
 
-use crate::{args, failure::wrong_argument, table};
+use crate::{answer, args, failure::wrong_argument, table};
+
+/// Classes that costs are told for where nothing says how many.
+const CLASSES: usize = 1000;
 
 pub fn run(args: &args::Space) -> Result<()> {
     match args {
         args::Space::List { json } => list(*json),
-        args::Space::Show { space } => out!("{}", load(space)?.to_toml()),
+        args::Space::Show { space } => out!("{}", load(space)?.0.to_toml()),
         args::Space::Count {
             space,
             genes,
             classes,
             json,
-        } => count(&load(space)?, genes, *classes, *json)?,
-        args::Space::Sample { space, n, seed } => sample(&load(space)?, *n, *seed)?,
+        } => {
+            let (space, of_run) = load(space)?;
+            let classes = classes.or(of_run).unwrap_or(CLASSES);
+            count(&space, genes, classes, *json)?;
+        }
+        args::Space::Sample { space, n, seed } => sample(&load(space)?.0, *n, *seed)?,
     }
     Ok(())
 }
 
-/// A space by built-in name or file, or that of a run, whose resolutions may be others.
-fn load(name: &str) -> Result<Space> {
+/// A space by built-in name or file, or that of a run, whose resolutions may be others; of a run also the classes by which its
+/// costs are counted: those of the data set with the most.
+fn load(name: &str) -> Result<(Space, Option<usize>)> {
     let folder = Path::new(name);
-    match folder.is_dir() && !Space::BUILTIN_NAMES.contains(&name) {
-        true => Ok(RunDirectory::at(folder).record()?.space),
-        false => Ok(Space::load(name)?),
+    if !folder.is_dir() || Space::BUILTIN_NAMES.contains(&name) {
+        return Ok((Space::load(name)?, None));
     }
+    let record = answer::record(folder)?;
+    let classes = record.data.iter().map(|data| data.classes.len()).max();
+    Ok((record.space, classes))
 }
 
 /// A genotype from the command line: integers, `max` or `min`. One that is not canonical is accepted with a notice.
@@ -73,7 +80,7 @@ fn list(as_json: bool) {
         .iter()
         .map(|space| {
             let costs = |genotype| {
-                let count = space.count(&genotype, 1000);
+                let count = space.count(&genotype, CLASSES);
                 table::millions(count.madds)
             };
             vec![
@@ -116,6 +123,7 @@ fn count(space: &Space, genes: &str, classes: usize, as_json: bool) -> Result<()
         count.madds
     );
     outln!("params      {}", count.params);
+    outln!("classes     {classes}");
     Ok(())
 }
 

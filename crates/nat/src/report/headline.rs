@@ -61,11 +61,12 @@ fn summary(run: &Run) -> String {
 
 /// What to say of a run that is not complete.
 fn unfinished(run: &Run) -> Option<String> {
-    if run.finish.is_some() {
-        return None;
-    }
     let reached = run.archives.last().map(|last| last.generation);
     let last = run.last_generation;
+    // A run that was killed after its last iteration has no line of its end.
+    if run.finish.is_some() || reached.is_some_and(|reached| reached >= last) {
+        return None;
+    }
     Some(match reached {
         Some(generation) => format!(
             "The run has finished generation {generation} of {last} and is going on or was interrupted; this page shows it so far."

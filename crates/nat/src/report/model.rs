@@ -3,12 +3,14 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use nat_search::PredictorKind;
 use nat_space::{Network, Space};
 use nat_transfer::{
     DataRecord, Epoch, Event, Finish, Generation, Limits, Objective, RunDirectory, archive,
 };
+
+use crate::failure::bad_input;
 
 /// High-trade-off points that are named.
 const NAMED: usize = 4;
@@ -143,10 +145,9 @@ impl Run {
         let (space, aims) = (&record.space, record.config.aims());
         let mut by_generation: BTreeMap<usize, Vec<nat_transfer::Member>> = BTreeMap::new();
         for (line, number) in directory.archive()?.into_iter().zip(1..) {
-            let member = line.member(space);
-            let member = member.with_context(|| {
+            let member = line.member(space).map_err(|error| {
                 let file = directory.path("archive.jsonl");
-                format!("{}: line {number}", file.display())
+                bad_input(format!("{}: line {number}: {error}", file.display()))
             })?;
             by_generation
                 .entry(line.generation)

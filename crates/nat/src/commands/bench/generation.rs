@@ -15,6 +15,7 @@ use crate::{
     dataset,
     failure::wrong_argument,
     line_chart::{self, Line, Panel, Scale},
+    output,
 };
 
 /// One archive size, in seconds.
@@ -34,6 +35,9 @@ struct Point {
 }
 
 pub fn run(args: &BenchGeneration) -> Result<()> {
+    if let Some(path) = &args.plot {
+        output::check("--plot", path)?;
+    }
     let answer = answer::open(&args.run)?;
     let mut archives = args.archives.clone();
     archives.sort_unstable();

@@ -16,6 +16,7 @@ use super::network::{Bench, Work, median};
 use crate::{
     args::BenchGrowth,
     line_chart::{self, Line, Panel, Scale},
+    output,
 };
 
 /// Sides of the square product that tells what the cores can do: its factors do not fit a cache together.
@@ -44,6 +45,9 @@ struct Point {
 }
 
 pub fn run(args: &BenchGrowth) -> Result<()> {
+    if let Some(path) = &args.plot {
+        output::check("--plot", path)?;
+    }
     let space = Space::load(&args.space)?;
     let machine = std::thread::available_parallelism().map_or(1, usize::from);
     let mut points = Vec::new();

@@ -19,8 +19,9 @@ use toml::Table;
 
 use crate::{
     args::BenchSearch,
-    failure::wrong_argument,
+    failure::{check_there, wrong_argument},
     line_chart::{self, Line, Panel, Scale},
+    output,
     spread::Spread,
     table,
 };
@@ -40,6 +41,16 @@ struct Comparison {
 }
 
 pub fn run(args: &BenchSearch) -> Result<()> {
+    if args.evaluations.contains(&0) {
+        return Err(wrong_argument("--evaluations must be above 0"));
+    }
+    if let Some(path) = &args.plot {
+        output::check("--plot", path)?;
+    }
+    check_there(
+        &args.data,
+        "a folder with acc_predictor.safetensors and latency_NAME.json",
+    )?;
     let entries = entries(args)?;
     let mut marks = args.evaluations.clone();
     marks.sort_unstable();
@@ -70,7 +81,8 @@ fn entries(args: &BenchSearch) -> Result<Vec<Entry>> {
     let entry = |text: &String| -> Result<Entry> {
         let (name, budget) = match text.split_once(':') {
             Some((name, budget)) => {
-                let number = budget.parse().ok();
+                let number = budget.parse::<usize>().ok();
+                let number = number.filter(|&networks| networks > 0);
                 (
                     name,
                     number.ok_or_else(|| {
