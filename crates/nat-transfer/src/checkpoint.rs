@@ -274,7 +274,7 @@ pub fn supernet_path(folder: &Path, set: Option<Name>) -> PathBuf {
 fn read_state(folder: &Path) -> Result<State, TransferError> {
     let path = folder.join(STATE);
     let text = fs::read_to_string(&path).map_err(TransferError::io(&path))?;
-    serde_json::from_str(&text).map_err(|error| TransferError::Directory {
+    serde_json::from_str(&text).map_err(|error| TransferError::Damaged {
         path,
         reason: format!("not a saved state: {error}"),
     })
@@ -373,7 +373,7 @@ fn read_velocities(
     path: &Path,
     supernets: &[Supernet],
 ) -> Result<Vec<Vec<Option<Vec<f32>>>>, TransferError> {
-    let refuse = |reason: String| TransferError::Directory {
+    let refuse = |reason: String| TransferError::Damaged {
         path: path.into(),
         reason,
     };

@@ -221,7 +221,7 @@ impl RunDirectory {
             .lines()
             .enumerate()
             .map(|(number, line)| {
-                serde_json::from_str(line).map_err(|error| TransferError::Directory {
+                serde_json::from_str(line).map_err(|error| TransferError::Damaged {
                     path: path.clone(),
                     reason: format!("line {}: {error}", number + 1),
                 })

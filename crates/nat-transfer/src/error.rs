@@ -66,10 +66,18 @@ pub enum TransferError {
         /// What the system said.
         source: io::Error,
     },
-    /// A run directory that cannot be used.
+    /// A file of a run, or its data set, that is not what it was.
+    #[error("{}: {reason}", path.display())]
+    Damaged {
+        /// The file or data set.
+        path: PathBuf,
+        /// What is wrong, and where.
+        reason: String,
+    },
+    /// A run directory that cannot be used so.
     #[error("{}: {reason}", path.display())]
     Directory {
-        /// The file or folder.
+        /// The folder.
         path: PathBuf,
         /// What is wrong, and what to do.
         reason: String,

@@ -96,7 +96,7 @@ impl Learner {
         if set.hash() == data.hash {
             return Ok(());
         }
-        Err(TransferError::Directory {
+        Err(TransferError::Damaged {
             path: data.path.clone().into(),
             reason: format!(
                 "the data set has changed since the run began (its hash is {}, was {}): restore it, or start anew",

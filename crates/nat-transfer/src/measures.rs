@@ -95,7 +95,7 @@ impl Known {
             let complete = &text[..text.rfind('\n').map_or(0, |end| end + 1)];
             for (number, line) in complete.lines().enumerate() {
                 let line: Line =
-                    serde_json::from_str(line).map_err(|error| TransferError::Directory {
+                    serde_json::from_str(line).map_err(|error| TransferError::Damaged {
                         path: path.clone(),
                         reason: format!("line {}: {error}", number + 1),
                     })?;

@@ -226,7 +226,7 @@ impl RunRecord {
     }
 
     pub(crate) fn from_toml(path: &Path, text: &str) -> Result<RunRecord, TransferError> {
-        let refuse = |reason: String| TransferError::Directory {
+        let refuse = |reason: String| TransferError::Damaged {
             path: path.into(),
             reason,
         };

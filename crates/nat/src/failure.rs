@@ -102,12 +102,11 @@ pub fn exit_code(error: &anyhow::Error) -> u8 {
     for cause in error.chain() {
         if let Some(error) = cause.downcast_ref::<TransferError>() {
             match error {
-                TransferError::Config(_) | TransferError::Genotype(_) => return 2,
-                TransferError::Directory { path, .. } => {
-                    return if is_file_of_run(path) { 3 } else { 2 };
-                }
+                TransferError::Config(_)
+                | TransferError::Genotype(_)
+                | TransferError::Directory { .. } => return 2,
                 TransferError::Data(error) => return data_code(error),
-                TransferError::Filter(_) => return 3,
+                TransferError::Filter(_) | TransferError::Damaged { .. } => return 3,
                 TransferError::Supernet(error) => return supernet_code(error),
                 TransferError::Search(error) => return search_code(error),
                 TransferError::Latency(_) => return 3,
@@ -149,14 +148,6 @@ pub fn exit_code(error: &anyhow::Error) -> u8 {
         }
     }
     1
-}
-
-/// Whether a path is that of a file inside a run, and not that of its folder or its data set: which of them a
-/// [`TransferError::Directory`] is about.
-fn is_file_of_run(path: &Path) -> bool {
-    let ending = path.extension().and_then(|ending| ending.to_str());
-    let kept_in_runs = ["toml", "json", "jsonl", "safetensors"];
-    ending.is_some_and(|ending| kept_in_runs.contains(&ending)) && !path.is_dir()
 }
 
 /// Whether the system's reason is one of files that are read: that they are not there, are no text, or end early. One that is
@@ -234,22 +225,12 @@ mod tests {
 
     #[test]
     fn what_a_run_holds_is_data_and_where_it_lies_an_argument() {
-        let directory = |path: &str| {
-            exit_code(&anyhow::Error::from(TransferError::Directory {
-                path: path.into(),
-                reason: "x".into(),
-            }))
-        };
-        for file in ["run.toml", "generation-001/state.json", "archive.jsonl"] {
-            assert_eq!(directory(&format!("run/{file}")), 3, "{file}");
-        }
-        for other in ["run", "photos.tar.gz", "builtin:climate-tiles"] {
-            assert_eq!(directory(other), 2, "{other}");
-        }
-        let folder = tempfile::tempdir().unwrap();
-        let named_as_a_file = folder.path().join("run.json");
-        std::fs::create_dir(&named_as_a_file).unwrap();
-        assert_eq!(directory(&named_as_a_file.display().to_string()), 2);
+        let (path, reason) = ("run".into(), "x".into());
+        let folder = TransferError::Directory { path, reason };
+        assert_eq!(exit_code(&folder.into()), 2);
+        let (path, reason) = ("run/run.toml".into(), "x".into());
+        let file = TransferError::Damaged { path, reason };
+        assert_eq!(exit_code(&file.into()), 3);
 
         let io = |kind: io::ErrorKind| {
             let error = TransferError::io("run/state.json")(kind.into());
