@@ -81,7 +81,7 @@ mod tests {
 
     /// Permissions do not stop the superuser, as whom tests may run; a path longer than the system takes stops everyone.
     #[test]
-    #[cfg(unix)]
+    #[cfg(target_os = "linux")]
     fn a_folder_that_cannot_be_read_costs_only_itself() {
         let folder = tempfile::tempdir().unwrap();
         let root = folder.path().join("set");

@@ -42,7 +42,7 @@ struct Progress {
 
 impl Loader {
     /// Starts `threads` workers (at least one) that stay at most `prefetch` batches (at least one) ahead of
-    /// the caller. They draw the requests in order, each when it is its turn; `requests` must not panic.
+    /// the caller. They draw the requests in order, each when it is its turn.
     pub fn new<R>(
         set: Arc<ImageSet>,
         transform: Transform,
@@ -102,26 +102,40 @@ impl Shared {
             if progress.stopped || progress.ended {
                 return;
             }
-            let Some(request) = progress.requests.next() else {
-                progress.ended = true;
-                drop(progress);
-                self.changed.notify_all();
-                return;
+            // Caught, or whoever waits for a batch would wait for ever.
+            let request = caught(|| Ok(progress.requests.next()));
+            let request = match request {
+                Ok(None) => {
+                    progress.ended = true;
+                    drop(progress);
+                    self.changed.notify_all();
+                    return;
+                }
+                Ok(Some(request)) => Ok(request),
+                Err(panicked) => {
+                    progress.ended = true;
+                    Err(panicked)
+                }
             };
             let at = progress.taken;
             progress.taken += 1;
             drop(progress);
 
-            let attempt = AssertUnwindSafe(|| batch(&self.set, &self.transform, &request));
-            let result = catch_unwind(attempt).unwrap_or_else(|panic| {
-                Err(DataError::Worker {
-                    message: message(&*panic),
-                })
-            });
+            let result =
+                request.and_then(|request| caught(|| batch(&self.set, &self.transform, &request)));
             self.progress().finished.insert(at, result);
             self.changed.notify_all();
         }
     }
+}
+
+/// What work gives, its panic as an error.
+fn caught<T>(work: impl FnOnce() -> Result<T, DataError>) -> Result<T, DataError> {
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {
+        Err(DataError::Worker {
+            message: message(&*panic),
+        })
+    })
 }
 
 fn message(panic: &(dyn Any + Send)) -> String {

@@ -26,7 +26,7 @@ pub enum OpenFor {
     Training,
     /// Measuring networks that have learned already: one class will do, and so will a single split, `test/CLASS/IMAGE`
     /// with nothing beside it. Splits are drawn where training would draw them, and the same images; where training
-    /// would refuse the set, everything stays where it is: what lies in no split folder in the training split, and
+    /// would refuse the set for its classes, everything stays where it is: what lies in no split folder in the training split, and
     /// splits without images are empty.
     Evaluation,
 }
@@ -95,8 +95,8 @@ impl ImageSet {
     /// Every image is read and decoded once, so that later reads do not fail; what cannot be used is passed
     /// over with a [`Warning`]. Pictures that are byte for byte in two classes are dropped from
     /// both. Splits that the set lacks are drawn from its training images, class by class; exact
-    /// duplicates stay in one split. [`OpenFor`] says what else is asked of the set. Hidden files and files that are no images are ignored; symbolic links
-    /// are not followed.
+    /// duplicates stay in one split. [`OpenFor`] says what else is asked of the set. Hidden files and files that are no
+    /// images are ignored; symbolic links are not followed.
     pub fn open(path: &Path, options: &OpenOptions) -> Result<ImageSet, DataError> {
         let name = path.display().to_string();
         let refused = |source| DataError::Read {

@@ -247,6 +247,19 @@ fn a_panic_in_a_worker_is_delivered() {
 }
 
 #[test]
+fn a_panic_of_the_requests_is_delivered() {
+    let requests = epoch(Split::Val, 40);
+    let first = requests[0].clone();
+    let bad =
+        std::iter::once(first).chain((0..3).map(|_| -> BatchRequest { panic!("no more of them") }));
+    let mut loader = Loader::new(SET.clone(), EVAL, bad, 2, 4);
+    assert!(loader.next().unwrap().is_ok());
+    let error = loader.next().unwrap().unwrap_err().to_string();
+    assert!(error.contains("no more of them"), "{error}");
+    assert!(loader.next().is_none());
+}
+
+#[test]
 fn dropping_a_loader_stops_its_workers() {
     let set =
         Arc::new(ImageSet::from_bytes("climate tiles", TILES, &OpenOptions::default()).unwrap());

@@ -2,7 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Member, Objective, SearchError, quantity::quantity};
+use crate::{
+    Member, Objective, SearchError,
+    quantity::{has_unit_of, quantity},
+};
 
 /// How a value is compared with its limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -185,8 +188,7 @@ fn parse_limit(part: &str) -> Result<Limit, SearchError> {
         _ => Comparison::AtLeast,
     };
     let bound = quantity(rest).ok_or_else(|| bad("does not end in a finite number"))?;
-    let digits = rest.trim_end_matches(|c: char| c.is_alphabetic() || c == '%');
-    if !units(objective).contains(&&rest[digits.len()..]) {
+    if !has_unit_of(objective, rest) {
         return Err(bad("has a unit of something else"));
     }
     Ok(Limit {
@@ -195,18 +197,6 @@ fn parse_limit(part: &str) -> Result<Limit, SearchError> {
         bound,
         text: part.to_owned(),
     })
-}
-
-/// What may stand behind a number of an objective. What a command counts only its author knows.
-fn units(objective: Objective) -> &'static [&'static str] {
-    match objective {
-        Objective::Error | Objective::ErrorOn(_) => &["", "%"],
-        Objective::Madds | Objective::Params | Objective::Memory => {
-            &["", "k", "K", "m", "M", "g", "G"]
-        }
-        Objective::Latency(_) => &["", "ms"],
-        Objective::Command(_) => &["", "k", "K", "m", "M", "g", "G", "ms", "%"],
-    }
 }
 
 fn known(front: &[Member], objective: Objective) -> Result<(), SearchError> {

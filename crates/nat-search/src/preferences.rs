@@ -2,7 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Aims, Member, Objective, SearchError, archive, quantity::quantity};
+use crate::{
+    Aims, Member, Objective, SearchError, archive,
+    quantity::{has_unit_of, quantity},
+};
 
 /// Where a preferred point may lie, in widths of the front from its best value: beyond it the direction is the same to the eye.
 const FAR: f64 = 1e6;
@@ -147,6 +150,11 @@ fn region(text: &str) -> Result<Region, SearchError> {
     let coordinate = |part: &str| {
         let (name, value) = part.split_once('=').ok_or_else(|| bad(part))?;
         let objective: Objective = name.trim().parse()?;
+        if !has_unit_of(objective, value) {
+            return Err(SearchError::Config(format!(
+                "the preference '{part}' has a unit of something else"
+            )));
+        }
         Ok((objective, quantity(value).ok_or_else(|| bad(part))?))
     };
     let point: Vec<(Objective, f64)> = text
@@ -212,6 +220,11 @@ mod tests {
         let texts = Vec::from(once.clone());
         assert_eq!(texts, ["params=3M,latency:phone=15ms"]);
         assert_eq!(Preferences::try_from(texts).unwrap(), once);
+
+        for odd in ["madds=15ms", "error=20K", "latency=15M"] {
+            let error = prefer(&[odd]).unwrap_err().to_string();
+            assert!(error.contains("a unit of something else"), "{error}");
+        }
     }
 
     #[test]

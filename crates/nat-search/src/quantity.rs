@@ -1,5 +1,7 @@
 //! Numbers as people write them: `200M`, `15ms`, `30%`.
 
+use crate::Objective;
+
 /// The number of a text that may end in `K`, `M`, `G`, `ms` or `%`; nothing where it is no finite number.
 pub(crate) fn quantity(text: &str) -> Option<f64> {
     let text = text.trim();
@@ -13,6 +15,25 @@ pub(crate) fn quantity(text: &str) -> Option<f64> {
     };
     let number = digits.trim().parse::<f64>().ok()? * scale;
     number.is_finite().then_some(number)
+}
+
+/// Whether what stands behind the number of a text can be said of an objective.
+pub(crate) fn has_unit_of(objective: Objective, text: &str) -> bool {
+    let text = text.trim_end();
+    let digits = text.trim_end_matches(|c: char| c.is_alphabetic() || c == '%');
+    units(objective).contains(&&text[digits.len()..])
+}
+
+/// What may stand behind a number of an objective. What a command counts only its author knows.
+fn units(objective: Objective) -> &'static [&'static str] {
+    match objective {
+        Objective::Error | Objective::ErrorOn(_) => &["", "%"],
+        Objective::Madds | Objective::Params | Objective::Memory => {
+            &["", "k", "K", "m", "M", "g", "G"]
+        }
+        Objective::Latency(_) => &["", "ms"],
+        Objective::Command(_) => &["", "k", "K", "m", "M", "g", "G", "ms", "%"],
+    }
 }
 
 #[cfg(test)]

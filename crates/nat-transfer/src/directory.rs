@@ -153,29 +153,15 @@ impl RunDirectory {
     /// # Errors
     /// The directory cannot be read, or a file not removed.
     pub fn sweep(&self) -> Result<(), TransferError> {
-        let entries = fs::read_dir(&self.root).map_err(TransferError::io(&self.root))?;
-        for entry in entries {
-            let path = entry.map_err(TransferError::io(&self.root))?.path();
-            let name = path.file_name().and_then(|name| name.to_str());
-            let beside = name.is_some_and(|name| name.starts_with('.') && name.ends_with(".tmp"));
-            if beside {
-                let removed = match path.is_dir() {
-                    true => fs::remove_dir_all(&path),
-                    false => fs::remove_file(&path),
-                };
-                removed.map_err(TransferError::io(&path))?;
-            }
-        }
+        let half_written = |name: &str| name.starts_with('.') && name.ends_with(".tmp");
+        remove_named(&self.root, half_written)?;
         let models = self.path(measures::FOLDER);
-        if models.exists() {
-            for entry in fs::read_dir(&models).map_err(TransferError::io(&models))? {
-                let path = entry.map_err(TransferError::io(&models))?.path();
-                if path.extension().is_some_and(|ending| ending == "onnx") {
-                    fs::remove_file(&path).map_err(TransferError::io(&path))?;
-                }
-            }
+        match models.exists() {
+            true => remove_named(&models, |name| {
+                half_written(name) || measures::is_model(name)
+            }),
+            false => Ok(()),
         }
-        Ok(())
     }
 
     /// Lines of `archive.jsonl`.
@@ -311,6 +297,22 @@ impl RunDirectory {
     }
 }
 
+/// Removes the files and folders of a folder whose names are of a kind.
+fn remove_named(folder: &Path, is_one: impl Fn(&str) -> bool) -> Result<(), TransferError> {
+    for entry in fs::read_dir(folder).map_err(TransferError::io(folder))? {
+        let path = entry.map_err(TransferError::io(folder))?.path();
+        let name = path.file_name().and_then(|name| name.to_str());
+        if name.is_some_and(&is_one) {
+            let removed = match path.is_dir() {
+                true => fs::remove_dir_all(&path),
+                false => fs::remove_file(&path),
+            };
+            removed.map_err(TransferError::io(&path))?;
+        }
+    }
+    Ok(())
+}
+
 /// Removes a file that may be there.
 pub(crate) fn remove_if_there(path: &Path) -> Result<(), TransferError> {
     match fs::remove_file(path) {
@@ -406,9 +408,13 @@ mod tests {
             commands.join("energy.log"),
         );
         fs::write(&model, "half").unwrap();
+        let half = commands.join(".energy.17.0.onnx.17-3.tmp");
+        fs::write(&half, "half").unwrap();
+        let own = commands.join("kept.onnx");
+        fs::write(&own, "the user's").unwrap();
         fs::write(&log, "said").unwrap();
         directory.sweep().unwrap();
-        assert!(!model.exists() && log.exists());
+        assert!(!model.exists() && !half.exists() && log.exists() && own.exists());
         assert!(!left.exists() && !state.exists() && directory.path("notes.tmp").exists());
         assert!(directory.path("run.toml").exists());
     }

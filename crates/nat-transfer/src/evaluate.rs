@@ -254,26 +254,23 @@ impl Evaluator {
             Use::Calibrate => Transform::Train(preprocess::calibration(self.train, resolution)),
             Use::Split(_) => Transform::Eval(self.eval),
         };
-        let load = || {
-            let threads = preprocess::threads(self.config.upkeep.loader_threads);
-            let loader = Loader::new(
-                Arc::clone(&self.set),
-                transform,
-                requests,
-                threads,
-                threads.max(2),
-            );
+        let threads = preprocess::threads(self.config.upkeep.loader_threads);
+        let load = |ahead: usize| {
+            let loader = Loader::new(Arc::clone(&self.set), transform, requests, threads, ahead);
             loader.map(|batch| Ok(Arc::new(batch?)))
         };
         if count * 3 * resolution * resolution * size_of::<f32>() > HELD_BYTES {
-            return Ok(Box::new(load()));
+            // Every evaluator has batches of its own then.
+            let evaluators = preprocess::threads(self.config.upkeep.evaluators);
+            return Ok(Box::new(load((threads / evaluators).max(2))));
         }
         let mut held = self
             .held
             .lock()
             .expect("no worker panics while it holds the lock");
         if !held.contains_key(&(kind, resolution)) {
-            let batches: Vec<Arc<Batch>> = load().collect::<Result<_, TransferError>>()?;
+            let batches: Vec<Arc<Batch>> =
+                load(threads.max(2)).collect::<Result<_, TransferError>>()?;
             // Networks come in order of resolution: what belongs to an earlier one is not needed again.
             held.retain(|&(_, side), _| side <= resolution);
             held.insert((kind, resolution), Arc::new(batches));

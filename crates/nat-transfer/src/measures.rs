@@ -32,6 +32,21 @@ const FILE: &str = "measured.jsonl";
 /// Logs of the commands, and models under way.
 pub(crate) const FOLDER: &str = "commands";
 
+/// The file of the model that a worker asks a command about.
+fn model_name(command: &str, worker: usize) -> String {
+    format!("{command}.{}.{worker}.onnx", std::process::id())
+}
+
+/// Whether a file is called as [`model_name`] does, in whatever process.
+pub(crate) fn is_model(name: &str) -> bool {
+    let is_number = |part: &str| !part.is_empty() && part.bytes().all(|c| c.is_ascii_digit());
+    let mut parts = name.rsplit('.');
+    parts.next() == Some("onnx")
+        && parts.next().is_some_and(is_number)
+        && parts.next().is_some_and(is_number)
+        && parts.next().is_some()
+}
+
 /// A line of `measured.jsonl`.
 #[derive(Serialize, Deserialize)]
 struct Line {
@@ -263,9 +278,7 @@ impl Task<'_> {
         let space = costs.space();
         let architecture = space.architecture(genes);
         let name = self.measure.name();
-        let model = self
-            .folder
-            .join(format!("{name}.{}.{worker}.onnx", std::process::id()));
+        let model = self.folder.join(model_name(name, worker));
         if self.measure.needs_model() {
             let supernet = &learner.trainee.result().supernets[architecture.width];
             let subnet = learner.evaluator.calibrated(supernet, &architecture)?;

@@ -114,7 +114,7 @@ fn check_split(set: &ImageSet, path: &str, split: Split) -> Result<()> {
     let name = split.name();
     if set.len(split) == 0 {
         return Err(bad_input(format!(
-            "{path}: has no images in {name}/, and too few to leave some of every class for it; --split all takes every image"
+            "{path}: has no images in {name}/, and none could be drawn for it; --split all takes every image"
         )));
     }
     if set.census().drawn.contains(&split) {
@@ -201,7 +201,7 @@ fn score(model: &Model, set: &Arc<ImageSet>, path: &str, splits: &[Split]) -> Re
         Transform::Eval(transform(info)?),
         requests,
         threads,
-        2,
+        threads.max(2),
     ) {
         let batch = batch?;
         let logits = model.run(&batch.images, batch.labels.len())?;

@@ -10,6 +10,11 @@ pub fn run(args: &args::ShowSettings) -> Result<()> {
     let preset = Preset::named(&args.settings.preset)?;
     let space = Space::load(&args.space)?;
     let config = search::settings(&args.settings, preset, &space)?;
+    out!(
+        "# The preset {} for searches in the space {}, whose sides stand below.\n",
+        args.settings.preset,
+        space.name
+    );
     out!("{}", config.explained(&space));
     Ok(())
 }

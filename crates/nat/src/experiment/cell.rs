@@ -19,6 +19,7 @@ use super::{
     settings::{self, Settings},
 };
 use crate::{
+    answer,
     failure::{self, wrong_argument},
     machine,
 };
@@ -300,7 +301,7 @@ impl Cell<'_> {
         };
         let (_, spent) = spent.child(command.arg(&run), stop)?;
         found.take(&spent);
-        found.settings = Some(settings::of(&RunDirectory::at(&run).record()?.config));
+        found.settings = Some(settings::of(&answer::record(&run)?.config));
         let mut command = nat(&["front"], &[]);
         let (text, _) =
             Spent::default().child(command.arg(&run).args(["--test", "--json"]), stop)?;
