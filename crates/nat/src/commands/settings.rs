@@ -11,8 +11,7 @@ pub fn run(args: &args::ShowSettings) -> Result<()> {
     let space = Space::load(&args.space)?;
     let config = search::settings(&args.settings, preset, &space)?;
     out!(
-        "# The preset {} for searches in the space {}, whose sides stand below.\n",
-        args.settings.preset,
+        "# Settings of a search in the space {}, whose sides stand below.\n",
         space.name
     );
     out!("{}", config.explained(&space));
