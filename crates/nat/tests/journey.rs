@@ -385,7 +385,7 @@ fn from_images_to_a_deployed_model() {
         if part.contains("changed") {
             let to = path("other.onnx");
             let refused = nat(&["export", text(&run), "--genes", genes, "--to", text(&to)]);
-            assert_eq!(refused.status.code(), Some(2));
+            assert_eq!(refused.status.code(), Some(3));
             assert!(!to.exists());
         }
     }
