@@ -83,7 +83,7 @@ pub struct Pretraining {
     /// Share of the steps, from the start, that train the largest subnet alone, 0 to 1. The rest
     /// adds the smaller ones (progressive shrinking of mit-han-lab/once-for-all in one step).
     pub largest_first: f64,
-    /// Subnets drawn at random in each later step, besides the largest and the smallest.
+    /// Subnets drawn at random in each later step, besides the largest and the smallest; 64 at most.
     pub random_subnets: usize,
     /// What the learning rate of everything but the classifier is multiplied by.
     pub body_rate: f64,
@@ -92,7 +92,7 @@ pub struct Pretraining {
     /// Whether batch-norm parameters and biases decay too.
     #[serde(default)]
     pub decay_all: bool,
-    /// Label smoothing for the largest subnet, 0 to 1.
+    /// Label smoothing for the largest subnet, 0 to below 1.
     pub label_smoothing: f64,
     /// Share of the steps, from the start, in which only the classifier moves, 0 to 1: a fresh one pulls the body about.
     #[serde(default)]
@@ -117,7 +117,7 @@ pub struct Adaptation {
     pub max_steps: usize,
     /// Images a step.
     pub batch: usize,
-    /// Subnets a step; their gradients are added.
+    /// Subnets a step, 1 to 64; their gradients are added.
     pub subnets: usize,
     /// Peak of the learning rate; one cosine over all iterations.
     pub learning_rate: f64,
@@ -125,7 +125,7 @@ pub struct Adaptation {
     pub warmup: f64,
     /// What the learning rate of everything but the classifier is multiplied by.
     pub body_rate: f64,
-    /// Momentum of SGD.
+    /// Momentum of SGD, 0 to below 1.
     pub momentum: f64,
     /// Nesterov's form of momentum.
     pub nesterov: bool,
@@ -133,7 +133,7 @@ pub struct Adaptation {
     pub weight_decay: f64,
     /// Whether batch-norm parameters and biases decay too.
     pub decay_all: bool,
-    /// Label smoothing, 0 to 1.
+    /// Label smoothing, 0 to below 1.
     pub label_smoothing: f64,
     /// Weight of the distillation from the largest subnet; 0 turns it off.
     pub distillation: f64,
@@ -151,7 +151,7 @@ pub struct Adaptation {
     /// Whether every iteration has a cosine of its own instead of one over all of them (option of AwesomeLemon/ENCAS).
     #[serde(default)]
     pub cyclic: bool,
-    /// Count added to every value of a gene before the marginals are normalised; a large one makes them uniform.
+    /// Count added to every value of a gene before the marginals are normalised, up to 1e6; a large one makes them uniform.
     pub floor: f64,
     /// Share of the steps whose resolution is drawn uniformly instead of from the archive's marginal, 0 to 1. With 0, a
     /// resolution that has left the archive is trained no more and cannot come back.
