@@ -70,6 +70,11 @@ impl Model {
         self
     }
 
+    /// Whether RTen runs the model, as it does ONNX files; safetensors have this program's own kernels.
+    pub fn is_run_by_rten(&self) -> bool {
+        matches!(self.runtime, Runtime::Rten { .. })
+    }
+
     /// What the file says about the model.
     pub fn info(&self) -> &ModelInfo {
         &self.info

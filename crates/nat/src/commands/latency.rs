@@ -1,9 +1,9 @@
 //! `nat latency`: look-up tables for this machine, and the time of single models.
 
-use std::{collections::BTreeMap, path::Path, time::Instant};
+use std::{collections::BTreeMap, time::Instant};
 
 use anyhow::Result;
-use nat_export::{ExportError, Layerwise};
+use nat_export::Layerwise;
 use nat_predictor::metrics;
 use nat_space::{Architecture, Correction, Device, LatencyTable, Layer, LayerKind, Space, Timing};
 use nat_supernet::{InferenceNet, Supernet, images};
@@ -41,7 +41,11 @@ fn measure(args: &LatencyMeasure) -> Result<()> {
         threads => threads,
     };
     let model = weights::network(&args.model)?.with_threads(threads);
-    let device = device(None, runtime(&args.model)?, threads);
+    let runtime = match model.is_run_by_rten() {
+        true => Runtime::Rten,
+        false => Runtime::Nat,
+    };
+    let device = device(None, runtime, threads);
     let side = model.info().resolution;
     let pixels = noise(side);
     model.run(&pixels, 1)?;
@@ -72,15 +76,6 @@ fn measure(args: &LatencyMeasure) -> Result<()> {
         );
     }
     Ok(())
-}
-
-/// What runs an exported model, which depends on its form.
-fn runtime(model: &Path) -> Result<Runtime> {
-    match nat_export::read_safetensors(model) {
-        Ok(_) => Ok(Runtime::Nat),
-        Err(ExportError::UnknownForm { .. }) => Ok(Runtime::Rten),
-        Err(error) => Err(error.into()),
-    }
 }
 
 /// Random pixels of one image.
