@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use nat_space::Space;
+use nat_space::{Resolutions, Space};
 use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};
 use serde::{Deserialize, Serialize};
@@ -89,6 +89,14 @@ impl SupernetFile {
     /// The space of the supernets.
     pub fn space(&self) -> &Space {
         self.supernets[0].space()
+    }
+
+    /// The same weights for networks of other input sides.
+    pub fn with_resolutions(mut self, resolutions: Resolutions) -> SupernetFile {
+        for supernet in &mut self.supernets {
+            supernet.set_resolutions(resolutions);
+        }
+        self
     }
 
     /// Writes the file beside its place, flushes it and renames it into place. Equal supernets give equal bytes.

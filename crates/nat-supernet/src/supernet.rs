@@ -4,7 +4,7 @@ use std::thread;
 
 use burn::tensor::{Device, Gradients, Tensor, TensorData};
 use nat_kernels::workspace::{Party, Workspace};
-use nat_space::{Architecture, Space};
+use nat_space::{Architecture, Resolutions, Space};
 
 use crate::batch_norm::{BatchMoments, move_running};
 use crate::gradient::Gradient;
@@ -102,6 +102,10 @@ impl Supernet {
     /// The device that holds the weights, without gradients. Images belong there, in training too.
     pub fn device(&self) -> &Device {
         &self.device
+    }
+
+    pub(crate) fn set_resolutions(&mut self, resolutions: Resolutions) {
+        self.space.resolutions = resolutions;
     }
 
     /// The same supernet, for kernels with up to `threads` threads; by default as many as the machine has.

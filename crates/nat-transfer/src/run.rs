@@ -118,6 +118,12 @@ impl Run {
             record,
             costs,
         };
+        // With the run's sides, a genotype of its front means the same network in the supernet files that it writes.
+        let sides = parts.record.space.resolutions;
+        let students = students
+            .into_iter()
+            .map(|(set, file)| (set, file.with_resolutions(sides)))
+            .collect();
         let mut run = Run::assemble(parts, students, state);
         run.save()?;
         let seed = run.record.config.seed;

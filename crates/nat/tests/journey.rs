@@ -122,12 +122,14 @@ fn from_images_to_a_deployed_model() {
         text(&run),
     ];
     let search = [&search[..], &["--objectives", "error,madds,params"]].concat();
-    let table = succeeds(&with_settings(&search, &[]));
+    let sides = ["from=32", "to=64", "step=16"].map(|bound| format!("resolutions.{bound}"));
+    let sides = sides.each_ref().map(String::as_str);
+    let table = succeeds(&with_settings(&search, &sides));
     assert!(
         table.contains("report") && table.contains("nat export"),
         "{table}"
     );
-    let again = nat(&with_settings(&search, &[]));
+    let again = nat(&with_settings(&search, &sides));
     assert_eq!(again.status.code(), Some(2));
     assert!(String::from_utf8_lossy(&again.stderr).contains("holds a run with seed 1"));
 
@@ -169,19 +171,16 @@ fn from_images_to_a_deployed_model() {
         assert_eq!(refused.status.code(), Some(2), "{stderr}");
         assert!(stderr.contains(part), "{stderr}");
     }
-    let genes = front[0]["genes"].as_str().unwrap();
-    let count = [
-        "space",
-        "count",
-        text(&run),
-        "--genes",
-        genes,
-        "--classes",
-        "7",
-    ];
-    let count = lines(&succeeds(&[&count[..], &["--json"]].concat())).remove(0);
-    assert_eq!(count["madds"], front[0]["madds"]);
-    assert_eq!(count["resolution"], front[0]["resolution"]);
+    let count = |genes: &str| {
+        let count = ["space", "count", text(&run), "--genes", genes];
+        lines(&succeeds(
+            &[&count[..], &["--classes", "7", "--json"]].concat(),
+        ))
+        .remove(0)
+    };
+    let first = count(front[0]["genes"].as_str().unwrap());
+    assert_eq!(first["madds"], front[0]["madds"]);
+    assert_eq!(first["resolution"], front[0]["resolution"]);
 
     let plot = path("generation.svg");
     let grown = ["bench", "generation", text(&run), "--archives", "9,4"];
@@ -212,18 +211,20 @@ fn from_images_to_a_deployed_model() {
         .min();
     assert_eq!(cheapest["madds"].as_u64(), least);
     let genes = cheapest["genes"].as_str().unwrap();
-    let count = lines(&succeeds(&[
-        "space",
-        "count",
-        "tiny",
-        "--genes",
-        genes,
-        "--classes",
-        "7",
-        "--json",
-    ]));
-    assert_eq!(count[0]["madds"], cheapest["madds"]);
-    assert_eq!(count[0]["params"], cheapest["params"]);
+    assert_eq!(count(genes)["params"], cheapest["params"]);
+    // A genotype means the same network, and side, to the run and to its supernet file.
+    let (trained, cut) = (
+        run.join("generation-002/supernet.safetensors"),
+        path("cut.safetensors"),
+    );
+    for network in &front {
+        let genes = network["genes"].as_str().unwrap();
+        let export = ["export", text(&trained), "--genes", genes, "--data", tiles];
+        succeeds(&[&export[..], &["--to", text(&cut)]].concat());
+        let info = nat_export::read_info(&cut).unwrap();
+        assert_eq!(Some(info.resolution as u64), network["resolution"].as_u64());
+        assert_eq!(Some(info.madds), network["madds"].as_u64());
+    }
 
     let reported = tested
         .iter()
@@ -362,6 +363,20 @@ fn from_images_to_a_deployed_model() {
         .status();
     assert!(interrupt.unwrap().success());
     assert_eq!(serving.wait().unwrap().code(), Some(0));
+
+    // A finished run is answered for, whatever becomes of its page.
+    let (tests, page) = (run.join("test.jsonl"), run.join("report.html"));
+    let told = fs::read(&tests).unwrap();
+    fs::remove_file(&page).unwrap();
+    fs::write(&tests, "nonsense\n").unwrap();
+    let half = nat(&["resume", text(&run)]);
+    assert_eq!(half.status.code(), Some(3));
+    assert!(String::from_utf8_lossy(&half.stderr).contains("test.jsonl: line 1"));
+    let stdout = String::from_utf8_lossy(&half.stdout);
+    assert!(stdout.contains("nat front") && !stdout.contains("report.html"));
+    fs::write(&tests, told).unwrap();
+    assert!(succeeds(&["resume", text(&run)]).contains("report.html"));
+    assert!(page.exists());
 
     let record = fs::read_to_string(run.join("run.toml")).unwrap();
     let version = format!("version = \"{}\"", env!("CARGO_PKG_VERSION"));

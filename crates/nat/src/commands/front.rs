@@ -244,7 +244,7 @@ fn nothing(answer: &Answer) -> String {
     )
 }
 
-/// The front of a finished run, where its report lies and what to do next.
+/// The front of a finished run, where its report lies, if anywhere, and what to do next.
 pub fn print_answer(run: &Path) -> Result<()> {
     let answer = answer::open(run)?;
     let front = answer.front();
@@ -255,7 +255,11 @@ pub fn print_answer(run: &Path) -> Result<()> {
     out!("{}", marks(&front));
     out!("{}", basis(&answer));
     out!("{}", undecided(&answer, &front, None, run));
-    outln!("\nreport   {}", run.join("report.html").display());
+    outln!("");
+    let page = run.join("report.html");
+    if page.exists() {
+        outln!("report   {}", page.display());
+    }
     if let Some(middle) = front.get(front.len() / 2) {
         let set = answer.record.sets()[0];
         let name = shell::quoted(&run.display().to_string());

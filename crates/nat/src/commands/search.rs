@@ -336,11 +336,11 @@ pub fn resume(args: &args::Resume) -> Result<ExitCode> {
     if run.is_finished() {
         eprintln!("nat: {} is finished", out.display());
         let page = out.join("report.html");
-        if !page.exists() {
-            report::write(out, &page)?;
-        }
-        front::print_answer(out)?;
-        return Ok(ExitCode::SUCCESS);
+        let written = match page.exists() {
+            true => Ok(()),
+            false => report::write(out, &page),
+        };
+        return hand_over(out, written);
     }
     drive(run, out, args.profile)
 }
@@ -386,11 +386,16 @@ fn drive(mut run: Run, out: &Path, profile: bool) -> Result<ExitCode> {
         }
         Outcome::Finished => {
             drop(run);
-            report::write(out, &out.join("report.html"))?;
-            front::print_answer(out)?;
-            Ok(ExitCode::SUCCESS)
+            hand_over(out, report::write(out, &out.join("report.html")))
         }
     }
+}
+
+/// Prints the answer of a finished run, whatever became of its page, and then says that.
+fn hand_over(out: &Path, page: Result<()>) -> Result<ExitCode> {
+    front::print_answer(out)?;
+    page?;
+    Ok(ExitCode::SUCCESS)
 }
 
 #[cfg(test)]
