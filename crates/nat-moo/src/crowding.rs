@@ -4,7 +4,8 @@ use crate::dominance::lexicographic;
 use crate::non_dominated_sort;
 
 /// How much room each row of a front has to itself: the mean over the objectives of the gap between
-/// its two neighbours, relative to the range of the front. Infinite at both ends of an objective.
+/// its two neighbours, relative to the range of the front. Infinite at both ends of an objective that differs between rows,
+/// and for a row that is alone.
 ///
 /// Deb, Pratap, Agarwal and Meyarivan, IEEE TEVC 6(2), 2002, section III-B. Of equal rows only the
 /// first is measured, the others have no room of their own: 0.
@@ -18,17 +19,22 @@ pub fn crowding_distance<R: AsRef<[f64]>>(front: &[R]) -> Vec<f64> {
     order.dedup_by(|&mut later, &mut first| row(later) == row(first));
 
     let mut distance = vec![0.0; front.len()];
-    if order.is_empty() {
-        return distance;
+    match order[..] {
+        [] => return distance,
+        [alone] => {
+            distance[alone] = f64::INFINITY;
+            return distance;
+        }
+        _ => {}
     }
     let m = row(0).len();
     for j in 0..m {
         order.sort_by(|&a, &b| row(a)[j].total_cmp(&row(b)[j]).then(a.cmp(&b)));
         let (first, last) = (order[0], order[order.len() - 1]);
         let range = row(last)[j] - row(first)[j];
-        distance[first] = f64::INFINITY;
-        distance[last] = f64::INFINITY;
         if range > 0.0 {
+            distance[first] = f64::INFINITY;
+            distance[last] = f64::INFINITY;
             for window in order.windows(3) {
                 let gap = row(window[2])[j] - row(window[0])[j];
                 distance[window[1]] += gap / range / m as f64;
@@ -88,6 +94,13 @@ mod tests {
             [f64::INFINITY, 1.0, 0.0, f64::INFINITY]
         );
         assert!(crowding_distance::<[f64; 2]>(&[]).is_empty());
+        // What is the same for all says nothing of room, and a row alone has all of it.
+        let constant = f.map(|[a, b]| [a, 7.0, b]);
+        assert_eq!(
+            crowding_distance(&constant),
+            [f64::INFINITY, 2.0 / 3.0, 0.0, f64::INFINITY]
+        );
+        assert_eq!(crowding_distance(&[[1.0, 2.0]; 2]), [f64::INFINITY, 0.0]);
     }
 
     #[test]

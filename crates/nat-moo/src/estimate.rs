@@ -12,7 +12,7 @@ use crate::non_dominated;
 /// reaches furthest; the volume is the mean over the positive part of the unit sphere of that distance
 /// to the power of the number of objectives, times the volume of the ball's part (Deng and Zhang, IEEE
 /// TEVC 23(6), 2019). The directions follow from a Kronecker sequence and nothing else, so the estimate
-/// is the same wherever it is made, and the errors of two sets cancel in part.
+/// is the same in every run on a machine, and the errors of two sets cancel in part.
 ///
 /// # Panics
 /// If a row and `reference` differ in length, there are no objectives, or an objective is NaN.

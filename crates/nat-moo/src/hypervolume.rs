@@ -12,7 +12,7 @@ use crate::non_dominated;
 /// with a hundred rows.
 ///
 /// # Panics
-/// If a row and `reference` differ in length or an objective is NaN.
+/// If a row and `reference` differ in length. A row in which a number is missing (NaN) counts as none.
 pub fn hypervolume<R: AsRef<[f64]>>(f: &[R], reference: &[f64]) -> f64 {
     let inside: Vec<&[f64]> = inside(f, reference)
         .into_iter()
@@ -29,7 +29,7 @@ pub fn hypervolume<R: AsRef<[f64]>>(f: &[R], reference: &[f64]) -> f64 {
 /// dominated row. Dominated rows are ignored, they do not shield what lies before them.
 ///
 /// # Panics
-/// If a row and `reference` differ in length or an objective is NaN.
+/// If a row and `reference` differ in length. A row in which a number is missing (NaN) counts as none.
 pub fn contributions<R: AsRef<[f64]>>(f: &[R], reference: &[f64]) -> Vec<f64> {
     let mut contributions = vec![0.0; f.len()];
     let inside = inside(f, reference);

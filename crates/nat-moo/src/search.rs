@@ -1,7 +1,5 @@
 //! The evolutionary search: ask for children, tell their objectives.
 
-use std::collections::HashSet;
-
 use serde::{Deserialize, Serialize};
 
 use crate::individual::check_individuals;
@@ -81,15 +79,6 @@ impl Search {
     /// wanted come back where 101 rounds of mating find no more, none at all from an exhausted
     /// space.
     pub fn ask(&mut self, repair: &dyn Fn(&mut [Gene])) -> Vec<Vec<Gene>> {
-        self.ask_avoiding(repair, &HashSet::new())
-    }
-
-    /// [`ask`](Self::ask) for children that are not among the `taken` (canonical) strings either.
-    pub fn ask_avoiding(
-        &mut self,
-        repair: &dyn Fn(&mut [Gene]),
-        taken: &HashSet<Vec<Gene>>,
-    ) -> Vec<Vec<Gene>> {
         let wanted = self.settings.offspring;
         let fitness = Fitness::of(&self.population, &self.settings.algorithm);
         let parents = self.population.len();
@@ -108,7 +97,6 @@ impl Search {
                     None => &self.population[i].genes,
                 };
                 if children.len() < wanted
-                    && !taken.contains(&child)
                     && seen.insert(&child, parents + children.len(), string_of)
                 {
                     children.push(child);
@@ -414,16 +402,14 @@ mod tests {
             }
         };
         let mut search = search(nsga3());
-        let taken: HashSet<Vec<Gene>> =
-            search.clone().ask(&repair).into_iter().step_by(2).collect();
-        let children = search.ask_avoiding(&repair, &taken);
+        let children = search.ask(&repair);
         assert_eq!(children.len(), 20);
         for (i, child) in children.iter().enumerate() {
             let mut canonical = child.clone();
             repair(&mut canonical);
             assert_eq!(&canonical, child);
             assert!(child.iter().all(|&gene| gene <= 9));
-            assert!(!taken.contains(child) && !children[..i].contains(child));
+            assert!(!children[..i].contains(child));
             assert!(
                 search
                     .population()

@@ -75,8 +75,12 @@ fn tradeoff(points: &[Vec<f64>], i: usize) -> f64 {
     others.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
     let near = others.partition_point(|&(distance, _)| distance <= NEIGHBOURHOOD);
     // The point itself counts among the neighbours found by distance, not among the nearest.
-    let wanted = (2 * here.len()).min(others.len());
-    let neighbours = if near + 1 < wanted { wanted } else { near };
+    let wanted = 2 * here.len();
+    let neighbours = if near + 1 < wanted {
+        wanted.min(others.len())
+    } else {
+        near
+    };
     others[..neighbours]
         .iter()
         .map(|&(_, j)| {
@@ -125,6 +129,15 @@ mod tests {
         assert_eq!(chosen.len(), 21);
         assert_eq!(chosen[0], 11);
         assert!(!chosen.contains(&0) && !chosen.contains(&22));
+    }
+
+    #[test]
+    fn two_points_have_each_other_for_neighbours() {
+        // Scaled they are (0, 1, 1) and (1, 0, 0): from the first, 1 is lost for 2 gained.
+        let points = [vec![0.0, 1.0, 1.0], vec![1.0, 0.0, 0.0]];
+        assert_eq!(tradeoff(&points, 0), 0.5);
+        assert_eq!(tradeoff(&points, 1), 2.0);
+        assert_eq!(high_tradeoff(&[[3.0, 9.0, 9.0], [5.0, 4.0, 2.0]], 1), [1]);
     }
 
     /// By hand: three points have each other for neighbours. Scaled they are (0, 1), (1/4, 1/2) and

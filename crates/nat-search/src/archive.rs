@@ -107,7 +107,8 @@ pub fn front(members: &[Member], aims: &Aims) -> Vec<Member> {
     front
 }
 
-/// Positions of up to `count` high-trade-off points of a front, highest first; all where there are no more.
+/// Positions of up to `count` high-trade-off points of a front, highest first; all, in the order of the front, where there are no
+/// more, or with one objective.
 pub fn high_tradeoff(front: &[Member], objectives: &[Objective], count: usize) -> Vec<usize> {
     if objectives.len() < 2 || front.len() <= count {
         return (0..front.len().min(count)).collect();

@@ -92,9 +92,11 @@ impl Limits {
     ) -> Result<(), E> {
         for limit in &mut self.0 {
             let renamed = rename(limit.objective)?;
-            let (old, new) = (limit.objective.to_string(), renamed.to_string());
-            limit.text = limit.text.replacen(&old, &new, 1);
-            limit.objective = renamed;
+            if renamed != limit.objective {
+                let comparison = limit.text.find(['<', '>']).unwrap_or_default();
+                limit.text = format!("{renamed}{}", &limit.text[comparison..]);
+                limit.objective = renamed;
+            }
         }
         Ok(())
     }
@@ -212,7 +214,7 @@ fn known(front: &[Member], objective: Objective) -> Result<(), SearchError> {
     }
 }
 
-/// The admitted network with the least value of `best`; ties by the other values, then by genotype.
+/// The admitted network with the least value of `best`; ties by error, multiply-adds and parameters, then by genotype.
 ///
 /// # Errors
 /// Something is asked that is not known of the networks; or nothing is admitted: then the message gives the range that the
@@ -290,6 +292,18 @@ mod tests {
             params: 1000,
             memory: 5000,
             measures: vec![(Objective::Latency(Name::new("phone")), 12.5)],
+        }
+    }
+
+    #[test]
+    fn renamed_limits_are_read_as_what_they_are() {
+        for text in ["latency<=15ms", "latency:<=15ms", "latency: <= 15ms"] {
+            let mut limits = Limits::parse(text).unwrap();
+            let phone = Objective::Latency(Name::new("phone"));
+            limits.rename(|_| Ok::<_, ()>(phone)).unwrap();
+            let texts: Vec<String> = limits.clone().into();
+            assert_eq!(Limits::try_from(texts).unwrap(), limits, "{text}");
+            assert_eq!(limits.objectives().collect::<Vec<_>>(), [phone]);
         }
     }
 

@@ -172,11 +172,6 @@ impl Costs {
         self.classes
     }
 
-    /// The latency tables by name.
-    pub fn tables(&self) -> &[(Name, LatencyTable)] {
-        &self.tables
-    }
-
     /// A network with its exact costs and an error from elsewhere; what else has to be measured of it is left out.
     pub fn member(&self, genes: Genotype, error: f64) -> Member {
         let network = self

@@ -81,7 +81,7 @@ impl PredictorKind {
     /// suffice for the single RBF model, or for a choice.
     ///
     /// # Errors
-    /// Rows that are not of the space, or none.
+    /// Rows that are not of the space, too few of them, or no gene that varies.
     pub fn fit(
         self,
         training: &Training<'_>,

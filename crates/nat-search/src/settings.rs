@@ -15,11 +15,18 @@ pub enum Algorithm {
     Nsga3,
 }
 
+/// More networks, or rows and models of a predictor, than any search has use for.
+const MOST_NETWORKS: usize = 100_000;
+/// As many reference directions are laid out before a search begins, each against all others.
+const MOST_DIRECTIONS: usize = 2_000;
+/// More iterations, or generations of the inner search, are a slip.
+const MOST_ROUNDS: usize = 100_000;
+
 /// Sizes of the search; the default is that of AwesomeLemon/ENCAS, `configs_nat/cifar10_reproducenat.yml`.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, DocumentedFields)]
 #[serde(deny_unknown_fields)]
 pub struct Settings {
-    /// Networks of the first archive: smallest, largest and random ones.
+    /// Networks of the first archive: smallest, largest (under the sandwich rule at up to five resolutions) and random ones.
     pub initial: usize,
     /// Iterations after the first archive; closing rounds come on top.
     pub iterations: usize,
@@ -27,7 +34,8 @@ pub struct Settings {
     /// weights have been measured with, and what it finds joins the archive.
     #[serde(default)]
     pub closing: usize,
-    /// Size to which the archive is cut; closing rounds only add to it.
+    /// Size to which the archive is cut, but for the largest networks, which stay at up to five resolutions under the sandwich
+    /// rule; closing rounds only add to it.
     pub archive: usize,
     /// Most new networks of an iteration; 0 means as many as survive.
     #[serde(default)]
@@ -120,16 +128,18 @@ impl Settings {
         let fail = |field: &str, must: String| {
             Err(SearchError::Config(format!("search.{field} must {must}")))
         };
-        for (field, value, least) in [
-            ("initial", self.initial, 4),
-            ("archive", self.archive, 4),
-            ("training_rows", self.training_rows, 4),
-            ("ensemble", self.ensemble, 1),
-            ("population", self.population, 4),
-            ("generations", self.generations, 1),
+        for (field, value, least, most) in [
+            ("initial", self.initial, 4, MOST_NETWORKS),
+            ("archive", self.archive, 4, MOST_NETWORKS),
+            ("training_rows", self.training_rows, 4, MOST_NETWORKS),
+            ("ensemble", self.ensemble, 1, MOST_NETWORKS),
+            ("population", self.population, 4, MOST_DIRECTIONS),
+            ("generations", self.generations, 1, MOST_ROUNDS),
+            ("iterations", self.iterations, 0, MOST_ROUNDS),
+            ("closing", self.closing, 0, MOST_ROUNDS),
         ] {
-            if value < least {
-                return fail(field, format!("be at least {least}, got {value}"));
+            if !(least..=most).contains(&value) {
+                return fail(field, format!("lie in {least} to {most}, got {value}"));
             }
         }
         for (field, value) in [

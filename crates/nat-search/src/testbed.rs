@@ -41,7 +41,7 @@ impl Testbed {
     /// `latency_NAME.json`. `latency` alone is that of the Note10.
     ///
     /// # Errors
-    /// A file is missing or is not what it should be.
+    /// A file is missing or is not what it should be; an objective that the tables do not tell, or one named twice.
     pub fn open(folder: &Path, objectives: &[Objective]) -> Result<Testbed, SearchError> {
         let (from, to, step) = SIDES;
         let space = Space::builtin("ofa-mbv3-w1.2").expect("a built-in space");
@@ -53,6 +53,11 @@ impl Testbed {
             limits: Limits::default(),
             preferences: Preferences::default(),
         };
+        if let Some(twice) = Objective::repeated(&aims.objectives) {
+            return Err(SearchError::Config(format!(
+                "objectives must name '{twice}' once"
+            )));
+        }
         let mut costs = Costs::new(space, CLASSES);
         for objective in &aims.objectives {
             if let Objective::Latency(name) = objective {
@@ -70,6 +75,7 @@ impl Testbed {
                 costs = costs.with_table(*name, table)?;
             }
         }
+        costs.check(&aims)?;
         let mut bed = Testbed {
             accuracy: AccuracyModel::open(&folder.join("acc_predictor.safetensors"))?,
             costs,
@@ -201,5 +207,19 @@ pub(crate) mod tests {
             .err()
             .unwrap();
         assert!(error.to_string().contains("acc_predictor"), "{error}");
+    }
+
+    #[test]
+    fn what_the_tables_do_not_tell_is_no_objective() {
+        let folder = tempfile::tempdir().unwrap();
+        for (text, part) in [
+            ("error,command:energy", "'command:energy'"),
+            ("error:trash,madds", "'error:trash'"),
+            ("latency,latency:note10", "'latency:note10' once"),
+        ] {
+            let objectives = Objective::parse_list(text).unwrap();
+            let error = Testbed::open(folder.path(), &objectives).err().unwrap();
+            assert!(error.to_string().contains(part), "{error}");
+        }
     }
 }

@@ -14,7 +14,7 @@ pub(super) fn run(ledger: &mut Ledger<'_>, seed: u64) {
     let known: BTreeSet<Genotype> = known.collect();
     let left = ledger.left();
     let mut rng = stream(seed, 0, Use::Search);
-    // A space with fewer networks than the budget is measured as far as it goes.
+    // A budget above the number of networks in the space is none that a search is judged by.
     let drawn = space.sample_distinct(left, &mut rng, &known);
     ledger.measure_all(drawn.unwrap_or_default().iter());
 }
