@@ -105,18 +105,23 @@ pub fn adapt(
     } = *task;
     let settings = &config.adapt;
     let pass = Pass::of(Phase::Adapt, config, set.len(Split::Train));
-    let (offset, total) = match settings.cyclic {
-        true => (0, pass.steps),
+    // One cosine over all iterations, of which a supernet with a share of the steps follows the first part of the iteration's
+    // segment (paper profile), or one for each supernet in every iteration.
+    let (offset, whole) = match settings.cyclic {
+        true => (0, None),
         false => (
             generation * pass.steps,
-            pass.steps * (config.search.iterations + 1),
+            Some(pass.steps * (config.search.iterations + 1)),
         ),
     };
-    let schedule = Schedule {
-        peak: settings.learning_rate,
-        warmup: (settings.warmup * total as f64) as usize,
-        total,
-        last: 0.0,
+    let schedule = |steps: usize| {
+        let total = whole.unwrap_or(steps);
+        Schedule {
+            peak: settings.learning_rate,
+            warmup: (settings.warmup * total as f64) as usize,
+            total,
+            last: 0.0,
+        }
     };
     let marginals = match settings.sampling {
         Sampling::Uniform => Marginals::of(space, [], 1.0),

@@ -16,8 +16,8 @@ use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    ArchiveLine, RunDirectory, TransferError, directory::write_atomically, estimate::Measurement,
-    sgd::Sgd, trainee::Trainee,
+    ArchiveLine, Phase, RunDirectory, TransferError, directory::write_atomically,
+    estimate::Measurement, sgd::Sgd, trainee::Trainee,
 };
 
 /// Where a run stands.
@@ -84,6 +84,18 @@ pub enum Position {
     },
     /// The iteration is finished.
     Complete,
+}
+
+impl Position {
+    /// The phase of training and its steps done.
+    fn training(&self) -> Option<(Phase, usize)> {
+        match *self {
+            Position::Pretrain { step, .. } => Some((Phase::Pretrain, step)),
+            Position::WarmUp { step, .. } => Some((Phase::WarmUp, step)),
+            Position::Adapt { step, .. } => Some((Phase::Adapt, step)),
+            Position::Evaluate { .. } | Position::Complete => None,
+        }
+    }
 }
 
 fn is_first(set: &usize) -> bool {
@@ -159,12 +171,18 @@ fn file(folder: &Path, kind: &str, set: Option<Name>) -> PathBuf {
 /// Saves a state and removes those that it makes superfluous.
 ///
 /// # Errors
-/// Writing fails; earlier states are then untouched.
+/// Writing fails, or training has made weights that are no numbers, which could not be read back; earlier states are then
+/// untouched.
 pub(crate) fn save(
     directory: &RunDirectory,
     state: &State,
     parts: &[Part<'_>],
 ) -> Result<(), TransferError> {
+    if let Some((phase, step)) = state.position.training()
+        && let Some(bad) = parts.iter().find_map(|part| part.trainee.overflow())
+    {
+        return Err(TransferError::diverged(bad, state.generation, phase, step));
+    }
     let saved = list(directory)?;
     let name = match state.position {
         Position::Complete => format!("generation-{:03}", state.generation),

@@ -89,7 +89,7 @@ pub struct Pretraining {
     pub body_rate: f64,
     /// Weight decay on convolution and linear weights.
     pub weight_decay: f64,
-    /// Whether batch-norm parameters and biases decay too.
+    /// Whether batch-norm parameters, biases and the matrices that make small kernels of large ones decay too.
     #[serde(default)]
     pub decay_all: bool,
     /// Label smoothing for the largest subnet, 0 to below 1.
@@ -121,7 +121,7 @@ pub struct Adaptation {
     pub subnets: usize,
     /// Peak of the learning rate; one cosine over all iterations.
     pub learning_rate: f64,
-    /// Share of all steps of the run in which the rate rises linearly first, 0 to 1.
+    /// Share of all steps of the run, with `cyclic` of an iteration, in which the rate rises linearly first, 0 to 1.
     pub warmup: f64,
     /// What the learning rate of everything but the classifier is multiplied by.
     pub body_rate: f64,
@@ -131,7 +131,7 @@ pub struct Adaptation {
     pub nesterov: bool,
     /// Weight decay.
     pub weight_decay: f64,
-    /// Whether batch-norm parameters and biases decay too.
+    /// Whether batch-norm parameters, biases and the matrices that make small kernels of large ones decay too.
     pub decay_all: bool,
     /// Label smoothing, 0 to below 1.
     pub label_smoothing: f64,
@@ -153,8 +153,8 @@ pub struct Adaptation {
     pub cyclic: bool,
     /// Count added to every value of a gene before the marginals are normalised, up to 1e6; a large one makes them uniform.
     pub floor: f64,
-    /// Share of the steps whose resolution is drawn uniformly instead of from the archive's marginal, 0 to 1. With 0, a
-    /// resolution that has left the archive is trained no more and cannot come back.
+    /// Share of the steps whose resolution is drawn uniformly instead of from the archive's marginal, 0 to 1. With 0 and no
+    /// `floor`, a resolution that has left the archive is trained no more.
     pub any_resolution: f64,
     /// Share of the steps in which the smallest subnet takes the place of one drawn from the archive, 0 to 1. Drawn gene by
     /// gene, a network all of whose genes are least is rare.
@@ -195,7 +195,7 @@ pub enum Divergence {
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, DocumentedFields)]
 #[serde(deny_unknown_fields)]
 pub struct Evaluation {
-    /// Images of the search split that are used; 0 means all.
+    /// Images of the search split that are used; 0 means all. With `balanced`, all of the rare classes are among them.
     pub images: usize,
     /// Images a forward pass.
     pub batch: usize,
@@ -206,7 +206,8 @@ pub struct Evaluation {
     pub final_calibration_images: usize,
     /// Images a recalibration batch.
     pub calibration_batch: usize,
-    /// Share of the scaled image's shorter side that the centre crop keeps, above 0 and up to 1.
+    /// Share of the scaled image's shorter side that the centre crop keeps, above 0 and below 1; with 1 the whole image is scaled
+    /// to a square.
     pub crop_ratio: f64,
     /// Whether errors are those of the classes, averaged, instead of those of the images: for sets in which some
     /// classes have far fewer images than others.
@@ -238,7 +239,7 @@ impl Evaluation {
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, DocumentedFields)]
 #[serde(deny_unknown_fields)]
 pub struct Augmentation {
-    /// Smallest area of the random crop as a share of the image; 1 turns cropping off.
+    /// Smallest area of the random crop as a share of the image; with 1 only what makes an image longer than 4:3 is cut off.
     pub min_area: f64,
     /// Mirror left and right with probability one half.
     pub flip: bool,
@@ -269,6 +270,9 @@ pub struct Upkeep {
     pub evaluators: usize,
 }
 
+/// More passes over the images than this are a slip, and each of their steps is planned.
+const MOST_EPOCHS: usize = 100_000;
+
 /// More threads of one kind than this are a slip.
 const MOST_THREADS: usize = 1024;
 
@@ -298,7 +302,8 @@ impl RunConfig {
         file: Option<(&str, &str)>,
         overrides: &[String],
     ) -> Result<RunConfig, TransferError> {
-        let mut table = Table::try_from(preset.config(space)).expect("a configuration is a table");
+        let preset = Table::try_from(preset.config(space)).expect("a configuration is a table");
+        let mut table = preset.clone();
         if let Some((name, text)) = file {
             let layer: Table = text.parse().map_err(|error: toml::de::Error| {
                 TransferError::Config(format!("{name}: {}", one_line(&error)))
@@ -311,7 +316,7 @@ impl RunConfig {
             merge(&mut table, layer, "")
                 .map_err(|error| TransferError::Config(format!("--set {text}: {error}")))?;
         }
-        resolve_balanced_error(&mut table);
+        resolve_balanced_error(&mut table, &preset).map_err(TransferError::Config)?;
         let config: RunConfig = table
             .try_into()
             .map_err(|error: toml::de::Error| TransferError::Config(one_line(&error)))?;
@@ -348,6 +353,15 @@ impl RunConfig {
         ] {
             if value > MOST_THREADS {
                 return fail(field, &format!("be at most {MOST_THREADS}, got {value}"));
+            }
+        }
+        for (field, value) in [
+            ("pretrain.epochs", self.pretrain.epochs),
+            ("warm_up.epochs", self.warm_up.epochs),
+            ("adapt.epochs", adapt.epochs),
+        ] {
+            if value > MOST_EPOCHS {
+                return fail(field, &format!("be at most {MOST_EPOCHS}, got {value}"));
             }
         }
         for (field, value) in [
@@ -576,6 +590,9 @@ mod tests {
         let preferred: Vec<Objective> = config.prefer.objectives().collect();
         assert_eq!(preferred, [Objective::Error]);
         assert!(!resolve(None, &[]).unwrap().evaluate.balanced);
+        // What only the preset says is not asked for.
+        let limited = resolve(None, &["limits=['balanced_error<=20%']"]).unwrap();
+        assert!(limited.evaluate.balanced);
     }
 
     #[test]
@@ -589,7 +606,7 @@ mod tests {
             ),
             (
                 vec!["search.initial=1"],
-                "search.initial must be at least 4, got 1",
+                "search.initial must lie in 4 to 100000, got 1",
             ),
             (
                 vec!["search.mutation=1.5"],
@@ -598,7 +615,22 @@ mod tests {
             (vec!["adapt.learning_rate=nan"], "adapt.learning_rate"),
             (
                 vec!["objectives=[\"balanced_error\",\"error\"]"],
-                "objectives must name 'error' once",
+                "'error' beside a balanced_error",
+            ),
+            (
+                vec![
+                    "objectives=[\"balanced_error\",\"madds\"]",
+                    "limits=[\"madds<=9M and error<=10%\"]",
+                ],
+                "'error<=10%' beside a balanced_error",
+            ),
+            (
+                vec!["warm_up.epochs=100001"],
+                "warm_up.epochs must be at most 100000",
+            ),
+            (
+                vec!["search.population=2001"],
+                "search.population must lie in 4 to 2000",
             ),
             (vec!["adapt.average=1"], "adapt.average must be at least 0"),
             (

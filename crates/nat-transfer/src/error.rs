@@ -4,6 +4,8 @@ use std::{io, path::PathBuf};
 
 use thiserror::Error;
 
+use crate::Phase;
+
 /// Failures of the loop and of run directories. Each message is one line that says where and what to do.
 #[derive(Debug, Error)]
 pub enum TransferError {
@@ -34,11 +36,11 @@ pub enum TransferError {
          saved state is intact; a lower {key}.learning_rate in a new run is the usual remedy"
     )]
     Diverged {
-        /// The value of the loss.
+        /// The value of the loss, or of a weight.
         loss: f32,
         /// Iteration, 0 for the first archive and for pretraining.
         generation: usize,
-        /// `pretrain` or `adapt`.
+        /// `pretrain`, `warm-up`, `adapt` or `fine-tune`.
         phase: &'static str,
         /// Step inside the phase.
         step: usize,
@@ -85,6 +87,22 @@ pub enum TransferError {
 }
 
 impl TransferError {
+    /// A training whose loss or weight `value` is no number.
+    pub(crate) fn diverged(
+        value: f32,
+        generation: usize,
+        phase: Phase,
+        step: usize,
+    ) -> TransferError {
+        TransferError::Diverged {
+            loss: value,
+            generation,
+            phase: phase.name(),
+            step,
+            key: phase.section(),
+        }
+    }
+
     /// An input or output error with its path.
     pub fn io(path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> TransferError {
         let path = path.into();

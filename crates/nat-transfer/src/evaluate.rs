@@ -295,7 +295,10 @@ impl Evaluator {
             Use::Split(split) => {
                 let all = self.set.len(split);
                 let mut kept: Vec<usize> = if split == Split::Val {
-                    let order = nat_data::shuffled(all, &key(seed, Purpose::Calibration, 1, 0));
+                    let mut order = nat_data::shuffled(all, &key(seed, Purpose::Calibration, 1, 0));
+                    if self.config.evaluate.balanced {
+                        order = in_turns(&order, self.set.labels(split));
+                    }
                     order[..self.images(split)].to_vec()
                 } else {
                     (0..all).collect()
@@ -315,6 +318,20 @@ impl Evaluator {
             })
             .collect()
     }
+}
+
+/// Images in an order in which the classes take turns: the beginning of it has as many of a rare class as there are.
+fn in_turns(order: &[usize], labels: &[usize]) -> Vec<usize> {
+    let mut seen = BTreeMap::new();
+    let mut turns: Vec<(usize, usize)> = (order.iter())
+        .map(|&image| {
+            let turn: &mut usize = seen.entry(labels[image]).or_default();
+            *turn += 1;
+            (*turn, image)
+        })
+        .collect();
+    turns.sort_by_key(|&(turn, _)| turn);
+    turns.into_iter().map(|(_, image)| image).collect()
 }
 
 /// How well a network does on a split.
@@ -364,7 +381,7 @@ impl Tally {
             self.loss += loss;
             let class = &mut self.classes[label];
             class.images += 1;
-            class.errors += usize::from(best != label);
+            class.errors += usize::from(best != label || row[best].is_nan());
             // Logits that have overflowed say nothing.
             let doubt = 1.0 - (-loss).exp();
             class.doubt += if doubt.is_nan() { 1.0 } else { doubt };
@@ -406,10 +423,20 @@ mod tests {
     use super::*;
 
     #[test]
+    fn every_image_of_a_rare_class_is_among_the_first() {
+        let labels = [0, 0, 0, 1, 0, 0, 2, 0, 1, 0];
+        let order = [9, 4, 7, 3, 0, 6, 1, 8, 2, 5];
+        assert_eq!(in_turns(&order, &labels), [9, 3, 6, 4, 8, 7, 0, 1, 2, 5]);
+    }
+
+    #[test]
     fn overflowed_logits_are_full_of_doubt() {
         let mut tally = Tally::new(3);
         tally.add(&[f32::INFINITY, f32::INFINITY, 0.0], &[2]);
         assert_eq!(tally.score().doubt, 100.0);
+        let mut tally = Tally::new(3);
+        tally.add(&[f32::NAN; 3], &[0]);
+        assert_eq!((tally.score().error, tally.score().doubt), (100.0, 100.0));
     }
 
     #[test]

@@ -65,8 +65,8 @@ pub struct FineTuned {
 
 /// Trains the subnet of `architecture` alone, as networks are fine-tuned: every weight, augmented images, one cosine,
 /// running averages of the batch-norm statistics with the space's momentum, after the plain mean of the first batches.
-/// Batch, smoothing, weight decay, the linear rise, the frozen beginning and the average of the weights are those of the
-/// configuration's `warm_up`.
+/// Batch, smoothing, weight decay, the rate of the body, the linear rise, the frozen beginning and the average of the weights
+/// are those of the configuration's `warm_up`; its epochs, steps, rates and subnets are not.
 ///
 /// # Errors
 /// An unreadable image, or a loss that is no number: that of the training, or those of all trial runs.
@@ -84,16 +84,13 @@ pub fn finetune(
     // An average over so few steps would be judged for the weights it begins with.
     let mut plain = task.config.clone();
     plain.warm_up.average = 0.0;
-    let trial = |rate: f64, steps: usize, watch: &mut dyn FnMut(News<'_>)| {
+    let trial = |config, rate: f64, steps: usize, watch: &mut dyn FnMut(News<'_>)| {
         let mut steps_only = |news: News<'_>| {
             if let News::Step(_) = news {
                 watch(news);
             }
         };
-        let task = Task {
-            config: &plain,
-            ..*task
-        };
+        let task = Task { config, ..*task };
         train(
             &task,
             supernets,
@@ -105,9 +102,9 @@ pub fn finetune(
     let mut seconds_a_step = 0.0;
     if let Budget::Minutes(_) = request.budget {
         // The first steps fill caches; what they cost does not last.
-        trial(0.0, PACE, watch)?;
+        trial(task.config, 0.0, PACE, watch)?;
         let paced = Instant::now();
-        trial(0.0, PACE, watch)?;
+        trial(task.config, 0.0, PACE, watch)?;
         seconds_a_step = paced.elapsed().as_secs_f64() / PACE as f64;
     }
     let steps_in = |minutes: f64| (60.0 * minutes / seconds_a_step) as usize;
@@ -122,7 +119,7 @@ pub fn finetune(
             let steps = ((PROBE * whole as f64) as usize).max(PACE);
             let mut trials = Vec::new();
             for rate in RATES {
-                let loss = match trial(rate, steps, watch) {
+                let loss = match trial(&plain, rate, steps, watch) {
                     Ok(tuned) => {
                         let supernet = &tuned.supernets[architecture.width];
                         let loss = evaluator
@@ -184,7 +181,7 @@ fn train(
     let width = architecture.width;
     let mut counts = vec![0; supernets.supernets.len()];
     counts[width] = steps;
-    let planned = plan(&counts, 0, schedule, |_| architecture.resolution);
+    let planned = plan(&counts, 0, |_| schedule, |_| architecture.resolution);
     let frozen = (settings.frozen * steps as f64) as usize;
     let mut trainee = pretrain::trainee(task.config, Phase::WarmUp, supernets.clone());
     let training = task.training(Phase::Finetune, 0, pass, planned);

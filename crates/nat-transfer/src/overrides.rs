@@ -63,23 +63,38 @@ pub fn plain_error(text: &str) -> Option<String> {
 }
 
 /// `balanced_error` is the error as `evaluate.balanced` counts it: objectives, limits and preferences that name it get `error`, and that
-/// switch is turned on.
-pub fn resolve_balanced_error(config: &mut Table) {
-    let mut found = false;
+/// switch is turned on. Objectives that are still those of `preset` were not asked for.
+///
+/// # Errors
+/// A plain `error` is asked for beside it.
+pub fn resolve_balanced_error(config: &mut Table, preset: &Table) -> Result<(), String> {
+    let (mut balanced, mut counted) = (false, None);
     for key in ["objectives", "limits", "prefer"] {
+        let asked = config.get(key) != preset.get(key);
         let texts = config.get_mut(key).and_then(Value::as_array_mut);
         for value in texts.into_iter().flatten() {
             let Value::String(text) = value else { continue };
+            let parts = text.replace(" and ", ",");
+            let mut parts = parts.split(',').map(str::trim);
+            if asked && let Some(part) = parts.find(|part| part.starts_with("error")) {
+                counted = Some(part.to_owned());
+            }
             if let Some(plain) = plain_error(text) {
                 *text = plain;
-                found = true;
+                balanced = true;
             }
         }
     }
+    if let Some(part) = counted.filter(|_| balanced) {
+        return Err(format!(
+            "'{part}' beside a balanced_error: a run counts errors in one way, by image or by class"
+        ));
+    }
     let evaluate = config.get_mut("evaluate").and_then(Value::as_table_mut);
-    if let Some(evaluate) = evaluate.filter(|_| found) {
+    if let Some(evaluate) = evaluate.filter(|_| balanced) {
         evaluate.insert("balanced".into(), Value::Boolean(true));
     }
+    Ok(())
 }
 
 /// `a.b=c` as a table. What TOML does not read as a value is taken as a string.

@@ -70,7 +70,7 @@ pub fn pretrain(
     let steps = plan(
         &vec![pass.steps; trainee.supernets.supernets.len()],
         0,
-        schedule,
+        |_| schedule,
         |step| {
             sides[stream(key(config.seed, Purpose::Resolution, stretch, step))
                 .random_range(0..sides.len())]

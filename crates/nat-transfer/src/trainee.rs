@@ -54,6 +54,14 @@ impl Trainee {
         }
     }
 
+    /// A weight that is no finite number, if there is one.
+    pub(crate) fn overflow(&self) -> Option<f32> {
+        let parameters = (self.supernets.supernets.iter()).flat_map(|s| s.parameters());
+        parameters
+            .flat_map(|parameter| parameter.to_vec())
+            .find(|weight| !weight.is_finite())
+    }
+
     /// What is measured, kept and exported: the averaged weights where there are any.
     pub fn result(&self) -> &SupernetFile {
         match &self.average {

@@ -110,24 +110,24 @@ pub struct PlannedStep {
     pub rate: f64,
 }
 
-/// The steps of a stretch: `counts[width]` steps for one supernet after the other. Each follows the schedule from
-/// `offset` on (paper profile: a supernet with share p uses the first part of the iteration's segment).
+/// The steps of a stretch: `counts[width]` steps for one supernet after the other. Each follows `schedule` of its number of
+/// steps from `offset` on.
 pub fn plan(
     counts: &[usize],
     offset: usize,
-    schedule: Schedule,
+    schedule: impl Fn(usize) -> Schedule,
     mut resolution: impl FnMut(usize) -> usize,
 ) -> Vec<PlannedStep> {
-    let steps = counts
-        .iter()
-        .enumerate()
-        .flat_map(|(width, &count)| (0..count).map(move |local| (width, local)));
+    let steps = counts.iter().enumerate().flat_map(|(width, &count)| {
+        let schedule = schedule(count);
+        (0..count).map(move |local| (width, schedule.rate(offset + local)))
+    });
     steps
         .enumerate()
-        .map(|(step, (width, local))| PlannedStep {
+        .map(|(step, (width, rate))| PlannedStep {
             width,
             resolution: resolution(step),
-            rate: schedule.rate(offset + local),
+            rate,
         })
         .collect()
 }
@@ -218,7 +218,12 @@ impl Training<'_> {
             let (gradients, loss) = gradients(&mut trainee.supernets, &batch, step);
             let computed = clock.elapsed().as_secs_f64();
             if !loss.is_finite() {
-                return Err(self.diverged(loss, step));
+                return Err(TransferError::diverged(
+                    loss,
+                    self.generation,
+                    self.phase,
+                    step,
+                ));
             }
             trainee.step(planned.width, gradients, planned.rate);
             let spent = Within {
@@ -271,8 +276,16 @@ impl Training<'_> {
         if done < total {
             return Ok(false);
         }
-        self.check_weights(&trainee.supernets)?;
-        Ok(true)
+        // A diverging last step would otherwise only show in the measurements.
+        match trainee.overflow() {
+            Some(bad) => Err(TransferError::diverged(
+                bad,
+                self.generation,
+                self.phase,
+                total,
+            )),
+            None => Ok(true),
+        }
     }
 
     /// The dropout of a step.
@@ -286,32 +299,6 @@ impl Training<'_> {
     fn key(&self, purpose: Purpose, step: usize) -> StreamKey {
         let stretch = Training::stretch(self.phase, self.generation);
         key(self.seed, purpose, stretch, step)
-    }
-
-    /// Checks that every weight is a number: a diverging last step would otherwise only show in the measurements.
-    ///
-    /// # Errors
-    /// A weight is not finite.
-    pub fn check_weights(&self, supernets: &SupernetFile) -> Result<(), TransferError> {
-        for supernet in &supernets.supernets {
-            for parameter in supernet.parameters() {
-                if let Some(&bad) = parameter.to_vec().iter().find(|value| !value.is_finite()) {
-                    return Err(self.diverged(bad, self.steps.len()));
-                }
-            }
-        }
-        Ok(())
-    }
-
-    fn diverged(&self, loss: f32, step: usize) -> TransferError {
-        let phase = self.phase.name();
-        TransferError::Diverged {
-            loss,
-            generation: self.generation,
-            phase,
-            step,
-            key: self.phase.section(),
-        }
     }
 
     fn requests(&self, start: usize) -> impl Iterator<Item = BatchRequest> + Send + use<> {
@@ -387,7 +374,7 @@ mod tests {
             total: 40,
             last: 0.0,
         };
-        let steps = plan(&[2, 3], 10, schedule, |step| 32 + step);
+        let steps = plan(&[2, 3], 10, |_| schedule, |step| 32 + step);
         assert_eq!(steps.len(), 5);
         assert_eq!(
             steps.iter().map(|step| step.width).collect::<Vec<_>>(),
