@@ -179,8 +179,8 @@ pub struct BenchSearch {
     #[arg(long, value_delimiter = ',', default_value = "350", value_name = "N,…")]
     pub evaluations: Vec<usize>,
     /// How many networks the first strategy measures to the hypervolume that the others are to reach; by default the
-    /// first of --evaluations
-    #[arg(long, value_name = "N")]
+    /// least of --evaluations
+    #[arg(long, value_name = "N", conflicts_with_all = ["json", "csv"])]
     pub target: Option<usize>,
     /// Seeds, from 1
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..))]

@@ -6,7 +6,10 @@ use anyhow::Result;
 use nat_data::{ImageFault, ImageSet, OpenOptions, RgbImage, Split};
 use nat_transfer::{DataRecord, Input, is_name};
 
-use crate::failure::{check_there, wrong_argument};
+use crate::{
+    failure::{check_there, wrong_argument},
+    shell,
+};
 
 /// Name of the built-in set: satellite tiles labelled by climate group.
 pub const CLIMATE_TILES: &str = "builtin:climate-tiles";
@@ -111,8 +114,9 @@ pub fn open_to_measure(path: &str, options: &OpenOptions) -> Result<Arc<ImageSet
     }
     if warnings.len() > SHOWN_WARNINGS {
         eprintln!(
-            "nat: warning: {} more; `nat data {path}` lists them all",
-            warnings.len() - SHOWN_WARNINGS
+            "nat: warning: {} more; `nat data {}` lists them all",
+            warnings.len() - SHOWN_WARNINGS,
+            shell::quoted(path)
         );
     }
     Ok(set)

@@ -63,8 +63,14 @@ impl Line {
         COLOURS[self.colour % COLOURS.len()]
     }
 
+    /// A colour that comes again is dotted.
     fn dashes(&self) -> Option<&'static str> {
-        self.dashed.then_some("5 4")
+        match (self.dashed, self.colour < COLOURS.len()) {
+            (false, true) => None,
+            (true, true) => Some("5 4"),
+            (false, false) => Some("2 3"),
+            (true, false) => Some("8 3 2 3"),
+        }
     }
 }
 

@@ -7,7 +7,10 @@ use nat_export::{ExportError, Model, ModelInfo};
 use nat_supernet::import::{self, Origin};
 use nat_supernet::{Provenance, Supernet, SupernetFile};
 
-use crate::failure::{check_there, wrong_argument};
+use crate::{
+    failure::{check_there, wrong_argument},
+    shell,
+};
 
 /// Name of the built-in weights: EfficientNet-Lite0 of ImageNet.
 pub const LITE0: &str = "lite0";
@@ -78,16 +81,17 @@ pub fn single(name_or_path: &Path) -> Result<Option<ModelInfo>> {
 /// Opens a single network. For what one is first cut from, the error says how.
 pub fn network(path: &Path) -> Result<Model> {
     let shown = path.display();
+    let word = shell::quoted(&shown.to_string());
     if path.is_dir() {
         return Err(wrong_argument(format!(
-            "{shown}: is a folder; a network of a run is exported first: `nat export {shown} --to model.safetensors`"
+            "{shown}: is a folder; a network of a run is exported first: `nat export {word} --to model.safetensors`"
         )));
     }
     // Of all else the runtime says what is wrong with it.
     let is_supernet = matches!(single(path), Ok(None)) && open(&path.to_string_lossy()).is_ok();
     if is_supernet {
         return Err(wrong_argument(format!(
-            "{shown}: this is a supernet: `nat export {shown} --genes … --data … --to model.safetensors` writes one network of it"
+            "{shown}: this is a supernet: `nat export {word} --genes … --data … --to model.safetensors` writes one network of it"
         )));
     }
     check_there(path, "an exported model (.onnx or .safetensors)")?;

@@ -312,7 +312,7 @@ fn arguments_of_a_search() {
     check(
         &["--supernet", "scratch", "--set", "search.initial=0"],
         2,
-        &["search.initial", "at least"],
+        &["search.initial", "lie in 4"],
     );
     check(
         &["--supernet", "missing.safetensors"],
@@ -630,6 +630,12 @@ fn benchmarks_are_refused_before_their_work() {
         &[&search[..], &["--strategies", "nat:0"]].concat(),
         2,
         &["'0' is no number of networks"],
+    );
+    let region = ["--prefer", "latency=25ms", "--set", "algorithm=nsga2"];
+    refused(
+        &[&search[..], &region].concat(),
+        2,
+        &["--prefer", "must be nsga3"],
     );
     let nowhere = folder.text("nowhere");
     refused(

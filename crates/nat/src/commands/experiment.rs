@@ -16,7 +16,14 @@ use signal_hook::consts::SIGTERM;
 
 use crate::{
     args, dataset,
-    experiment::{Cell, Plan, chart, child::Stopped, comparison::Finished, tables},
+    experiment::{
+        Cell, Plan,
+        cell::{files_of, short_hash},
+        chart,
+        child::Stopped,
+        comparison::Finished,
+        tables,
+    },
     failure::{self, wrong_argument},
     output,
 };
@@ -43,12 +50,12 @@ pub fn run(args: &args::Experiment) -> Result<ExitCode> {
         )));
     }
     output::check_folder("--out", &args.out)?;
+    let folder = folder(args)?;
     let hashes = match args.summary {
-        true => BTreeMap::new(),
-        false => hashes(&cells(&plan, &args.only, &BTreeMap::new()))?,
+        true => Hashes::default(),
+        false => Hashes::of(&cells(&plan, &args.only, &Hashes::default()))?,
     };
     let cells = cells(&plan, &args.only, &hashes);
-    let folder = folder(args)?;
     // Both handlers keep this process alive: the child is asked to end, saves, and its exit code ends the experiment. A
     // terminal sends Ctrl-C to the child as well, which has one wish to end then, not two: it is asked by SIGTERM.
     let stop = Arc::new(AtomicBool::new(false));
@@ -58,7 +65,11 @@ pub fn run(args: &args::Experiment) -> Result<ExitCode> {
     signal_hook::flag::register(SIGTERM, Arc::clone(&stop)).context("the handler of SIGTERM")?;
     // All of them first: a folder that holds something else is better known before the work than after half of it.
     let open = (cells.iter().enumerate())
-        .map(|(index, cell)| Ok(cell.result(&args.out)?.is_none().then_some((index, cell))))
+        .map(|(index, cell)| match cell.result(&args.out) {
+            // What is of no use is told with the tables.
+            Err(_) if args.summary => Ok(Some((index, cell))),
+            result => Ok(result?.is_none().then_some((index, cell))),
+        })
         .filter_map(Result::transpose)
         .collect::<Result<Vec<_>>>()?;
     let missing = open.len();
@@ -96,11 +107,7 @@ pub fn run(args: &args::Experiment) -> Result<ExitCode> {
 }
 
 /// Every result that there is, those of earlier calls too; what is of no use is left out and told.
-fn finished<'a>(
-    plan: &'a Plan,
-    out: &Path,
-    hashes: &'a BTreeMap<String, String>,
-) -> Vec<Finished<'a>> {
+fn finished<'a>(plan: &'a Plan, out: &Path, hashes: &'a Hashes) -> Vec<Finished<'a>> {
     let mut finished = Vec::new();
     for cell in cells(plan, &[], hashes) {
         let result = cell.result(out).unwrap_or_else(|error| {
@@ -139,31 +146,49 @@ fn check_names(plan: &Plan, only: &[String]) -> Result<()> {
     }
 }
 
-/// The hashes of the data sets of cells, by name.
-fn hashes(cells: &[Cell<'_>]) -> Result<BTreeMap<String, String>> {
-    let mut hashes = BTreeMap::new();
-    for Cell { path, data, .. } in cells {
-        if hashes.contains_key(*data) {
-            continue;
-        }
-        if !is_builtin(path) && !Path::new(path).exists() {
-            return Err(wrong_argument(format!(
-                "{path}: there is no such data set; `--data {data}=PATH` says where it is, `--only` leaves it out"
-            )));
-        }
-        let set = dataset::open_quietly(path, &dataset::options())?;
-        hashes.insert((*data).to_owned(), set.hash().to_owned());
-    }
-    Ok(hashes)
+/// What results depend on besides arguments and seed.
+#[derive(Default)]
+struct Hashes {
+    /// Of data sets, by name.
+    data: BTreeMap<String, String>,
+    /// Of the files that arguments name, by the name there.
+    files: BTreeMap<String, String>,
 }
 
-/// The cells of the names in `only`, seed by seed, so that an unfinished experiment has whole seeds. `hashes` are those of the
-/// data sets that have been looked at.
-fn cells<'a>(
-    plan: &'a Plan,
-    only: &[String],
-    hashes: &'a BTreeMap<String, String>,
-) -> Vec<Cell<'a>> {
+impl Hashes {
+    /// Looks at what some cells depend on.
+    fn of(cells: &[Cell<'_>]) -> Result<Hashes> {
+        let mut hashes = Hashes::default();
+        for cell in cells {
+            let Cell { path, data, .. } = cell;
+            for name in files_of(&cell.arguments()) {
+                if !hashes.files.contains_key(name)
+                    && Path::new(name).is_file()
+                    && let Ok(bytes) = std::fs::read(name)
+                {
+                    hashes.files.insert(name.to_owned(), short_hash(&bytes));
+                }
+            }
+            if hashes.data.contains_key(*data) {
+                continue;
+            }
+            if !is_builtin(path) && !Path::new(path).exists() {
+                return Err(wrong_argument(format!(
+                    "{path}: there is no such data set; `--data {data}=PATH` says where it is, `--only` leaves it out"
+                )));
+            }
+            let set = dataset::open_quietly(path, &dataset::options())?;
+            hashes
+                .data
+                .insert((*data).to_owned(), set.hash().to_owned());
+        }
+        Ok(hashes)
+    }
+}
+
+/// The cells of the names in `only`, seed by seed, so that an unfinished experiment has whole seeds. `hashes` are those of what
+/// has been looked at.
+fn cells<'a>(plan: &'a Plan, only: &[String], hashes: &'a Hashes) -> Vec<Cell<'a>> {
     // A kind of name (arms, data sets, seeds) of which --only says nothing is taken whole.
     let chosen = |kind: &[String], name: &str| {
         let only = |name: &str| only.iter().any(|only| only == name);
@@ -187,7 +212,8 @@ fn cells<'a>(
                             data,
                             path,
                             seed,
-                            hash: hashes.get(data).map(String::as_str),
+                            hash: hashes.data.get(data).map(String::as_str),
+                            files: &hashes.files,
                             on: (arm.builds_on())
                                 .filter_map(|name| plan.arm(name))
                                 .collect(),
@@ -204,19 +230,28 @@ fn cells<'a>(
 fn folder(args: &args::Experiment) -> Result<PathBuf> {
     let name = args.file.file_stem().unwrap_or(args.file.as_os_str());
     let folder = args.out.join(name);
-    std::fs::create_dir_all(&folder).with_context(|| folder.display().to_string())?;
+    std::fs::create_dir_all(&folder)
+        .map_err(|error| wrong_argument(format!("--out {}: {error}", folder.display())))?;
     Ok(folder)
 }
 
 fn write(plan: &Plan, finished: &[Finished<'_>], folder: &Path) -> Result<()> {
-    let mut files = vec![
-        ("summary.md", tables::summary(plan, finished)),
-        ("networks.csv", tables::networks_csv(plan, finished)),
+    let files = [
+        ("summary.md", Some(tables::summary(plan, finished))),
+        ("networks.csv", Some(tables::networks_csv(plan, finished))),
+        ("predictions.csv", tables::predictions_csv(plan, finished)),
+        ("accuracy.svg", chart::accuracy_over_madds(plan, finished)),
     ];
-    files.extend(tables::predictions_csv(finished).map(|text| ("predictions.csv", text)));
-    files.extend(chart::accuracy_over_madds(plan, finished).map(|text| ("accuracy.svg", text)));
     for (name, text) in files {
-        write_atomically(&folder.join(name), text.as_bytes())?;
+        let path = folder.join(name);
+        match text {
+            Some(text) => write_atomically(&path, text.as_bytes())?,
+            // That of earlier results says nothing of these.
+            None if path.exists() => {
+                std::fs::remove_file(&path).with_context(|| path.display().to_string())?;
+            }
+            None => {}
+        }
     }
     Ok(())
 }

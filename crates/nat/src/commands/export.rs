@@ -14,7 +14,7 @@ use crate::{
     commands::{front, space},
     dataset,
     failure::{bad_input, wrong_argument},
-    output, table, weights,
+    output, shell, table, weights,
 };
 
 /// Where a subnet is cut from: a run or a supernet file, with its way of measuring.
@@ -73,8 +73,9 @@ impl Quarry {
         let provenance = &supernets.provenance;
         if set.classes() != provenance.class_names {
             return Err(bad_input(format!(
-                "{data}: has other classes than {file}; `nat search --supernet {file}` adapts it to them",
-                file = path.display()
+                "{data}: has other classes than {file}; `nat search --supernet {word}` adapts it to them",
+                file = path.display(),
+                word = shell::quoted(&path.display().to_string())
             )));
         }
         let input = Input::of(provenance).with_context(|| path.display().to_string())?;
@@ -138,6 +139,7 @@ fn rewrite(args: &args::Export, form: Form, info: &ModelInfo) -> Result<()> {
     let asked = [
         ("--genes", args.genes.is_some()),
         ("--where", args.choice.r#where.is_some()),
+        ("--best", args.choice.best != "error"),
         ("--resolution", args.resolution.is_some()),
         ("--data", args.data.is_some()),
         ("--data-set", args.data_set.is_some()),

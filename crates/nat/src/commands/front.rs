@@ -319,7 +319,11 @@ fn front_table(answer: &Answer, front: &[Member], tests: Option<&[Tested]>) -> S
         .into_iter()
         .flat_map(tested)
     {
-        header.push(format!("{} %", name.replace('_', " ")));
+        // The name of a data set stays as it is.
+        header.push(format!(
+            "{} %",
+            name.replacen("test_error", "test error", 1)
+        ));
     }
     header.extend(["MAdds".into(), "params".into()]);
     let further: Vec<Objective> = (answer.record.config.objectives.iter().copied())

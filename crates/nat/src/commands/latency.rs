@@ -56,7 +56,7 @@ fn measure(args: &LatencyMeasure) -> Result<()> {
         outln!(
             "{}",
             json!({
-                "model": args.model,
+                "model": args.model.display().to_string(),
                 "resolution": side,
                 "repeats": args.repeats,
                 "ms_median": median(&times),

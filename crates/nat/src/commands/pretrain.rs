@@ -13,6 +13,7 @@ pub fn run(args: &args::Pretrain) -> Result<ExitCode> {
     let preset = Preset::named(&args.settings.preset)?;
     let mut space = Space::load(&args.space)?;
     let config = search::settings(&args.settings, preset, &space)?;
+    search::tell_of_sides(Some(&args.space), preset, &space, &config);
     if let Some(sides) = config.resolutions {
         space = space.with_resolutions(sides.from, sides.to, sides.step)?;
     }

@@ -27,7 +27,7 @@ use crate::{
     failure::wrong_argument,
     output,
     progress::Progress,
-    weights,
+    shell, weights,
 };
 
 /// The source name of a supernet that is trained from nothing.
@@ -59,9 +59,32 @@ pub fn run(args: &args::Search) -> Result<ExitCode> {
         config.objectives = names.into_iter().map(Objective::ErrorOn).collect();
         config.objectives.push(Objective::Madds);
     }
+    tell_of_sides(args.space.as_deref(), preset, source.space(), &config);
     check_aims(&config, &args.command)?;
     check_regions(&config.prefer)?;
     start(data, source, preset, config, &args.out, args.profile)
+}
+
+/// Says so where a preset takes the place of the sides that a file of a space has.
+pub fn tell_of_sides(named: Option<&str>, preset: Preset, space: &Space, config: &RunConfig) {
+    let of_a_file = named.is_some_and(|name| Space::builtin(name).is_none());
+    if let Some(sides) = config.resolutions
+        && of_a_file
+        && config.resolutions == preset.config(space).resolutions
+    {
+        let own = space.resolutions;
+        eprintln!(
+            "nat: the preset {} searches at {} to {} px, not at the {} to {} px of the space: --set resolutions.from={} --set resolutions.to={} --set resolutions.step={} for those",
+            preset.name(),
+            sides.from,
+            sides.to,
+            own.from,
+            own.to,
+            own.from,
+            own.to,
+            own.step
+        );
+    }
 }
 
 /// Checks that errors count, and that somebody wants to know what the commands of the arguments say.
@@ -365,7 +388,7 @@ fn drive(mut run: Run, out: &Path, profile: bool) -> Result<ExitCode> {
     let outcome = outcome.map_err(|error| {
         let stopped = format!(
             "the run stopped; its last saved state is intact and `nat resume {}` goes on with it",
-            out.display()
+            shell::quoted(&out.display().to_string())
         );
         match error {
             // The work, whatever the system says: the run is no data that somebody gave.
@@ -380,7 +403,7 @@ fn drive(mut run: Run, out: &Path, profile: bool) -> Result<ExitCode> {
         Outcome::Interrupted => {
             eprintln!(
                 "nat: interrupted and saved: `nat resume {}` goes on",
-                out.display()
+                shell::quoted(&out.display().to_string())
             );
             Ok(ExitCode::from(failure::INTERRUPTED))
         }

@@ -1,6 +1,7 @@
 //! One cell of an experiment: an arm on a data set with a seed, run by this program as a child process.
 
 use std::{
+    collections::BTreeMap,
     fs,
     path::{Path, PathBuf},
     process::Command,
@@ -38,6 +39,8 @@ pub struct Cell<'a> {
     pub seed: u64,
     /// Hash of the data set, where it has been looked at.
     pub hash: Option<&'a str>,
+    /// Hashes of the files that arguments name, where they have been looked at.
+    pub files: &'a BTreeMap<String, String>,
     /// The searches that the arm builds on.
     pub on: Vec<&'a Arm>,
 }
@@ -50,12 +53,18 @@ pub struct Question {
     /// Hash of the data set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub data: Option<String>,
+    /// Hashes of the files that the arguments name: settings, spaces, supernets, tables.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub files: BTreeMap<String, String>,
     /// The arguments of the searches that it builds on.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub on: Vec<String>,
     /// Fingerprints of the networks that these have found.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub fronts: Vec<String>,
+    /// Time and machine of the search of which it gets a share of the time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub time: Option<String>,
 }
 
 impl Question {
@@ -76,6 +85,19 @@ impl Question {
         {
             return Some(format!(
                 "a data set with the hash {ours}, the experiment's has {other}"
+            ));
+        }
+        let changed = |(name, ours): &(&String, &String)| {
+            other.files.get(*name).is_some_and(|other| other != *ours)
+        };
+        if let Some((name, _)) = self.files.iter().find(changed) {
+            return Some(format!("{name} as it was, which has changed since"));
+        }
+        if let (Some(ours), Some(other)) = (&self.time, &other.time)
+            && ours != other
+        {
+            return Some(format!(
+                "a share of {ours}, the search has now taken {other}"
             ));
         }
         let known = !(self.fronts.is_empty() || other.fronts.is_empty());
@@ -167,11 +189,27 @@ impl Cell<'_> {
     fn question(&self, root: &Path) -> Question {
         let searches = self.on.iter().map(|arm| self.search(arm).result(root));
         let found: Option<Vec<Found>> = searches.map(|found| found.ok().flatten()).collect();
+        let timed = self.on.iter().zip(found.iter().flatten());
+        let time = timed
+            .filter(|(arm, _)| self.arm.minutes_of.as_deref() == Some(&arm.name[..]))
+            .map(|(_, search)| {
+                let machine = search
+                    .machine
+                    .as_deref()
+                    .unwrap_or("a machine without a name");
+                format!("{:.1} s on {machine}", search.seconds)
+            });
+        let arguments = self.arguments();
+        let named = files_of(&arguments).filter_map(|name| self.files.get_key_value(name));
         Question {
-            arguments: self.arguments(),
             data: self.hash.map(str::to_owned),
+            files: named
+                .map(|(name, hash)| (name.clone(), hash.clone()))
+                .collect(),
             on: self.on.iter().map(|arm| arm.arguments(0)).collect(),
             fronts: found.iter().flatten().map(Found::fingerprint).collect(),
+            time: time.last(),
+            arguments,
         }
     }
 
@@ -404,11 +442,7 @@ impl Found {
     /// What tells its networks from those of another run of the same search.
     fn fingerprint(&self) -> String {
         let text = serde_json::to_string(&self.networks).expect("plain values");
-        let digest = Sha256::digest(text.as_bytes());
-        digest[..8]
-            .iter()
-            .map(|byte| format!("{byte:02x}"))
-            .collect()
+        short_hash(text.as_bytes())
     }
 
     fn take(&mut self, spent: &Spent) {
@@ -418,6 +452,24 @@ impl Found {
             (a, b) => a.or(b),
         };
     }
+}
+
+/// What may be a file among arguments: whole words, and what stands behind the signs that go before a path.
+pub fn files_of(arguments: &str) -> impl Iterator<Item = &str> {
+    arguments
+        .split_whitespace()
+        .flat_map(|word| word.split([',', '=']))
+        .flat_map(|word| [Some(word), word.split_once(':').map(|(_, path)| path)])
+        .flatten()
+}
+
+/// The beginning of a SHA-256 hash, in hexadecimal digits.
+pub fn short_hash(bytes: &[u8]) -> String {
+    let digest = Sha256::digest(bytes);
+    digest[..8]
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
 }
 
 /// The refusal of a folder that holds something else.
@@ -502,6 +554,17 @@ mod tests {
     }
 
     #[test]
+    fn files_are_found_among_arguments() {
+        let names =
+            "--config my.toml --supernet mobilenet-v2:w.pth --objectives=error,latency:phone.json";
+        let named: Vec<&str> = files_of(names).collect();
+        for file in ["my.toml", "w.pth", "phone.json"] {
+            assert!(named.contains(&file), "{file} in {named:?}");
+        }
+        assert_eq!(short_hash(b"abc"), "ba7816bf8f01cfea");
+    }
+
+    #[test]
     fn networks_are_spread_from_end_to_end() {
         let chosen = |count: usize, n| -> Vec<String> {
             let networks = (0..count).map(named).collect();
@@ -521,6 +584,7 @@ mod tests {
         };
         let claim = |hash, search: &str, args: &str, fronts: &[&str]| {
             let (search, tune) = (arm("search", search), arm("finetune", args));
+            let files = BTreeMap::new();
             let cell = Cell {
                 arm: &tune,
                 part: 0,
@@ -528,6 +592,7 @@ mod tests {
                 path: "tiles",
                 seed: 1,
                 hash: Some(hash),
+                files: &files,
                 on: vec![&search],
             };
             let question = Question {
@@ -576,7 +641,19 @@ mod tests {
             let error = claim(hash, search, args, &[front]).unwrap_err();
             assert!(error.contains(part), "{error}");
         }
+        let with = |file: &str, time: &str| Question {
+            files: BTreeMap::from([("my.toml".to_owned(), file.to_owned())]),
+            time: Some(time.to_owned()),
+            ..Question::default()
+        };
+        let before = with("ab", "60.0 s on near");
+        assert_eq!(before.differs(&before.clone()), None);
+        let changed = before.differs(&with("cd", "60.0 s on near")).unwrap();
+        assert!(changed.contains("my.toml as it was"), "{changed}");
+        let slower = before.differs(&with("ab", "90.0 s on far")).unwrap();
+        assert!(slower.contains("has now taken 90.0 s on far"), "{slower}");
         // Results from before hashes were kept are not refused.
+        assert_eq!(Question::default().differs(&before), None);
         assert_eq!(
             Question::default().differs(&Question {
                 data: Some("ab".into()),

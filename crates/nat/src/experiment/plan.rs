@@ -133,6 +133,16 @@ impl Plan {
                 "'{name}' has a comma, which divides the names after --only"
             ));
         }
+        let words = self
+            .arms
+            .iter()
+            .flat_map(|arm| [&arm.name].into_iter().chain(&arm.each));
+        let lines = |text: &&String| text.contains(char::is_control);
+        if let Some(text) = self.data.keys().chain(words).find(lines) {
+            return Err(format!(
+                "{text:?} has a line break or the like, which tables cannot hold"
+            ));
+        }
         let names: Vec<&str> = self.data.keys().map(String::as_str).collect();
         folders(&names).map_err(|reason| format!("data: {reason}"))?;
         for (index, arm) in self.arms.iter().enumerate() {
@@ -378,6 +388,7 @@ mod tests {
                 "no seed 7",
             ),
             ("[[arm]]\nname = 'x'\nsearch = ''\ncolour = 1\n", "colour"),
+            ("[[arm]]\nname = \"x\\ny\"\nsearch = ''\n", "line break"),
         ] {
             let error = read(arms).unwrap_err();
             assert!(error.contains(part), "{error}");

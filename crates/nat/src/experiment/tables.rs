@@ -49,17 +49,20 @@ pub fn networks_csv(plan: &Plan, cells: &[Finished<'_>]) -> String {
 }
 
 /// Every prediction study, a line each; `None` without any.
-pub fn predictions_csv(cells: &[Finished<'_>]) -> Option<String> {
-    let mut text = String::from("data,seed,predictor,samples,tau,rho,rmse\n");
+pub fn predictions_csv(plan: &Plan, cells: &[Finished<'_>]) -> Option<String> {
+    let mut text = String::from("data,seed,arm,part,predictor,samples,tau,rho,rmse\n");
     let head = text.len();
     for cell in cells {
         for row in &cell.found.predictions {
             let optional = |value: Option<f64>| value.map_or(String::new(), |v| v.to_string());
+            let arm = &plan.arms[cell.arm];
             let _ = writeln!(
                 text,
-                "{},{},{},{},{},{},{}",
+                "{},{},{},{},{},{},{},{},{}",
                 quoted(cell.data),
                 cell.seed,
+                quoted(&arm.name),
+                quoted(arm.parts()[cell.part]),
                 row.predictor,
                 row.samples,
                 optional(row.tau),
@@ -184,19 +187,15 @@ fn arms(plan: &Plan, cells: &[Finished<'_>], data: &str) -> String {
                 all.cloned().collect()
             })
             .collect();
-        let spread = |values: Vec<f64>, decimals| {
-            Spread::of(&values).map_or_else(|| "-".to_owned(), |spread| spread.text(decimals))
-        };
+        let whole = seeds.len();
         let accuracy = |madds: f64| {
             let chosen = networks.iter().filter_map(|set| best(set, madds));
-            spread(
-                chosen.map(|network| 100.0 - network.test_error).collect(),
-                1,
-            )
+            let chosen: Vec<f64> = chosen.map(|network| 100.0 - network.test_error).collect();
+            of_some(&chosen, whole, 1)
         };
         let mut row = vec![arm.name.clone(), seeds.len().to_string()];
         let volumes = networks.iter().map(|set| hypervolume(set, point));
-        row.push(spread(volumes.collect(), 3));
+        row.push(of_some(&volumes.collect::<Vec<_>>(), whole, 3));
         row.push(accuracy(f64::INFINITY));
         row.extend(plan.limits.iter().map(|limit| accuracy(1e6 * limit)));
         let here = |cell: &&Finished<'_>| cell.found.machine.as_deref() == usual;
@@ -204,18 +203,11 @@ fn arms(plan: &Plan, cells: &[Finished<'_>], data: &str) -> String {
             .iter()
             .filter(|group| group.iter().all(here))
             .collect();
-        let part = match timed.len() == seeds.len() {
-            true => String::new(),
-            false => format!(" (in {} of {})", timed.len(), seeds.len()),
-        };
         let sum = |of: &dyn Fn(&Finished<'_>) -> f64| {
             let sums = timed
                 .iter()
-                .map(|group| group.iter().map(|cell| of(cell)).sum::<f64>());
-            match timed.is_empty() {
-                true => "-".into(),
-                false => spread(sums.map(|seconds| seconds / 60.0).collect(), 1) + &part,
-            }
+                .map(|group| group.iter().map(|cell| of(cell)).sum::<f64>() / 60.0);
+            of_some(&sums.collect::<Vec<_>>(), whole, 1)
         };
         row.push(sum(&|cell| cell.found.seconds));
         let known =
@@ -269,17 +261,9 @@ fn beside_reference(plan: &Plan, cells: &[Finished<'_>], data: &str) -> String {
                     shares.extend(found.share);
                 }
             }
-            let text = |values: &[f64], decimals| match Spread::of(values) {
-                Some(spread) if spread.n < accuracies.len() => {
-                    format!(
-                        "{} (in {} of {})",
-                        spread.text(decimals),
-                        spread.n,
-                        accuracies.len()
-                    )
-                }
-                Some(spread) => spread.text(decimals),
-                None => "none".into(),
+            let text = |values: &[f64], decimals| match values {
+                [] => "none".to_owned(),
+                _ => of_some(values, accuracies.len(), decimals),
             };
             rows.push(vec![
                 format!("{} {extra}", arm.name).trim().to_owned(),
@@ -308,11 +292,16 @@ fn inherited(plan: &Plan, cells: &[Finished<'_>], data: &str) -> String {
                     continue;
                 }
                 let mut pairs: Vec<(&Network, &Network)> = Vec::new();
+                let mut seeds = BTreeSet::new();
                 for cell in cells_of(cells, index, data).filter(|cell| cell.part == part) {
                     let others = cells_of(cells, alone, data).filter(|of| of.seed == cell.seed);
                     for other in others.flat_map(|of| &of.found.networks) {
                         let same = cell.found.networks.iter().filter(|own| is_same(own, other));
-                        pairs.extend(same.map(|own| (own, other)));
+                        let same: Vec<_> = same.map(|own| (own, other)).collect();
+                        if !same.is_empty() {
+                            seeds.insert(cell.seed);
+                        }
+                        pairs.extend(same);
                     }
                 }
                 let of = |value: &dyn Fn(&(&Network, &Network)) -> f64| {
@@ -328,7 +317,7 @@ fn inherited(plan: &Plan, cells: &[Finished<'_>], data: &str) -> String {
                     rows.push(vec![
                         arm.name.clone(),
                         other.name.clone(),
-                        pairs.len().to_string(),
+                        seeds.len().to_string(),
                         pairs[0].0.resolution.to_string(),
                         crate::table::millions(pairs[0].0.madds),
                         inherited,
@@ -369,8 +358,9 @@ fn trains_alone(arm: &Arm) -> bool {
 /// What further training gave the networks of a search.
 fn further(plan: &Plan, cells: &[Finished<'_>], data: &str) -> String {
     let mut rows = Vec::new();
-    for (index, arm) in plan.arms.iter().enumerate() {
+    for (index, part, name) in parts_of(plan) {
         let pairs: Vec<(f64, f64)> = cells_of(cells, index, data)
+            .filter(|cell| cell.part == part)
             .flat_map(|cell| &cell.found.networks)
             .filter_map(|network| Some((100.0 - network.before?, 100.0 - network.test_error)))
             .collect();
@@ -381,7 +371,7 @@ fn further(plan: &Plan, cells: &[Finished<'_>], data: &str) -> String {
         let parts = (of(&|p| p.0), of(&|p| p.1), of(&|p| p.1 - p.0));
         if let (Some(before), Some(after), Some(gain)) = parts {
             rows.push(vec![
-                arm.name.clone(),
+                name,
                 pairs.len().to_string(),
                 before.text(1),
                 after.text(1),
@@ -399,38 +389,61 @@ fn further(plan: &Plan, cells: &[Finished<'_>], data: &str) -> String {
 /// Kendall's tau and RMSE of every predictor by the number of networks it was fitted on.
 fn predictors(plan: &Plan, cells: &[Finished<'_>], data: &str) -> String {
     let mut rows = Vec::new();
-    let all: Vec<_> = (0..plan.arms.len())
-        .flat_map(|arm| cells_of(cells, arm, data))
-        .flat_map(|cell| &cell.found.predictions)
-        .collect();
-    let mut keys: Vec<(&str, usize)> = Vec::new();
-    for row in &all {
-        let key = (row.predictor.as_str(), row.samples);
-        if !keys.contains(&key) {
-            keys.push(key);
+    for (arm, part, name) in parts_of(plan) {
+        let all: Vec<_> = cells_of(cells, arm, data)
+            .filter(|cell| cell.part == part)
+            .flat_map(|cell| &cell.found.predictions)
+            .collect();
+        let mut keys: Vec<(&str, usize)> = Vec::new();
+        for row in &all {
+            let key = (row.predictor.as_str(), row.samples);
+            if !keys.contains(&key) {
+                keys.push(key);
+            }
         }
-    }
-    for (predictor, samples) in keys {
-        let same = all
-            .iter()
-            .filter(|row| row.predictor == predictor && row.samples == samples);
-        let taus: Vec<f64> = same.clone().filter_map(|row| row.tau).collect();
-        let errors: Vec<f64> = same.map(|row| row.rmse).collect();
-        let text = |values: &[f64], decimals| {
-            Spread::of(values).map_or_else(|| "-".to_owned(), |spread| spread.text(decimals))
-        };
-        rows.push(vec![
-            predictor.to_owned(),
-            samples.to_string(),
-            text(&taus, 2),
-            text(&errors, 2),
-        ]);
+        for (predictor, samples) in keys {
+            let same = all
+                .iter()
+                .filter(|row| row.predictor == predictor && row.samples == samples);
+            let taus: Vec<f64> = same.clone().filter_map(|row| row.tau).collect();
+            let errors: Vec<f64> = same.map(|row| row.rmse).collect();
+            rows.push(vec![
+                name.clone(),
+                predictor.to_owned(),
+                samples.to_string(),
+                of_some(&taus, taus.len(), 2),
+                of_some(&errors, errors.len(), 2),
+            ]);
+        }
     }
     if rows.is_empty() {
         return String::new();
     }
-    let header = ["predictor", "samples", "Kendall tau", "RMSE, points"];
+    let header = ["arm", "predictor", "samples", "Kendall tau", "RMSE, points"];
     markdown(&header.map(str::to_owned), &rows)
+}
+
+/// The parts of every arm: places of both, and what the two are called.
+fn parts_of(plan: &Plan) -> impl Iterator<Item = (usize, usize, String)> {
+    let arms = plan.arms.iter().enumerate();
+    arms.flat_map(|(index, arm)| {
+        let parts = arm.parts().into_iter().enumerate();
+        parts.map(move |(part, extra)| {
+            let name = format!("{} {extra}", arm.name);
+            (index, part, name.trim().to_owned())
+        })
+    })
+}
+
+/// Mean and deviation of what some of `all` cells have, with how many where these are fewer.
+fn of_some(values: &[f64], all: usize, decimals: usize) -> String {
+    match Spread::of(values) {
+        Some(spread) if spread.n < all => {
+            format!("{} (in {} of {all})", spread.text(decimals), spread.n)
+        }
+        Some(spread) => spread.text(decimals),
+        None => "-".into(),
+    }
 }
 
 /// A Markdown table; every column but the first to the right.
@@ -518,7 +531,7 @@ mod tests {
             "| tuned | 64 | 40.00M | 88.0 | 2.0 | 1.00 |",
             "| on | 1 | 80.0 | 81.0 | 1.0 |",
             "| tuned | 1 | 64 | 40.00M | 89.0 | 88.0 | 1.0 |",
-            "| gp | 50 | 0.50 | 2.00 |",
+            "| nat | gp | 50 | 0.50 | 2.00 |",
             "| 1.0 ± 0.0 | 1.5 ± 0.0 |",
         ] {
             assert!(text.contains(part), "{part} in\n{text}");
@@ -539,7 +552,7 @@ mod tests {
             csv.contains("tiles,1,on,,\"0,1\",10000000,2,64,19,19,20,60.0,\n"),
             "{csv}"
         );
-        assert_eq!(predictions_csv(&cells).unwrap().lines().count(), 2);
+        assert_eq!(predictions_csv(&plan, &cells).unwrap().lines().count(), 2);
     }
 
     #[test]

@@ -43,7 +43,7 @@ impl Shown for Objective {
             Objective::Error => "Error (%)".into(),
             Objective::Madds => "Multiply-adds (M)".into(),
             Objective::Params => "Parameters (M)".into(),
-            Objective::Memory => "Activation memory (KiB)".into(),
+            Objective::Memory => "Activation memory (kB)".into(),
             Objective::Latency(device) => format!("Latency on {} (ms)", device.as_str()),
             Objective::ErrorOn(set) => format!("Error on {} (%)", set.as_str()),
             Objective::Command(name) => name.as_str().into(),
@@ -55,7 +55,7 @@ impl Shown for Objective {
             Objective::Error => member.measured.error,
             Objective::Madds => member.measured.madds as f64 / 1e6,
             Objective::Params => member.measured.params as f64 / 1e6,
-            Objective::Memory => member.measured.memory as f64 / 1024.0,
+            Objective::Memory => member.measured.memory as f64 / 1e3,
             Objective::Latency(_) | Objective::ErrorOn(_) | Objective::Command(_) => {
                 member.measured.get(self).unwrap_or(f64::NAN)
             }

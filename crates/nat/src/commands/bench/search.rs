@@ -10,7 +10,7 @@ use std::{
 
 use anyhow::Result;
 use nat_search::{
-    Limits, Objective, Preferences, SearchError, Settings, Strategy,
+    Algorithm, Limits, Objective, Preferences, SearchError, Settings, Strategy,
     testbed::{Curve, Testbed},
 };
 use nat_transfer::write_atomically;
@@ -51,7 +51,7 @@ pub fn run(args: &BenchSearch) -> Result<()> {
         &args.data,
         "a folder with acc_predictor.safetensors and latency_NAME.json",
     )?;
-    let entries = entries(args)?;
+    let (entries, settings) = (entries(args)?, settings(args)?);
     let mut marks = args.evaluations.clone();
     marks.sort_unstable();
     let mut comparisons = Vec::new();
@@ -60,7 +60,7 @@ pub fn run(args: &BenchSearch) -> Result<()> {
         bed.prefer(Preferences::try_from(args.prefer.clone())?)?;
         let under = args.under.iter().map(|text| bed.limits(text));
         let under = under.collect::<Result<_, _>>()?;
-        let curves = search(&bed, &entries, args)?;
+        let curves = search(&bed, &entries, &settings, args.seeds)?;
         let comparison = Comparison { bed, under, curves };
         if args.json || args.csv {
             print_lines(&comparison, &entries, &marks, args);
@@ -103,9 +103,9 @@ fn entries(args: &BenchSearch) -> Result<Vec<Entry>> {
 }
 
 /// The paper's settings with others laid over them.
-fn settings(overrides: &[String]) -> Result<Settings> {
+fn settings(args: &BenchSearch) -> Result<Settings> {
     let mut table = Table::try_from(Settings::default())?;
-    for text in overrides {
+    for text in &args.set {
         let layer = nat_transfer::parse_override(text)?;
         for (key, value) in layer {
             if !table.contains_key(&key) {
@@ -122,13 +122,22 @@ fn settings(overrides: &[String]) -> Result<Settings> {
         .try_into()
         .map_err(|error: toml::de::Error| wrong_argument(format!("--set: {}", error.message())))?;
     settings.check()?;
+    if !args.prefer.is_empty() && settings.algorithm != Algorithm::Nsga3 {
+        return Err(wrong_argument(
+            "--prefer: only reference directions can be drawn to a region: algorithm must be nsga3",
+        ));
+    }
     Ok(settings)
 }
 
 /// Runs every entry with every seed, several at a time; the result does not depend on how many.
-fn search(bed: &Testbed, entries: &[Entry], args: &BenchSearch) -> Result<Vec<Vec<Curve>>> {
-    let settings = settings(&args.set)?;
-    let seeds = args.seeds as usize;
+fn search(
+    bed: &Testbed,
+    entries: &[Entry],
+    settings: &Settings,
+    seeds: u64,
+) -> Result<Vec<Vec<Curve>>> {
+    let seeds = seeds as usize;
     let next = AtomicUsize::new(0);
     let done: Mutex<Vec<(usize, Result<Curve, SearchError>)>> = Mutex::default();
     let work = || {
@@ -138,7 +147,7 @@ fn search(bed: &Testbed, entries: &[Entry], args: &BenchSearch) -> Result<Vec<Ve
                 return;
             };
             let seed = (job % seeds) as u64 + 1;
-            let result = entry.strategy.run(bed, &settings, entry.budget, seed);
+            let result = entry.strategy.run(bed, settings, entry.budget, seed);
             let result = result.map(|ledger| Curve::new(bed, ledger.members().to_vec()));
             let mut done = done.lock().expect("no worker panics holding the lock");
             done.push((job, result));
