@@ -2,7 +2,9 @@
 //!
 //! - A path that an argument or a file of settings gives and where there is nothing is a wrong argument: 2. The pictures of
 //!   `nat predict` alone are data, passed over one by one.
-//! - A file or folder that is there and is not what it should be is bad data: 3. So is what a run's own folder lacks, or
+//! - Settings and spaces are configuration, whatever is wrong with their files; and a path of another kind than an argument takes
+//!   (a folder for a file, a supernet for a model) is a wrong argument: 2.
+//! - Any other file or folder that is there and is not what it should be is bad data: 3. So is what a run's own folder lacks, or
 //!   holds damaged: the user did not name it.
 //! - A place that cannot be written is a wrong argument where that is seen before the work, and failed work after it.
 
