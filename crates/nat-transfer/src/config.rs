@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use documented::DocumentedFields;
-use nat_search::{Aims, Algorithm, Limits, Objective, Preferences, Settings as Search};
+use nat_search::{Aims, Limits, Objective, Preferences, Settings as Search};
 use nat_space::Space;
 use serde::{Deserialize, Serialize};
 use toml::Table;
@@ -270,18 +270,6 @@ pub struct Upkeep {
     pub evaluators: usize,
 }
 
-/// More passes over the images than this are a slip, and each of their steps is planned.
-const MOST_EPOCHS: usize = 100_000;
-
-/// More threads of one kind than this are a slip.
-const MOST_THREADS: usize = 1024;
-
-/// The gradients of all subnets of a step are in memory at once: more of them are a slip.
-const MOST_SUBNETS: usize = 64;
-
-/// With this much added to every count of an archive, a marginal is uniform.
-const MOST_FLOOR: f64 = 1e6;
-
 impl RunConfig {
     /// Objectives, limits and preferences.
     pub fn aims(&self) -> Aims {
@@ -323,173 +311,13 @@ impl RunConfig {
         config.check()?;
         Ok(config)
     }
-
-    /// Checks every range.
-    ///
-    /// # Errors
-    /// The first field outside its range, by name.
-    pub fn check(&self) -> Result<(), TransferError> {
-        let fail =
-            |field: &str, must: &str| Err(TransferError::Config(format!("{field} must {must}")));
-        let (adapt, evaluate) = (&self.adapt, &self.evaluate);
-        if self.objectives.is_empty() {
-            return fail(
-                "objectives",
-                "name at least one of error, madds, params, memory",
-            );
-        }
-        if let Some(twice) = Objective::repeated(&self.objectives) {
-            return fail("objectives", &format!("name '{twice}' once"));
-        }
-        if i64::try_from(self.seed).is_err() {
-            return fail(
-                "seed",
-                &format!("be at most {}, got {}", i64::MAX, self.seed),
-            );
-        }
-        for (field, value) in [
-            ("upkeep.loader_threads", self.upkeep.loader_threads),
-            ("upkeep.evaluators", self.upkeep.evaluators),
-        ] {
-            if value > MOST_THREADS {
-                return fail(field, &format!("be at most {MOST_THREADS}, got {value}"));
-            }
-        }
-        for (field, value) in [
-            ("pretrain.epochs", self.pretrain.epochs),
-            ("warm_up.epochs", self.warm_up.epochs),
-            ("adapt.epochs", adapt.epochs),
-        ] {
-            if value > MOST_EPOCHS {
-                return fail(field, &format!("be at most {MOST_EPOCHS}, got {value}"));
-            }
-        }
-        for (field, value) in [
-            ("pretrain.random_subnets", self.pretrain.random_subnets),
-            ("warm_up.random_subnets", self.warm_up.random_subnets),
-            ("adapt.subnets", adapt.subnets),
-        ] {
-            if value > MOST_SUBNETS {
-                return fail(field, &format!("be at most {MOST_SUBNETS}, got {value}"));
-            }
-        }
-        if adapt.floor > MOST_FLOOR {
-            return fail(
-                "adapt.floor",
-                &format!("be at most {MOST_FLOOR}, got {}", adapt.floor),
-            );
-        }
-        self.search.check()?;
-        if !self.prefer.is_empty() && self.search.algorithm != Algorithm::Nsga3 {
-            return fail(
-                "search.algorithm",
-                "be nsga3 where a region is preferred: only reference directions can be drawn to one",
-            );
-        }
-        for (name, command) in &self.commands {
-            command.check(name)?;
-        }
-        for (field, value, least) in [
-            ("pretrain.batch", self.pretrain.batch, 2),
-            ("warm_up.batch", self.warm_up.batch, 2),
-            ("adapt.batch", adapt.batch, 2),
-            ("adapt.subnets", adapt.subnets, 1),
-            ("evaluate.batch", evaluate.batch, 1),
-            (
-                "evaluate.calibration_images",
-                evaluate.calibration_images,
-                2,
-            ),
-            ("evaluate.calibration_batch", evaluate.calibration_batch, 2),
-        ] {
-            if value < least {
-                return fail(field, &format!("be at least {least}, got {value}"));
-            }
-        }
-        for (field, value) in [
-            ("pretrain.warmup", self.pretrain.warmup),
-            ("pretrain.largest_first", self.pretrain.largest_first),
-            ("pretrain.frozen", self.pretrain.frozen),
-            ("warm_up.frozen", self.warm_up.frozen),
-            ("warm_up.warmup", self.warm_up.warmup),
-            ("warm_up.largest_first", self.warm_up.largest_first),
-            ("adapt.warmup", adapt.warmup),
-            ("adapt.any_resolution", adapt.any_resolution),
-            ("adapt.smallest", adapt.smallest),
-            ("augment.cutout", self.augment.cutout),
-        ] {
-            if !(0.0..=1.0).contains(&value) {
-                return fail(field, &format!("lie in 0 to 1, got {value}"));
-            }
-        }
-        for (field, value) in [
-            ("pretrain.average", self.pretrain.average),
-            ("warm_up.average", self.warm_up.average),
-            ("adapt.average", adapt.average),
-            ("augment.dropout", self.augment.dropout),
-            ("pretrain.label_smoothing", self.pretrain.label_smoothing),
-            ("warm_up.label_smoothing", self.warm_up.label_smoothing),
-            ("adapt.label_smoothing", adapt.label_smoothing),
-            ("adapt.momentum", adapt.momentum),
-        ] {
-            if !(0.0..1.0).contains(&value) {
-                return fail(field, &format!("be at least 0 and below 1, got {value}"));
-            }
-        }
-        for (field, value) in [
-            ("augment.mixup", self.augment.mixup),
-            ("augment.cutmix", self.augment.cutmix),
-        ] {
-            if value != 0.0 && !(0.01..=100.0).contains(&value) {
-                return fail(field, &format!("be 0 or lie in 0.01 to 100, got {value}"));
-            }
-        }
-        let magnitude = self.augment.rand_augment;
-        if !(0.0..=10.0).contains(&magnitude) {
-            return fail(
-                "augment.rand_augment",
-                &format!("lie in 0 to 10, got {magnitude}"),
-            );
-        }
-        for (field, value) in [
-            ("augment.min_area", self.augment.min_area),
-            ("evaluate.crop_ratio", evaluate.crop_ratio),
-        ] {
-            if !(value > 0.0 && value <= 1.0) {
-                return fail(field, &format!("be above 0 and at most 1, got {value}"));
-            }
-        }
-        for (field, value) in [
-            ("pretrain.learning_rate", self.pretrain.learning_rate),
-            ("pretrain.last_rate", self.pretrain.last_rate),
-            ("pretrain.weight_decay", self.pretrain.weight_decay),
-            ("warm_up.learning_rate", self.warm_up.learning_rate),
-            ("warm_up.last_rate", self.warm_up.last_rate),
-            ("warm_up.weight_decay", self.warm_up.weight_decay),
-            ("pretrain.body_rate", self.pretrain.body_rate),
-            ("warm_up.body_rate", self.warm_up.body_rate),
-            ("adapt.body_rate", adapt.body_rate),
-            ("adapt.learning_rate", adapt.learning_rate),
-            ("adapt.weight_decay", adapt.weight_decay),
-            ("adapt.distillation", adapt.distillation),
-            ("adapt.floor", adapt.floor),
-        ] {
-            if !(value >= 0.0 && value.is_finite()) {
-                return fail(
-                    field,
-                    &format!("be a finite number not below 0, got {value}"),
-                );
-            }
-        }
-        Ok(())
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    use nat_search::PredictorKind;
+    use nat_search::{Algorithm, PredictorKind};
 
     fn space() -> Space {
         Space::builtin("tiny").unwrap()
@@ -605,15 +433,6 @@ mod tests {
                 "takes a value of type integer, got string",
             ),
             (
-                vec!["search.initial=1"],
-                "search.initial must lie in 4 to 100000, got 1",
-            ),
-            (
-                vec!["search.mutation=1.5"],
-                "search.mutation must lie in 0 to 1",
-            ),
-            (vec!["adapt.learning_rate=nan"], "adapt.learning_rate"),
-            (
                 vec!["objectives=[\"balanced_error\",\"error\"]"],
                 "'error' beside a balanced_error",
             ),
@@ -624,54 +443,14 @@ mod tests {
                 ],
                 "'error<=10%' beside a balanced_error",
             ),
-            (
-                vec!["warm_up.epochs=100001"],
-                "warm_up.epochs must be at most 100000",
-            ),
-            (
-                vec!["search.population=2001"],
-                "search.population must lie in 4 to 2000",
-            ),
-            (vec!["adapt.average=1"], "adapt.average must be at least 0"),
-            (
-                vec!["adapt.momentum=9"],
-                "adapt.momentum must be at least 0",
-            ),
-            (
-                vec!["warm_up.label_smoothing=1"],
-                "warm_up.label_smoothing must be at least 0 and below 1",
-            ),
-            (
-                vec!["adapt.subnets=1000000"],
-                "adapt.subnets must be at most 64",
-            ),
-            (vec!["adapt.floor=1e300"], "adapt.floor must be at most"),
-            (
-                vec!["warm_up.frozen=2"],
-                "warm_up.frozen must lie in 0 to 1",
-            ),
-            (vec!["augment.dropout=1"], "augment.dropout must be at"),
-            (vec!["augment.mixup=0.001"], "augment.mixup must be 0 or"),
-            (
-                vec!["augment.rand_augment=11"],
-                "augment.rand_augment must lie in 0 to 10",
-            ),
             (vec!["search.algorithm=spea"], "nsga"),
             (
                 vec!["search.predictor=oracle"],
                 "search.predictor: unknown variant `oracle`",
             ),
             (vec!["search.iterations=-1"], "search.iterations: "),
-            (
-                vec!["upkeep.loader_threads=100000"],
-                "upkeep.loader_threads must be at most",
-            ),
             (vec!["limits=[\"madds\"]"], "no comparison"),
             (vec!["prefer=[\"madds<9M\"]"], "is not of the form"),
-            (
-                vec!["prefer=[\"madds=9M\"]", "search.algorithm=nsga2"],
-                "search.algorithm must be nsga3 where a region is preferred",
-            ),
             (vec!["nothing"], "key=value"),
             (vec!["resolutions.from=32"], "missing field"),
             (

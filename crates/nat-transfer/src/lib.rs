@@ -28,6 +28,7 @@ mod preprocess;
 mod preset;
 pub mod pretrain;
 mod propose;
+mod ranges;
 mod record;
 mod run;
 mod schedule;
