@@ -355,6 +355,24 @@ mod tests {
     }
 
     #[test]
+    fn a_supernet_of_a_search_goes_on_as_the_space_that_it_is_of() {
+        let space = Space::builtin("lite0").unwrap();
+        let searched = space.with_resolutions(48, 80, 16).unwrap();
+        let (whole, again) = (
+            Preset::Quick.config(&space),
+            Preset::Quick.config(&searched),
+        );
+        assert_eq!(again.resolutions, None);
+        assert_eq!(
+            RunConfig {
+                resolutions: whole.resolutions,
+                ..again
+            },
+            whole
+        );
+    }
+
+    #[test]
     fn every_preset_passes_its_own_check_and_survives_toml() {
         for space in [space(), Space::builtin("lite0").unwrap()] {
             for name in Preset::NAMES {

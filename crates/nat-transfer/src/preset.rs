@@ -13,6 +13,9 @@ use crate::{
     },
 };
 
+/// Parameters above which the largest network of a space is one of full size; `tiny` has less than a fifth of it.
+const LARGE: u64 = 1_000_000;
+
 /// A named set of defaults.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Preset {
@@ -135,8 +138,9 @@ impl Preset {
             },
             commands: BTreeMap::new(),
         };
+        // By its weights, whatever its sides: supernets of a search have only those that it searched.
+        let large = space.count(&space.largest(), 10).params > LARGE;
         // A space of full size is searched at sides that two cores can train.
-        let large = space.resolutions.to > 96;
         let small_input =
             |from, to, step| (space.resolutions.to > to).then_some(Resolutions { from, to, step });
         let quick = RunConfig {
