@@ -42,6 +42,9 @@ pub enum Command {
     /// Train a supernet from nothing
     Pretrain(Pretrain),
     /// The conventional baseline: one network fine-tuned, with a tuned learning rate
+    ///
+    /// Of the settings those of augment, evaluate and upkeep count, and of warm_up batch, warmup, body_rate, weight_decay, decay_all,
+    /// label_smoothing, frozen and average; how long and at which rate it trains, its own arguments say.
     Finetune(Finetune),
     /// Arms, data sets and seeds of a file run and compared; goes on where it was left
     Experiment(Experiment),
@@ -427,7 +430,8 @@ pub struct Finetune {
     /// Training steps instead of passes: the same work on small and on large sets
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
     pub steps: Option<u32>,
-    /// Side of the images in pixels; by default the largest that a search would use
+    /// Side of the images in pixels; by default the largest that the preset searches at, or the genotype's own where the preset
+    /// leaves the sides of the space
     #[arg(long, value_parser = clap::value_parser!(u16).range(8..=1024))]
     pub resolution: Option<u16>,
     /// Peak of the learning rate; `auto` takes the best of four in short trials, judged on the search split
