@@ -116,7 +116,9 @@ fn net_config(args: &args::NetConfig) -> Result<()> {
     };
     let folded = nat_export::net_config_weights(weights, &network)?;
     let classes = match &args.data {
-        Some(data) => dataset::open(data, &dataset::options())?.classes().to_vec(),
+        Some(data) => dataset::open_to_measure(data, &dataset::options())?
+            .classes()
+            .to_vec(),
         None => (0..network.classes)
             .map(|class| class.to_string())
             .collect(),
