@@ -121,14 +121,16 @@ const EXACT: usize = 6;
 /// Directions of the estimate for more objectives.
 const SAMPLES: usize = 10_000;
 
-/// The hypervolume of a set as a share of the box below `reference`; 0 where the box is flat. Exact for up to six objectives,
-/// above by quasi-Monte-Carlo over 10,000 directions.
+/// The hypervolume of a set as a share of the box below `reference`; 0 where the box is flat. Exact for up to six objectives
+/// whose box has a volume that is a number, else by quasi-Monte-Carlo over 10,000 directions.
 pub fn hypervolume_share(values: &[Vec<f64>], reference: &[f64]) -> f64 {
     let scaled = |row: &Vec<f64>| row.iter().zip(reference).map(|(v, r)| v / r).collect();
     let unit = vec![1.0; reference.len()];
     match reference.iter().product::<f64>() {
         0.0 => 0.0,
-        whole if reference.len() <= EXACT => nat_moo::hypervolume(values, reference) / whole,
+        whole if reference.len() <= EXACT && whole.is_finite() => {
+            nat_moo::hypervolume(values, reference) / whole
+        }
         _ => {
             let shares: Vec<Vec<f64>> = values.iter().map(scaled).collect();
             nat_moo::hypervolume_estimate(&shares, &unit, SAMPLES)
@@ -274,6 +276,8 @@ pub(crate) mod tests {
         let values = vec![vec![0.5, 0.5]];
         assert!((hypervolume_share(&values, &[1.0, 1.0]) - 0.25).abs() < 1e-12);
         assert_eq!(hypervolume_share(&[vec![0.5, 0.0]], &[1.0, 0.0]), 0.0);
+        let huge = hypervolume_share(&[vec![0.5e200; 2]], &[1e200; 2]);
+        assert!((huge - 0.25).abs() < 0.01, "{huge}");
         let twelve = hypervolume_share(&vec![vec![1.0; 12]; 60], &[2.0; 12]);
         assert!((twelve * 4096.0 - 1.0).abs() < 0.05, "{twelve}");
         assert_eq!(
