@@ -93,6 +93,28 @@ pub fn shrunk(errors: &[f64], madds: &[u64], images: usize) -> Vec<f64> {
         .collect()
 }
 
+/// As many images as the mean error over classes of these sizes is as certain as, if it were a share of that many.
+///
+/// Only the first `seen` images are looked at, classes taking turns. With the same error e in every class of K the variance of
+/// the mean is e (1 - e) Σ 1/n_k / K², hence K² / Σ 1/n_k images; classes without images count for nothing, as they do in the
+/// error. `None` without any.
+pub fn balanced_images(classes: &[usize], seen: usize) -> Option<usize> {
+    let mut sizes: Vec<f64> = (classes.iter())
+        .filter(|&&size| size > 0)
+        .map(|&size| size as f64)
+        .collect();
+    sizes.sort_by(f64::total_cmp);
+    let (count, mut left) = (sizes.len() as f64, seen as f64);
+    let mut inverses = 0.0;
+    for (place, size) in sizes.iter().enumerate() {
+        let looked_at = size.min(left / (count - place as f64));
+        left -= looked_at;
+        inverses += 1.0 / looked_at;
+    }
+    let images = (count * count / inverses).round() as usize;
+    (images > 0).then_some(images)
+}
+
 #[cfg(test)]
 mod tests {
     use rand::{RngExt, SeedableRng};
@@ -135,6 +157,21 @@ mod tests {
             .map(|error| error + rng.random_range(-span..=span))
             .collect();
         (truth, seen, madds)
+    }
+
+    #[test]
+    fn rare_classes_make_balanced_errors_less_certain() {
+        assert_eq!(balanced_images(&[50, 50, 50, 50], 1000), Some(200));
+        assert_eq!(balanced_images(&[30, 10], 40), Some(30));
+        assert_eq!(balanced_images(&[0, 30, 10], 40), Some(30));
+        assert_eq!(balanced_images(&[1, 1000], 1001), Some(4));
+        // In turns, 20 images are ten of each, and 30 all of the rare class.
+        assert_eq!(balanced_images(&[300, 10], 20), Some(20));
+        assert_eq!(balanced_images(&[10, 300], 30), Some(27));
+        for none in [&[][..], &[0, 0]] {
+            assert_eq!(balanced_images(none, 10), None);
+        }
+        assert_eq!(balanced_images(&[10, 10], 0), None);
     }
 
     #[test]

@@ -8,7 +8,12 @@ use nat_space::{LatencyTable, Space};
 use serde::{Deserialize, Serialize};
 use toml::Table;
 
-use crate::{RunConfig, TransferError, estimate::shrunk, overrides::one_line, preprocess::Input};
+use crate::{
+    RunConfig, TransferError,
+    estimate::{balanced_images, shrunk},
+    overrides::one_line,
+    preprocess::Input,
+};
 
 /// Version of the layout of run directories. A directory of another version is refused.
 pub const FORMAT: u32 = 1;
@@ -47,6 +52,9 @@ pub struct DataRecord {
     /// Images of its search split, where that was recorded.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub search_images: Option<usize>,
+    /// The same by class, in label order; empty where that was not recorded.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub search_classes: Vec<usize>,
     /// Share of a given training set that becomes the search split where the set has none.
     pub val_fraction: f64,
     /// The same for the test split.
@@ -137,15 +145,11 @@ impl RunRecord {
     /// towards their trend over multiply-adds. What is chosen from a run's last archive is chosen by these; the search itself
     /// works with what was measured. As it is where the number of search images was not recorded.
     pub fn settled(&self, mut archive: Vec<Member>) -> Vec<Member> {
-        let evaluate = &self.config.evaluate;
-        let images = |data: &DataRecord| {
-            let images = evaluate.search_images(data.search_images?);
-            (images > 0).then_some(images)
-        };
-        let Some(images) = self.data.iter().map(images).collect::<Option<Vec<_>>>() else {
+        let worth = |data: &DataRecord| self.worth(data);
+        let Some(images) = self.data.iter().map(worth).collect::<Option<Vec<_>>>() else {
             return archive;
         };
-        if !evaluate.regress {
+        if !self.config.evaluate.regress {
             return archive;
         }
         let madds: Vec<u64> = archive.iter().map(|member| member.madds).collect();
@@ -174,16 +178,24 @@ impl RunRecord {
     }
 
     /// Larger networks of an archive that the images of the search cannot tell from the one with the least error. `None` for
-    /// errors of several sets or of balanced classes, and where the number of images was not recorded.
+    /// errors of several sets, and where the number of images was not recorded.
     pub fn undecided<'a>(&self, archive: &'a [Member]) -> Option<Undecided<'a>> {
-        let (evaluate, [data]) = (&self.config.evaluate, &self.data[..]) else {
+        let [data] = &self.data[..] else {
             return None;
         };
-        if evaluate.balanced {
-            return None;
-        }
+        let images = self.worth(data)?;
+        Some(Undecided::of(archive, &self.config.limits, images))
+    }
+
+    /// As many images as an error of the search is as certain as, if it were a share of them: those that were looked at, or
+    /// fewer where classes of different sizes weigh the same. `None` where there are none, or their number was not recorded.
+    fn worth(&self, data: &DataRecord) -> Option<usize> {
+        let evaluate = &self.config.evaluate;
         let images = evaluate.search_images(data.search_images?);
-        (images > 0).then(|| Undecided::of(archive, &self.config.limits, images))
+        match evaluate.balanced {
+            false => (images > 0).then_some(images),
+            true => balanced_images(&data.search_classes, images),
+        }
     }
 
     /// The names of the tables that objectives and limits need, each once.
@@ -294,6 +306,7 @@ pub(crate) mod tests {
                 hash: "abc".into(),
                 classes: vec!["a".into(), "b".into()],
                 search_images: Some(40),
+                search_classes: vec![30, 10],
                 val_fraction: 0.15,
                 test_fraction: 0.15,
                 split_seed: 3,
@@ -349,6 +362,24 @@ pub(crate) mod tests {
         record.config.evaluate.regress = false;
         assert_eq!(record.settled(measured.clone()), measured);
         record.config.evaluate.regress = true;
+        // Balanced over classes of 3000 and 1000 they are as certain as errors of 3000 images.
+        record.config.evaluate.images = 0;
+        record.data[0].search_images = Some(4000);
+        record.data[0].search_classes = vec![3000, 1000];
+        let plain = record.settled(measured.clone());
+        record.config.evaluate.balanced = true;
+        let balanced = record.settled(measured.clone());
+        let undecided = record.undecided(&measured);
+        assert_ne!(balanced, plain);
+        record.config.evaluate.balanced = false;
+        record.data[0].search_images = Some(3000);
+        assert_eq!(record.settled(measured.clone()), balanced);
+        assert_eq!(record.undecided(&measured), undecided);
+        assert!(undecided.is_some());
+        record.config.evaluate.balanced = true;
+        record.data[0].search_classes.clear();
+        assert_eq!(record.settled(measured.clone()), measured);
+        record.config.evaluate.balanced = false;
         record.data[0].search_images = None;
         assert_eq!(record.settled(measured.clone()), measured);
     }

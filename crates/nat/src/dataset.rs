@@ -190,6 +190,9 @@ pub fn record(path: &str, set: &ImageSet, options: &OpenOptions, input: Input) -
         hash: set.hash().to_owned(),
         classes: set.classes().to_vec(),
         search_images: Some(set.len(Split::Val)),
+        search_classes: (set.census().classes.iter())
+            .map(|class| class.images.val)
+            .collect(),
         val_fraction: options.val_fraction,
         test_fraction: options.test_fraction,
         split_seed: options.seed,

@@ -60,6 +60,7 @@ fn write_run(run: &Path) {
         hash: "1234".into(),
         classes: CLASSES.map(String::from).to_vec(),
         search_images: Some(300),
+        search_classes: Vec::new(),
         val_fraction: 0.15,
         test_fraction: 0.15,
         split_seed: 1,

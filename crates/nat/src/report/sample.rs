@@ -69,6 +69,7 @@ impl Sample {
                 hash: "1234".into(),
                 classes: self.classes.clone(),
                 search_images: Some(300),
+                search_classes: Vec::new(),
                 val_fraction: 0.15,
                 test_fraction: 0.15,
                 split_seed: 1,
