@@ -15,6 +15,9 @@ const BLOCK: u64 = 512;
 
 const REPLACED: &str = "more than once in the archive: the last one counts";
 
+const FOLLOWED: &str =
+    "something follows its end marker: make one archive of archives joined end to end";
+
 /// What the tar reader may take to find the next entry: padding, headers and long names. Beyond
 /// it, a "name" of gigabytes would be read into memory.
 const HEADER_ALLOWANCE: u64 = 1 << 20;
@@ -157,8 +160,21 @@ fn read_tar(stream: Metered<'_>, meter: &Meter, max_bytes: u64) -> io::Result<Li
         return Err(io::ErrorKind::UnexpectedEof.into());
     }
     meter.allow(max_bytes);
-    io::copy(&mut archive.into_inner(), &mut io::sink())?;
+    only_zeros(archive.into_inner())?;
     Ok(listing)
+}
+
+/// Reads to the end, which checks a compressed file's sum. Behind the end marker lies padding; other bytes are a second archive
+/// or part of one, whose images would be missing without a word.
+fn only_zeros(mut rest: impl Read) -> io::Result<()> {
+    let mut buffer = [0; 8192];
+    loop {
+        match rest.read(&mut buffer)? {
+            0 => return Ok(()),
+            read if buffer[..read].iter().all(|&byte| byte == 0) => {}
+            _ => return Err(io::Error::other(FOLLOWED)),
+        }
+    }
 }
 
 /// Gives a hard link the bytes of the image it names, which comes earlier in the archive; unpacked, both are files.
@@ -295,6 +311,24 @@ mod tests {
             assert!(warning.path.len() < 250, "{}", warning.path);
             assert!(warning.reason.starts_with("path of more than 4096 bytes"));
         }
+    }
+
+    #[test]
+    fn a_second_archive_behind_the_first_is_not_lost() {
+        let one = |path: &str| {
+            let mut builder = tar::Builder::new(Vec::new());
+            add(&mut builder, path);
+            builder.into_inner().unwrap()
+        };
+        let padded = [one("cat/a.png"), vec![0; 20 * 512]].concat();
+        assert_eq!(
+            read("padded", &padded[..], 1 << 20).unwrap().images.len(),
+            1
+        );
+        let joined = [padded, one("dog/b.png")].concat();
+        let error = read("joined", &joined[..], 1 << 20).unwrap_err();
+        assert!(matches!(error, DataError::Damaged { .. }), "{error}");
+        assert!(error.to_string().contains("end to end"), "{error}");
     }
 
     #[test]

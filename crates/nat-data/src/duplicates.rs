@@ -8,13 +8,24 @@ use crate::split::Split;
 
 /// Drops pictures that carry two labels: nobody can say which is right.
 pub(crate) fn drop_ambiguous(samples: &mut Vec<Sample>, warnings: &mut Vec<Warning>) {
-    let mut copies: BTreeMap<Fingerprint, Vec<&Sample>> = BTreeMap::new();
+    // Of each picture the first copy, and the first in another class than that one: between them they contradict every copy
+    // that is contradicted, however many there are.
+    let mut witnesses: BTreeMap<Fingerprint, (&Sample, Option<&Sample>)> = BTreeMap::new();
     for sample in samples.iter() {
-        copies.entry(sample.fingerprint).or_default().push(sample);
+        let (first, other) = witnesses
+            .entry(sample.fingerprint)
+            .or_insert((sample, None));
+        if first.place.class != sample.place.class {
+            other.get_or_insert(sample);
+        }
     }
     let other_label = |sample: &Sample| {
-        let mut others = copies[&sample.fingerprint].iter();
-        others.find(|other| other.place.class != sample.place.class)
+        let (first, other) = witnesses[&sample.fingerprint];
+        if first.place.class == sample.place.class {
+            other
+        } else {
+            Some(first)
+        }
     };
     let keep: Vec<bool> = samples
         .iter()

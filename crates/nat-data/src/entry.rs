@@ -172,6 +172,11 @@ fn is_hidden(name: &[u8]) -> bool {
             .any(|private| name.eq_ignore_ascii_case(private))
 }
 
+/// Whether a file of this name would be an image, of a format that is read or of another.
+pub(crate) fn names_image(path: &str) -> bool {
+    !matches!(kind(path), Kind::Other)
+}
+
 enum Kind {
     Image,
     ForeignImage(String),

@@ -40,7 +40,13 @@ fn list_folder(
         let EntryPath::Inside(path) = entry_path(&raw_path(below)) else {
             continue;
         };
-        let file_type = entry.file_type()?;
+        let file_type = match entry.file_type() {
+            Ok(file_type) => file_type,
+            Err(source) => {
+                listing.warn(path, format!("cannot be read: {source}"));
+                continue;
+            }
+        };
         if file_type.is_symlink() {
             listing.warn(path, "symbolic link: not followed");
         } else if file_type.is_dir() {

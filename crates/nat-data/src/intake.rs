@@ -6,7 +6,7 @@ use sha2::{Digest, Sha256};
 
 use crate::census::{Census, ClassCounts, SplitCounts, Spread};
 use crate::duplicates;
-use crate::entry::{Listing, Warning};
+use crate::entry::{Listing, Warning, names_image};
 use crate::error::DataError;
 use crate::layout;
 use crate::parallel::in_order;
@@ -43,8 +43,10 @@ pub(crate) fn take_in(
     } = listing;
     let files = images.len() + skipped;
     let paths: Vec<&str> = images.keys().map(String::as_str).collect();
-    let passed_over: Vec<&str> = warnings.iter().map(|w| w.path.as_str()).collect();
-    let layout = layout::read(&name, &folders, &paths, &passed_over, options.open_for)?;
+    let unusable: Vec<&str> = (warnings.iter().map(|warning| warning.path.as_str()))
+        .filter(|path| names_image(path))
+        .collect();
+    let layout = layout::read(&name, &folders, &paths, &unusable, options.open_for)?;
     warnings.extend(layout.warnings);
 
     let mut samples = Vec::new();
@@ -75,13 +77,13 @@ pub(crate) fn take_in(
             warnings.push(Warning { path, reason });
         }
     }
-    warn_of_unusable_splits(
-        &layout.split_folders,
-        &splits,
-        options.open_for,
-        &mut warnings,
-    );
-    let passed_over = PassedOver::new(warnings.clone(), ignored);
+    let unusable_splits: Vec<(Split, String)> = (layout.split_folders.into_iter())
+        .filter(|(split, _)| splits[*split as usize].is_empty())
+        .collect();
+    let passed_over = (warnings.iter().cloned())
+        .chain(of_unusable_splits(&unusable_splits, &[]))
+        .collect();
+    let passed_over = PassedOver::new(passed_over, ignored);
     let drawn = check_classes(&name, &found, files, &passed_over)
         .and_then(|()| draw_missing(&name, &mut splits, options, &passed_over));
     let drawn = match (drawn, options.open_for) {
@@ -96,6 +98,7 @@ pub(crate) fn take_in(
         ) => Vec::new(),
         (drawn, _) => drawn?,
     };
+    warnings.extend(of_unusable_splits(&unusable_splits, &drawn));
     let classes = count_classes(&splits);
     if options.open_for == OpenFor::Training {
         warn_of_gaps(&classes, &mut warnings);
@@ -188,28 +191,24 @@ fn check_classes(
     }
 }
 
-/// Warns of split folders that exist and hold nothing usable: for training another split will be drawn in their place.
-fn warn_of_unusable_splits(
-    folders: &BTreeMap<Split, String>,
-    splits: &[Vec<Sample>; 3],
-    open_for: OpenFor,
-    warnings: &mut Vec<Warning>,
-) {
-    for (&split, path) in folders {
-        if splits[split as usize].is_empty() {
-            let consequence = match open_for {
-                OpenFor::Training => format!(
-                    ": the {} split is drawn from the training images",
-                    split.name()
-                ),
-                OpenFor::Evaluation => String::new(),
-            };
-            warnings.push(Warning {
-                path: path.clone(),
-                reason: format!("no usable image in a class folder of it{consequence}"),
-            });
+/// Warnings of split folders that exist and hold nothing usable, some of which were `drawn` from elsewhere instead.
+fn of_unusable_splits(
+    folders: &[(Split, String)],
+    drawn: &[Split],
+) -> impl Iterator<Item = Warning> {
+    folders.iter().map(|(split, path)| {
+        let consequence = match drawn.contains(split) {
+            true => format!(
+                ": the {} split is drawn from the training images",
+                split.name()
+            ),
+            false => String::new(),
+        };
+        Warning {
+            path: path.clone(),
+            reason: format!("no usable image in a class folder of it{consequence}"),
         }
-    }
+    })
 }
 
 /// Moves images of the training split, class by class, to those splits that are empty; returns which. After an error all of

@@ -37,7 +37,7 @@ enum Spot<'a> {
 }
 
 /// Reads the layout off the paths of all folders and images of the set `name`; `passed_over` are the paths of
-/// what lies there besides and cannot be used.
+/// the images there that cannot be used.
 ///
 /// - `train/CLASS/…` next to optional `val/` and `test/`: the set has splits;
 /// - for evaluation, which needs no `train/`, also where every folder with images is called like a split;

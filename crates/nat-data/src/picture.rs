@@ -1,6 +1,7 @@
 //! Encoded bytes to upright RGB pixels.
 
 use std::io::Cursor;
+use std::panic::catch_unwind;
 
 use image::{DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader, Limits};
 
@@ -71,32 +72,9 @@ impl RgbImage {
             }
         }
 
-        let mut reader = ImageReader::with_format(Cursor::new(encoded), format);
-        reader.limits(decoder_limits(max_pixels));
-        let mut decoder = reader.into_decoder().map_err(fault)?;
-        let (width, height) = decoder.dimensions();
-        if u64::from(width) * u64::from(height) > max_pixels {
-            return Err(ImageFault::TooManyPixels {
-                width,
-                height,
-                limit: max_pixels,
-            });
-        }
-        if width == 0 || height == 0 {
-            return Err(ImageFault::Damaged(format!("{width}x{height} pixels")));
-        }
-        let orientation = decoder.orientation().map_err(fault)?;
-        let mut picture = DynamicImage::from_decoder(decoder).map_err(fault)?;
-        picture.apply_orientation(orientation);
-        Ok(RgbImage {
-            width: picture.width() as usize,
-            height: picture.height() as usize,
-            data: if picture.color().has_alpha() {
-                over_white(picture)
-            } else {
-                picture.into_rgb8().into_raw()
-            },
-        })
+        // The decoders are other people's and the bytes anybody's: a fault of theirs costs one file, not the run.
+        catch_unwind(|| decode_as(format, encoded, max_pixels))
+            .unwrap_or_else(|_| Err(ImageFault::Damaged("the decoder failed".to_owned())))
     }
 
     /// The picture scaled to a shorter side of `side` pixels where it is longer, otherwise as it is.
@@ -126,6 +104,36 @@ impl RgbImage {
         let at = (y * self.width + x) * 3;
         [self.data[at], self.data[at + 1], self.data[at + 2]]
     }
+}
+
+/// Decodes a picture of a known format.
+fn decode_as(format: ImageFormat, encoded: &[u8], max_pixels: u64) -> Result<RgbImage, ImageFault> {
+    let mut reader = ImageReader::with_format(Cursor::new(encoded), format);
+    reader.limits(decoder_limits(max_pixels));
+    let mut decoder = reader.into_decoder().map_err(fault)?;
+    let (width, height) = decoder.dimensions();
+    if u64::from(width) * u64::from(height) > max_pixels {
+        return Err(ImageFault::TooManyPixels {
+            width,
+            height,
+            limit: max_pixels,
+        });
+    }
+    if width == 0 || height == 0 {
+        return Err(ImageFault::Damaged(format!("{width}x{height} pixels")));
+    }
+    let orientation = decoder.orientation().map_err(fault)?;
+    let mut picture = DynamicImage::from_decoder(decoder).map_err(fault)?;
+    picture.apply_orientation(orientation);
+    Ok(RgbImage {
+        width: picture.width() as usize,
+        height: picture.height() as usize,
+        data: if picture.color().has_alpha() {
+            over_white(picture)
+        } else {
+            picture.into_rgb8().into_raw()
+        },
+    })
 }
 
 /// Room for four 16-bit channels and the decoder's own working copy of them.
@@ -193,6 +201,8 @@ mod tests {
         assert_eq!(hostile!("truncated.jpg"), Err(ImageFault::Truncated));
         assert_eq!(hostile!("zero-byte.jpg"), Err(ImageFault::Empty));
         assert_eq!(hostile!("text.jpg"), Err(ImageFault::NotAnImage));
+        let panics = hostile!("two-components.jpg");
+        assert!(matches!(panics, Err(ImageFault::Damaged(_))), "{panics:?}");
         let bomb = hostile!("bomb-60000x60000.png").unwrap_err();
         assert!(bomb.to_string().contains("60000x60000"), "{bomb}");
     }
