@@ -63,8 +63,8 @@ pub enum WeightsError {
 }
 
 /// All dictionaries of tensors in a file, at least one: that of a safetensors file; of a PyTorch file the top level
-/// itself, or the values of its keys. The content tells the form. Tensors of a PyTorch file whose numbers are of a kind
-/// that weights do not come in, such as bytes, are left out.
+/// itself, or the values of its keys. The content tells the form. Tensors whose numbers are of a kind that weights do
+/// not come in, such as bytes, are left out.
 ///
 /// # Errors
 /// If the file cannot be read, is truncated or damaged, or holds no tensors.

@@ -218,7 +218,7 @@ impl<'a> Machine<'a> {
                 b'c' => {
                     let module = self.line()?;
                     let name = self.line()?;
-                    self.push(Node::Global(format!("{module}.{name}")));
+                    self.global(&module, &name)?;
                 }
                 0x93 => self.stack_global()?,
                 b'Q' => {
@@ -375,14 +375,23 @@ impl<'a> Machine<'a> {
         let module = self.pop()?;
         let text = |value| match value {
             Value::Node(index) => match &self.nodes[index] {
-                Node::Text(text) if text.len() <= MAX_NAME => Some(text.clone()),
+                Node::Text(text) => Some(text.clone()),
                 _ => None,
             },
             _ => None,
         };
         let (Some(module), Some(name)) = (text(module), text(name)) else {
-            return Err("a global whose name is no short text".to_string());
+            return Err("a global whose name is no text".to_string());
         };
+        self.global(&module, &name)
+    }
+
+    fn global(&mut self, module: &str, name: &str) -> Result<(), String> {
+        if module.len().max(name.len()) > MAX_NAME {
+            return Err(format!(
+                "a global whose name is of more than {MAX_NAME} bytes"
+            ));
+        }
         self.push(Node::Global(format!("{module}.{name}")));
         Ok(())
     }

@@ -285,8 +285,10 @@ impl Reader<'_> {
             Some("torch._utils._rebuild_tensor_v2" | "torch._utils._rebuild_tensor") => {
                 self.rebuild(arguments)
             }
-            // A parameter is its tensor and two flags; one level only, so that a loop cannot recurse.
-            Some("torch._utils._rebuild_parameter") => match arguments.first() {
+            // A parameter is its tensor, two flags and perhaps a state; one level only, so that a loop cannot recurse.
+            Some(
+                "torch._utils._rebuild_parameter" | "torch._utils._rebuild_parameter_with_state",
+            ) => match arguments.first() {
                 Some(&data) => match self.pickle.node(data) {
                     Some(&Node::Call(_, inner)) => {
                         let inner = self.pickle.tuple(inner).unwrap_or_default();

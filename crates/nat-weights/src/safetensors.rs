@@ -10,37 +10,43 @@ pub(crate) fn recognises(bytes: &[u8]) -> bool {
     bytes.get(8) == Some(&b'{')
 }
 
-/// Every tensor with its name, in the order of the names.
+/// Every tensor of numbers that weights come in with its name, in the order of the names; others are left out.
 ///
 /// # Errors
-/// If the header contradicts the file, or a tensor holds numbers of a kind that weights do not come in.
+/// If the header contradicts the file, or no tensor is left.
 pub(crate) fn parse(bytes: &[u8]) -> Result<Vec<(String, HostTensor)>, String> {
     // The reader checks that header and tensors lie inside the bytes and cover each other exactly.
     let file = SafeTensors::deserialize(bytes)
         .map_err(|error| format!("truncated or damaged safetensors file: {error}"))?;
     let mut tensors = Vec::new();
     for (name, view) in file.tensors() {
-        let values = values(&view).map_err(|reason| format!("tensor {name}: {reason}"))?;
+        // Files hold masks and indices beside their weights.
+        let Some(values) = values(&view) else {
+            continue;
+        };
         let shape = view.shape().to_vec();
         tensors.push((name, HostTensor { shape, values }));
+    }
+    if tensors.is_empty() {
+        return Err("it holds no tensors of numbers that weights come in".into());
     }
     tensors.sort_by(|(left, _), (right, _)| left.cmp(right));
     Ok(tensors)
 }
 
-fn values(view: &TensorView) -> Result<Vec<f32>, String> {
+fn values(view: &TensorView) -> Option<Vec<f32>> {
     fn each<const N: usize>(data: &[u8], number: impl Fn([u8; N]) -> f32) -> Vec<f32> {
         let (numbers, _) = data.as_chunks::<N>();
         numbers.iter().map(|bytes| number(*bytes)).collect()
     }
     let data = view.data();
     match view.dtype() {
-        Dtype::F32 => Ok(each(data, f32::from_le_bytes)),
-        Dtype::F16 => Ok(each(data, |bytes| f16::from_le_bytes(bytes).to_f32())),
-        Dtype::BF16 => Ok(each(data, |bytes| bf16::from_le_bytes(bytes).to_f32())),
-        Dtype::F64 => Ok(each(data, |bytes| f64::from_le_bytes(bytes) as f32)),
-        Dtype::I64 => Ok(each(data, |bytes| i64::from_le_bytes(bytes) as f32)),
-        other => Err(format!("its numbers are {other:?}, which is not supported")),
+        Dtype::F32 => Some(each(data, f32::from_le_bytes)),
+        Dtype::F16 => Some(each(data, |bytes| f16::from_le_bytes(bytes).to_f32())),
+        Dtype::BF16 => Some(each(data, |bytes| bf16::from_le_bytes(bytes).to_f32())),
+        Dtype::F64 => Some(each(data, |bytes| f64::from_le_bytes(bytes) as f32)),
+        Dtype::I64 => Some(each(data, |bytes| i64::from_le_bytes(bytes) as f32)),
+        _ => None,
     }
 }
 
@@ -105,6 +111,25 @@ mod tests {
                 ("a", &numbers[..]),
                 "{dtype:?}"
             );
+        }
+    }
+
+    #[test]
+    fn other_tensors_are_left_out() {
+        let [weights, mask] = [[0u8; 8]; 2];
+        let view = |dtype, data| TensorView::new(dtype, vec![2], data).unwrap();
+        let (weights, mask) = (view(Dtype::F32, &weights), view(Dtype::I32, &mask));
+        let beside = safetensors::serialize([("mask", mask.clone()), ("w", weights)], None);
+        let tensors = parse(&beside.unwrap()).unwrap();
+        let names: Vec<&str> = tensors.iter().map(|(name, _)| name.as_str()).collect();
+        assert_eq!(names, ["w"]);
+        let nothing: [(&str, TensorView); 0] = [];
+        for none in [
+            safetensors::serialize([("mask", mask)], None).unwrap(),
+            safetensors::serialize(nothing, None).unwrap(),
+        ] {
+            let error = parse(&none).unwrap_err();
+            assert!(error.contains("no tensors"), "{error}");
         }
     }
 

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Puts `bytes` at `path`: written beside it, flushed to the device, renamed over it. An interruption at any
-/// moment leaves the old file or the new one. A symbolic link stays, and the file it leads to is replaced.
+/// moment leaves the old file or the new one. A symbolic link stays, and the file it leads to is replaced; permissions stay.
 ///
 /// # Errors
 /// Something stands at `path` that is no regular file (a folder, a device, a pipe, a link that leads nowhere), or writing or
@@ -33,6 +33,9 @@ pub fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let written = File::create(&beside)
         .and_then(|mut file| {
             file.write_all(bytes)?;
+            if let Ok(there) = fs::metadata(path) {
+                file.set_permissions(there.permissions())?;
+            }
             file.sync_all()
         })
         .and_then(|()| fs::rename(&beside, path));
@@ -125,6 +128,21 @@ mod tests {
         let error = write_whole(&link, b"newer").unwrap_err();
         assert!(error.to_string().contains("leads nowhere"), "{error}");
         assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn permissions_stay() {
+        use std::os::unix::fs::PermissionsExt;
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("model.onnx");
+        fs::write(&path, b"first").unwrap();
+        for mode in [0o600, 0o664] {
+            fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+            write_whole(&path, b"second").unwrap();
+            let kept = fs::metadata(&path).unwrap().permissions().mode();
+            assert_eq!(kept & 0o777, mode);
+        }
     }
 
     #[cfg(unix)]

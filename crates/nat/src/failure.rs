@@ -183,7 +183,7 @@ fn supernet_code(error: &CheckpointError) -> u8 {
     }
 }
 
-/// An error with its causes on one line, each said once.
+/// An error with its causes on one line, each said once; control characters, which names in files may hold, are escaped.
 pub fn one_line(error: &anyhow::Error) -> String {
     let mut text = String::new();
     for cause in error.chain() {
@@ -195,7 +195,14 @@ pub fn one_line(error: &anyhow::Error) -> String {
             text.push_str(&cause);
         }
     }
-    text
+    let mut line = String::with_capacity(text.len());
+    for character in text.chars() {
+        match character.is_control() {
+            true => line.extend(character.escape_default()),
+            false => line.push(character),
+        }
+    }
+    line
 }
 
 #[cfg(test)]
@@ -262,5 +269,7 @@ mod tests {
             .context("photos: no such file")
             .context("opening");
         assert_eq!(one_line(&error), "opening: photos: no such file");
+        let hostile = anyhow::anyhow!("tensor a\u{1b}[2J\r:\nno");
+        assert_eq!(one_line(&hostile), "tensor a\\u{1b}[2J\\r: no");
     }
 }
