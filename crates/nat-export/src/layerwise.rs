@@ -3,17 +3,17 @@
 use std::time::Instant;
 
 use nat_supernet::FoldedNet;
-use rten::{ModelOptions, NodeId, RunOptions, Value, ValueView};
+use rten::{Model, ModelOptions, RunOptions, Value, ValueOrView, ValueView};
 
 use crate::{ExportError, check, model::on_threads, onnx};
 
-/// A network whose timed layers (stem, blocks, final convolution with the pooling, feature mix where there is one,
-/// classifier) run one after the other in RTen.
+/// A network in RTen, as a whole and as its timed layers (stem, blocks, final convolution with the pooling, feature mix where
+/// there is one, classifier), which run one after the other.
 pub struct Layerwise {
-    model: rten::Model,
-    input: NodeId,
-    /// Where each layer ends.
-    ends: Vec<NodeId>,
+    /// The model as it is exported, which the runtime may fuse across layers.
+    whole: Model,
+    /// A model each: the runtime keeps the plan of one model's last run, and making plans is no part of a layer's time.
+    layers: Vec<Model>,
     side: usize,
     options: RunOptions,
 }
@@ -26,51 +26,44 @@ impl Layerwise {
     /// [`ExportError::Layer`] where the network contradicts itself, [`ExportError::Runtime`] where the runtime refuses it.
     pub fn new(net: &FoldedNet, threads: usize) -> Result<Layerwise, ExportError> {
         check::check(net)?;
-        let (bytes, ends) = onnx::encode_in_layers(net);
-        let model = ModelOptions::with_all_ops().load(bytes).map_err(failed)?;
-        let node = |name: &str| model.node_id(name).map_err(failed);
+        let load = |bytes| (ModelOptions::with_all_ops().load(bytes)).map_err(failed);
+        let layers = onnx::encode_layers(net).into_iter();
         Ok(Layerwise {
-            input: node(onnx::INPUT)?,
-            ends: ends.iter().map(|end| node(end)).collect::<Result<_, _>>()?,
+            whole: load(onnx::encode_bare(net))?,
+            layers: layers.map(load).collect::<Result<_, _>>()?,
             side: net.resolution,
             options: on_threads(threads),
-            model,
         })
     }
 
-    /// Runs one image `[3, side, side]` as a whole; returns its logits.
+    /// Runs one image `[3, side, side]` through the whole network; returns its logits.
     ///
     /// # Errors
     ///
     /// [`ExportError::Length`] for a wrong number of pixels, [`ExportError::Runtime`] where the runtime fails.
     pub fn run(&self, image: &[f32]) -> Result<Vec<f32>, ExportError> {
-        let image = self.view(image)?;
-        let logits = *self.ends.last().expect("a network has a classifier");
-        let output = self.part((self.input, image.into()), logits)?;
-        let (_, logits) = output.into_shape_vec::<f32, 2>().map_err(failed)?;
-        Ok(logits)
+        let logits = self.through(&self.whole, self.view(image)?.into())?;
+        values(logits)
     }
 
-    /// Milliseconds of each layer on one image `[3, side, side]`.
+    /// Milliseconds of each layer on one image `[3, side, side]`, with the logits. A layer's first run also plans it.
     ///
     /// # Errors
     ///
     /// As [`Layerwise::run`].
-    pub fn layer_ms(&self, image: &[f32]) -> Result<Vec<f64>, ExportError> {
-        let mut begin = self.input;
-        let mut value: Option<Value> = None;
-        let mut times = Vec::with_capacity(self.ends.len());
-        for &end in &self.ends {
-            let input = match value.take() {
-                Some(value) => value.into(),
-                None => self.view(image)?.into(),
-            };
+    pub fn layer_ms(&self, image: &[f32]) -> Result<(Vec<f64>, Vec<f32>), ExportError> {
+        let mut input: ValueOrView = self.view(image)?.into();
+        let mut times = Vec::with_capacity(self.layers.len());
+        for layer in &self.layers {
             let begun = Instant::now();
-            value = Some(self.part((begin, input), end)?);
+            let output = self.through(layer, input)?;
             times.push(1e3 * begun.elapsed().as_secs_f64());
-            begin = end;
+            input = output.into();
         }
-        Ok(times)
+        let ValueOrView::Value(logits) = input else {
+            unreachable!("a network has layers")
+        };
+        Ok((times, values(logits)?))
     }
 
     fn view<'a>(&self, image: &'a [f32]) -> Result<ValueView<'a>, ExportError> {
@@ -86,15 +79,22 @@ impl Layerwise {
         ValueView::from_shape(shape, image).map_err(failed)
     }
 
-    fn part(
-        &self,
-        input: (NodeId, rten::ValueOrView<'_>),
-        end: NodeId,
-    ) -> Result<Value, ExportError> {
+    /// The output of a model of one input and one output.
+    fn through(&self, model: &Model, input: ValueOrView<'_>) -> Result<Value, ExportError> {
+        let ([begin], [end]) = (model.input_ids(), model.output_ids()) else {
+            unreachable!("a layer has one input and one output")
+        };
         let options = Some(self.options.clone());
-        let [output] = (self.model.run_n(vec![input], [end], options)).map_err(failed)?;
+        let [output] = model
+            .run_n(vec![(*begin, input)], [*end], options)
+            .map_err(failed)?;
         Ok(output)
     }
+}
+
+fn values(logits: Value) -> Result<Vec<f32>, ExportError> {
+    let (_, logits) = logits.into_shape_vec::<f32, 2>().map_err(failed)?;
+    Ok(logits)
 }
 
 fn failed(error: impl ToString) -> ExportError {
@@ -125,20 +125,22 @@ mod tests {
             subnet.recalibrate(batches).unwrap();
             let expected = subnet.forward(input(), &mut BnMode::Fixed);
             let layers = Layerwise::new(&subnet.fold(), 1).unwrap();
-            let times = layers.layer_ms(&pixels).unwrap();
+            let (times, in_turn) = layers.layer_ms(&pixels).unwrap();
             let timed = space.network(&architecture, 7).timed_layers();
             let timed = timed
                 .iter()
                 .filter(|l| l.kind != nat_space::LayerKind::Pool);
             assert_eq!(times.len(), timed.count(), "{name}");
             assert!(times.iter().all(|&ms| ms > 0.0));
-            let found = layers.run(&pixels).unwrap();
             let expected: Vec<f32> = expected.into_data().try_to_vec().unwrap();
-            for (found, expected) in found.iter().zip(&expected) {
-                assert!(
-                    (found - expected).abs() < 1e-3,
-                    "{name}: {found} {expected}"
-                );
+            for found in [in_turn, layers.run(&pixels).unwrap()] {
+                assert_eq!(found.len(), expected.len());
+                for (found, expected) in found.iter().zip(&expected) {
+                    assert!(
+                        (found - expected).abs() < 1e-3,
+                        "{name}: {found} {expected}"
+                    );
+                }
             }
             let short = layers.run(&pixels[1..]).unwrap_err().to_string();
             assert!(short.contains("the image"), "{short}");

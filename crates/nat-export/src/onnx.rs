@@ -1,7 +1,7 @@
 //! A folded network as an ONNX model.
 //!
-//! Only operators of the default set are used, each activation by its own operator, so that runtimes
-//! recognise and fuse them. The batch is symbolic; the side is fixed, because the borders of a `SAME`
+//! Only operators of the default set are used, each activation by its own operator where the set has one (Swish and Mish are
+//! composed), so that runtimes recognise and fuse them. The batch is symbolic; the side is fixed, because the borders of a `SAME`
 //! convolution depend on it.
 
 mod graph;
@@ -61,14 +61,15 @@ pub(crate) fn encode(net: &FoldedNet, info: &ModelInfo) -> Vec<u8> {
     .encode_to_vec()
 }
 
-/// The bytes of a model that gives the output of every timed layer too, with the names of these outputs.
-pub(crate) fn encode_in_layers(net: &FoldedNet) -> (Vec<u8>, Vec<String>) {
-    let (mut graph, layers) = graph::build_in_layers(net);
-    let inner = &layers[..layers.len() - 1];
-    graph
-        .output
-        .extend(inner.iter().map(|name| graph::shapeless(name)));
-    (model(graph).encode_to_vec(), layers)
+/// The bytes of a model of `net` without metadata.
+pub(crate) fn encode_bare(net: &FoldedNet) -> Vec<u8> {
+    model(graph::build(net)).encode_to_vec()
+}
+
+/// The bytes of a model for every timed layer, in order; the input of each is the output of the one before.
+pub(crate) fn encode_layers(net: &FoldedNet) -> Vec<Vec<u8>> {
+    let graphs = graph::build_layers(net).into_iter();
+    graphs.map(|graph| model(graph).encode_to_vec()).collect()
 }
 
 fn model(graph: Graph) -> Model {

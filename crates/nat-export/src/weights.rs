@@ -331,9 +331,9 @@ impl Tensors<'_> {
             .collect();
         known.push(layers::CLASSIFIER.into());
         let is_known = |tensor: &str| {
-            tensor
-                .rsplit_once('.')
-                .is_some_and(|(layer, _)| known.iter().any(|name| name == layer))
+            tensor.rsplit_once('.').is_some_and(|(layer, part)| {
+                ["weight", "bias"].contains(&part) && known.iter().any(|name| name == layer)
+            })
         };
         let mut unknown: Vec<&str> = self.file.names();
         unknown.retain(|name| !is_known(name));

@@ -100,6 +100,7 @@ fn network(config: &NetConfig) -> Result<Network, Fault> {
     check_range(classifier.out_features, MAX_CLASSES, entry("out_features"))?;
     check(classifier.bias, entry("bias"), "true")?;
     check(!classifier.use_bn, entry("use_bn"), "false")?;
+    check(classifier.act_func.is_none(), entry("act_func"), "null")?;
     let dropout = classifier.dropout_rate;
     let rates = "0 to below 1";
     check((0.0..1.0).contains(&dropout), entry("dropout_rate"), rates)?;
@@ -194,9 +195,14 @@ fn inverted(
     let shortcut = format!("blocks[{index}].shortcut");
     check(
         !residual || possible,
-        shortcut,
+        shortcut.clone(),
         "null where stride or width changes",
     )?;
+    if let Some(identity) = &config.shortcut {
+        let entry = |key: &str| format!("{shortcut}.{key}");
+        check(!identity.use_bn, entry("use_bn"), "false")?;
+        check(identity.act_func.is_none(), entry("act_func"), "null")?;
+    }
     Ok(BlockPlan {
         slot: index,
         stage: index,

@@ -17,11 +17,42 @@ const H_SIGMOID_ALPHA: f32 = 1.0 / 6.0;
 const RELU6_BOUNDS: [(&str, f32); 2] = [("relu6.min", 0.0), ("relu6.max", 6.0)];
 
 pub(super) fn build(net: &FoldedNet) -> Graph {
-    build_in_layers(net).0
+    build_with_ends(net).0
+}
+
+/// Every timed layer as a graph of its own, whose one output is the one input of the next.
+pub(super) fn build_layers(net: &FoldedNet) -> Vec<Graph> {
+    let (whole, ends) = build_with_ends(net);
+    let mut nodes = whole.node.into_iter();
+    let mut input = whole.input;
+    let last = ends.len() - 1;
+    let layer = |(number, end): (usize, &String)| {
+        let mut node = Vec::new();
+        for next in nodes.by_ref() {
+            let ends_here = next.output.contains(end);
+            node.push(next);
+            if ends_here {
+                break;
+            }
+        }
+        let output = match number == last {
+            true => whole.output.clone(),
+            false => vec![shapeless(end)],
+        };
+        let used = |tensor: &&Tensor| node.iter().any(|node| node.input.contains(&tensor.name));
+        Graph {
+            name: whole.name.clone(),
+            initializer: whole.initializer.iter().filter(used).cloned().collect(),
+            input: std::mem::replace(&mut input, vec![shapeless(end)]),
+            output,
+            node,
+        }
+    };
+    ends.iter().enumerate().map(layer).collect()
 }
 
 /// The graph, and the value that each of its timed layers ends in, the logits last.
-pub(super) fn build_in_layers(net: &FoldedNet) -> (Graph, Vec<String>) {
+fn build_with_ends(net: &FoldedNet) -> (Graph, Vec<String>) {
     let mut builder = Builder::default();
     let features = builder.features(net);
     builder.classifier(net, features);
@@ -38,7 +69,7 @@ pub(super) fn build_in_layers(net: &FoldedNet) -> (Graph, Vec<String>) {
 }
 
 /// A value of unknown shape.
-pub(super) fn shapeless(name: &str) -> ValueInfo {
+fn shapeless(name: &str) -> ValueInfo {
     ValueInfo {
         name: name.into(),
         r#type: Some(Type {

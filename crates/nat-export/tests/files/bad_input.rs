@@ -194,13 +194,17 @@ fn a_tensor_that_no_layer_reads_is_refused() {
     let bytes = fs::read(&path).unwrap();
     let end = bytes.len() - 8 - u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
     let first = "\"first_conv.weight\":";
-    let stray = format!(r#""stray":{{"dtype":"F32","shape":[0],"data_offsets":[{end},{end}]}}"#);
-    edit_header(&path, first, &format!("{stray},{first}"));
-    let message = refusal(&path);
-    assert!(
-        message.contains("`stray`: no layer of the plan reads it"),
-        "{message}"
-    );
+    // In the order of the names, as the first one is told.
+    for name in ["stray", "classifier.scale"] {
+        let stray =
+            format!(r#""{name}":{{"dtype":"F32","shape":[0],"data_offsets":[{end},{end}]}}"#);
+        edit_header(&path, first, &format!("{stray},{first}"));
+        let message = refusal(&path);
+        assert!(
+            message.contains(&format!("`{name}`: no layer of the plan reads it")),
+            "{message}"
+        );
+    }
 }
 
 #[test]

@@ -253,6 +253,14 @@ fn what_does_not_fit_is_named() {
             "classifier.out_features: must be 1 to 65536".into(),
         ),
         (
+            fault(&|c| c["classifier"]["act_func"] = "relu".into()),
+            "classifier.act_func: must be null".into(),
+        ),
+        (
+            fault(&|c| c["blocks"][0]["shortcut"]["act_func"] = "relu".into()),
+            "blocks[0].shortcut.act_func: must be null".into(),
+        ),
+        (
             fault(&|c| c["first_conv"]["groups"] = 3.into()),
             "first_conv.groups: must be 1".into(),
         ),

@@ -264,7 +264,7 @@ impl Prepared {
     fn layer_ms(&self, pixels: &[f32]) -> Result<Vec<f64>> {
         Ok(match self {
             Prepared::Own(network, side) => network.layer_ms(pixels, [1, 3, *side, *side]),
-            Prepared::Rten(network) => network.layer_ms(pixels)?,
+            Prepared::Rten(network) => network.layer_ms(pixels)?.0,
         })
     }
 
