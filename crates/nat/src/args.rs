@@ -7,6 +7,8 @@ use clap::{
     builder::{RangedU64ValueParser, TypedValueParser},
 };
 
+use crate::published::PublishedSet;
+
 /// More threads than this are a slip, here as in `upkeep.loader_threads`.
 const MOST_THREADS: u64 = 1024;
 
@@ -496,6 +498,9 @@ pub struct NetConfig {
     /// Data set whose classes the network knows, in alphabetical order; by default classes are called by their numbers
     #[arg(long, value_name = "PATH", requires = "out")]
     pub data: Option<String>,
+    /// The set it was trained on, whose images are cropped, scaled and normalised in their own way
+    #[arg(long, value_enum, value_name = "SET", default_value_t = PublishedSet::Imagenet, requires = "out")]
+    pub trained_on: PublishedSet,
     /// File to write; its ending says the form
     #[arg(
         long,

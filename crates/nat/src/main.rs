@@ -17,6 +17,7 @@ mod line_chart;
 mod machine;
 mod output;
 mod progress;
+mod published;
 mod report;
 mod shell;
 mod spread;

@@ -63,6 +63,20 @@ fn a_net_config_and_its_weights_become_a_model() {
     let own = text("model.safetensors");
     let import = ["import", "net-config", &config, "--weights", &weights];
     succeeds(&[&import[..], &["--data", TILES, "--out", &own]].concat());
+    let preparation = |model: &str| {
+        let bytes = fs::read(model).unwrap();
+        let length = u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
+        let header: Value = serde_json::from_slice(&bytes[8..8 + length]).unwrap();
+        let info = &header["__metadata__"];
+        ["mean", "crop_ratio", "filter"].map(|key| info[key].as_str().unwrap().to_owned())
+    };
+    assert_eq!(preparation(&own)[1..], ["0.875", "bicubic"]);
+    let pets = text("pets.safetensors");
+    succeeds(&[&import[..], &["--trained-on", "pets", "--out", &pets]].concat());
+    assert_eq!(
+        preparation(&pets),
+        ["[0.4829,0.4448,0.3957]", "0.875", "bilinear"]
+    );
     let onnx = text("model.onnx");
     succeeds(&["export", &own, "--to", &onnx]);
     let errors = [&own, &onnx].map(|model| {

@@ -132,14 +132,14 @@ fn net_config(args: &args::NetConfig) -> Result<()> {
             network.classes
         )));
     }
-    // How the published networks were measured (human-analysis/neural-architecture-transfer, its data providers).
+    let prepared = args.trained_on.preparation();
     let info = ModelInfo {
         classes,
-        mean: Normalisation::IMAGENET.mean,
-        std: Normalisation::IMAGENET.std,
+        mean: prepared.normalisation.mean,
+        std: prepared.normalisation.std,
         resolution: side,
-        crop_ratio: 0.875,
-        filter: "bicubic".into(),
+        crop_ratio: prepared.crop_ratio,
+        filter: prepared.filter.name().into(),
         genes: String::new(),
         space: "net.config".into(),
         madds,
