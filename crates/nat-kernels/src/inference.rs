@@ -77,6 +77,10 @@ impl Network {
             self.blocks.len() + 1,
             "one plane a convolution"
         );
+        if batch == 0 {
+            (0..planes.len() + 2 + usize::from(self.mix.is_some())).for_each(|_| done());
+            return Vec::new();
+        }
         let pixels = |plane: &Plane| plane.output.0 * plane.output.1;
         let (first, planes) = planes.split_first().expect("a network has a stem");
         let mut x = workspace.take(batch * pixels(first) * self.stem.outputs());

@@ -1,5 +1,6 @@
 //! Squeeze-excite on pooled features: a gate in 0..=1 for every image and channel.
 
+use crate::activation::{Function, Relu};
 use crate::filters::Filters;
 use crate::matmul::{Matrix, Size, product};
 
@@ -86,7 +87,7 @@ impl SqueezeExcite<'_> {
     pub(crate) fn gate(&self, pooled: Vec<f32>) -> Gate {
         let mut hidden = linear(&pooled, self.reduce, self.reduce_bias);
         for value in &mut hidden {
-            *value = value.max(0.0);
+            *value = Relu::value(*value);
         }
         let mut values = linear(&hidden, self.expand, self.expand_bias);
         for value in &mut values {
