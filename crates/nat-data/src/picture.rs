@@ -54,7 +54,8 @@ impl RgbImage {
     /// The picture is turned upright after its EXIF orientation. Grey, palette and CMYK become
     /// RGB, 16-bit channels are rounded to 8, alpha is composed over white. Colour profiles are
     /// ignored; of an animation the first frame counts. The size is read from the header and
-    /// checked against `max_pixels` before anything of that size is allocated.
+    /// checked against `max_pixels` before anything of that size is allocated. A WebP whose inner
+    /// picture is larger than its header says takes up to 400 MB before it is refused: the format ends at 16383 pixels a side.
     ///
     /// # Errors
     /// No picture of these kinds, one cut short, or one of more than `max_pixels`.

@@ -1,6 +1,6 @@
 //! Structured reference directions on the unit simplex.
 
-use crate::dominance::lexicographic;
+use std::collections::BTreeSet;
 
 /// All points of the unit simplex in `m` dimensions whose coordinates are multiples of
 /// `1 / partitions`, in ascending lexicographic order: `C(m + partitions - 1, partitions)` of them
@@ -9,36 +9,36 @@ use crate::dominance::lexicographic;
 /// # Panics
 /// If `m` is zero.
 pub fn das_dennis(m: usize, partitions: usize) -> Vec<Vec<f64>> {
-    assert!(m > 0, "reference directions need at least one objective");
-    if partitions == 0 {
-        return vec![vec![1.0 / m as f64; m]];
-    }
-    let mut directions = Vec::new();
-    fill(&mut vec![0; m], 0, partitions, partitions, &mut directions);
-    directions
+    let (points, denominator) = lattice(m, partitions);
+    let direction = |parts: Vec<usize>| {
+        (parts.into_iter())
+            .map(|part| part as f64 / denominator as f64)
+            .collect()
+    };
+    points.into_iter().map(direction).collect()
 }
 
-/// Appends every way to spread `left` of `partitions` parts over the coordinates from `axis` on.
-fn fill(
-    parts: &mut [usize],
-    axis: usize,
-    left: usize,
-    partitions: usize,
-    directions: &mut Vec<Vec<f64>>,
-) {
+/// The directions of [`das_dennis`] as whole numbers, and what they are divided by.
+fn lattice(m: usize, partitions: usize) -> (Vec<Vec<usize>>, usize) {
+    assert!(m > 0, "reference directions need at least one objective");
+    if partitions == 0 {
+        return (vec![vec![1; m]], m);
+    }
+    let mut points = Vec::new();
+    fill(&mut vec![0; m], 0, partitions, &mut points);
+    (points, partitions)
+}
+
+/// Appends every way to spread `left` parts over the coordinates from `axis` on.
+fn fill(parts: &mut [usize], axis: usize, left: usize, points: &mut Vec<Vec<usize>>) {
     if axis + 1 == parts.len() {
         parts[axis] = left;
-        directions.push(
-            parts
-                .iter()
-                .map(|&p| p as f64 / partitions as f64)
-                .collect(),
-        );
+        points.push(parts.to_vec());
         return;
     }
     for p in 0..=left {
         parts[axis] = p;
-        fill(parts, axis + 1, left - p, partitions, directions);
+        fill(parts, axis + 1, left - p, points);
     }
 }
 
@@ -51,17 +51,26 @@ fn fill(
 /// # Panics
 /// If `m` is zero.
 pub fn two_layer(m: usize, outer: usize, inner: usize) -> Vec<Vec<f64>> {
-    let mut directions = das_dennis(m, outer);
-    directions.extend(das_dennis(m, inner).into_iter().map(|direction| {
-        direction
-            .into_iter()
-            .map(|w| 0.5 * w + 0.5 / m as f64)
-            .collect::<Vec<f64>>()
-    }));
-    directions.sort_by(|a, b| lexicographic(a, b));
-    // Two layers can reach one point by different roundings.
-    directions.dedup_by(|a, b| a.iter().zip(b.iter()).all(|(x, y)| (x - y).abs() < 1e-12));
-    directions
+    let ((outer, a), (inner, b)) = (lattice(m, outer), lattice(m, inner));
+    // In whole numbers of 1 / (2 m a b), for the layers reach one point by different roundings.
+    let as_it_is = outer.into_iter().map(|mut point| {
+        point.iter_mut().for_each(|part| *part *= 2 * m * b);
+        point
+    });
+    let halfway = inner.into_iter().map(|mut point| {
+        point
+            .iter_mut()
+            .for_each(|part| *part = a * (*part * m + b));
+        point
+    });
+    let points: BTreeSet<Vec<usize>> = as_it_is.chain(halfway).collect();
+    let denominator = (2 * m * a * b) as f64;
+    let direction = |point: Vec<usize>| {
+        (point.into_iter())
+            .map(|part| part as f64 / denominator)
+            .collect()
+    };
+    points.into_iter().map(direction).collect()
 }
 
 /// Directions drawn together around points of the unit simplex, for searches that prefer regions of a front: shrunk to `spread` of
@@ -161,6 +170,14 @@ mod tests {
         // The inner points of two objectives are (1/4, 3/4), (1/2, 1/2), (3/4, 1/4).
         assert_eq!(two_layer(2, 4, 2), das_dennis(2, 4));
         assert_eq!(two_layer(2, 2, 2).len(), 5);
+        for (m, outer, inner) in [(3, 6, 3), (3, 12, 6), (4, 8, 4), (5, 10, 5), (6, 6, 3)] {
+            let directions = two_layer(m, outer, inner);
+            for (place, a) in directions.iter().enumerate() {
+                assert!((a.iter().sum::<f64>() - 1.0).abs() < 1e-12);
+                let near = |b: &&Vec<f64>| a.iter().zip(*b).all(|(a, b)| (a - b).abs() < 1e-9);
+                assert_eq!(directions[place + 1..].iter().find(near), None, "{m} {a:?}");
+            }
+        }
     }
 
     #[test]

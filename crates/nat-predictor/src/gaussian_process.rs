@@ -25,6 +25,7 @@ const NOISE_OCTAVES: (i32, i32) = (-20, 0);
 pub struct GaussianProcess {
     scaling: Scaling,
     genes: Vec<usize>,
+    /// The training rows in the kernel's units.
     points: Vec<Vec<f64>>,
     kernel: Kernel,
     posterior: Posterior,
@@ -83,7 +84,7 @@ impl GaussianProcess {
         Ok(Self {
             scaling: scaling.clone(),
             genes,
-            points,
+            points: kernel.scaled(&points),
             kernel,
             posterior,
         })
@@ -119,7 +120,8 @@ impl GaussianProcess {
     fn correlations(&self, genotype: &[u16]) -> DVector<f64> {
         self.scaling.check_length(genotype);
         let point = chosen(&self.scaling, &self.genes, genotype);
-        let of_row = |row: &Vec<f64>| self.kernel.correlation(row, &point);
+        let point = &self.kernel.scaled(&[point])[0];
+        let of_row = |row: &Vec<f64>| correlation(row, point);
         DVector::from_iterator(self.points.len(), self.points.iter().map(of_row))
     }
 }
@@ -157,24 +159,38 @@ fn chosen(scaling: &Scaling, genes: &[usize], genotype: &[u16]) -> Vec<f64> {
         .collect()
 }
 
+/// Matérn 5/2 of two scaled points: `(1 + s + s^2 / 3) exp(-s)` with `s` their distance times the root of 5.
+fn correlation(a: &[f64], b: &[f64]) -> f64 {
+    let square: f64 = a.iter().zip(b).map(|(a, b)| (a - b).powi(2)).sum();
+    let s = (5.0 * square).sqrt();
+    (1.0 + s + s * s / 3.0) * (-s).exp()
+}
+
 impl Kernel {
-    /// Matérn 5/2: `(1 + s + s^2 / 3) exp(-s)` with `s` the root of 5 times the scaled distance.
-    fn correlation(&self, a: &[f64], b: &[f64]) -> f64 {
-        let square: f64 = (a.iter().zip(b).zip(&self.lengths))
-            .map(|((a, b), &length)| ((a - b) * f64::from(-length).exp2()).powi(2))
-            .sum();
-        let s = (5.0 * square).sqrt();
-        (1.0 + s + s * s / 3.0) * (-s).exp()
+    /// The points in units of the length scales, which rounds nothing: these are powers of two.
+    fn scaled(&self, points: &[Vec<f64>]) -> Vec<Vec<f64>> {
+        let scales: Vec<f64> = (self.lengths.iter())
+            .map(|&length| f64::from(-length).exp2())
+            .collect();
+        let scaled = |point: &Vec<f64>| {
+            point
+                .iter()
+                .zip(&scales)
+                .map(|(x, scale)| x * scale)
+                .collect()
+        };
+        points.iter().map(scaled).collect()
     }
 
     /// The posterior under these hyper-parameters, or `None` where rounding makes the correlations
     /// indefinite.
     fn posterior(&self, points: &[Vec<f64>], labels: &DVector<f64>) -> Option<Posterior> {
         let n = points.len();
+        let points = self.scaled(points);
         let mut correlations = DMatrix::zeros(n, n);
         for i in 0..n {
             for j in 0..i {
-                correlations[(i, j)] = self.correlation(&points[i], &points[j]);
+                correlations[(i, j)] = correlation(&points[i], &points[j]);
             }
             correlations[(i, i)] = 1.0 + f64::from(self.noise).exp2();
         }
