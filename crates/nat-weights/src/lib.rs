@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
-pub use whole_file::write_whole;
+pub use whole_file::{check_writable, write_whole};
 
 /// A tensor on the host. Integers and other floating-point numbers are converted.
 #[derive(Clone, Debug, PartialEq)]

@@ -12,24 +12,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 /// Something stands at `path` that is no regular file (a folder, a device, a pipe, a link that leads nowhere), or writing or
 /// renaming fails; what stood there is then unchanged, and nothing lies beside it.
 pub fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    // The process id keeps programs apart, the counter threads of one program.
-    static WRITES: AtomicU64 = AtomicU64::new(0);
     let path = &destination(path)?;
-    let Some(name) = path.file_name() else {
-        return Err(io::Error::new(
-            io::ErrorKind::InvalidInput,
-            "the path names no file",
-        ));
-    };
-    let mut beside = std::ffi::OsString::from(".");
-    beside.push(name);
-    beside.push(format!(
-        ".{}-{}.tmp",
-        std::process::id(),
-        WRITES.fetch_add(1, Ordering::Relaxed)
-    ));
-    let beside = path.with_file_name(beside);
-
+    let beside = beside(path)?;
     let written = File::create(&beside)
         .and_then(|mut file| {
             file.write_all(bytes)?;
@@ -47,6 +31,37 @@ pub fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
     // The new file is in place, which an error would deny; not every file system can sync a directory.
     let _ = sync_directory(path);
     Ok(())
+}
+
+/// Asks without writing whether [`write_whole`] could put a file at `path`, for work whose result is the file at its end. Its folder
+/// must take files now; nothing is left there, and what stands at `path` stays.
+///
+/// # Errors
+/// As [`write_whole`].
+pub fn check_writable(path: &Path) -> io::Result<()> {
+    let beside = beside(&destination(path)?)?;
+    File::create_new(&beside)?;
+    fs::remove_file(&beside)
+}
+
+/// A name for the new file until it is whole, in the folder of the old one.
+fn beside(path: &Path) -> io::Result<PathBuf> {
+    // The process id keeps programs apart, the counter threads of one program.
+    static WRITES: AtomicU64 = AtomicU64::new(0);
+    let Some(name) = path.file_name() else {
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            "the path names no file",
+        ));
+    };
+    let mut beside = std::ffi::OsString::from(".");
+    beside.push(name);
+    beside.push(format!(
+        ".{}-{}.tmp",
+        std::process::id(),
+        WRITES.fetch_add(1, Ordering::Relaxed)
+    ));
+    Ok(path.with_file_name(beside))
 }
 
 /// The file that is to be put in place, whether it exists or not. A rename would replace a device or a link itself.
@@ -124,7 +139,11 @@ mod tests {
         assert_eq!(fs::read_dir(&folder).unwrap().count(), 1);
         assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 2);
 
+        check_writable(&link).unwrap();
+        assert_eq!(fs::read_dir(&folder).unwrap().count(), 1);
         fs::remove_file(&file).unwrap();
+        let error = check_writable(&link).unwrap_err();
+        assert!(error.to_string().contains("leads nowhere"), "{error}");
         let error = write_whole(&link, b"newer").unwrap_err();
         assert!(error.to_string().contains("leads nowhere"), "{error}");
         assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
