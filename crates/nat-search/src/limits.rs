@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     Member, Objective, SearchError,
-    quantity::{has_unit_of, quantity},
+    quantity::{quantity, wrong_unit},
 };
 
 /// How a value is compared with its limit.
@@ -54,10 +54,12 @@ impl Limit {
 pub struct Limits(Vec<Limit>);
 
 impl Limits {
-    /// Reads `name<=value` parts separated by commas or `and`. Values may end in `K`, `M`, `G`, `ms` or `%`.
+    /// Reads `name<=value` parts separated by commas or `and`. Values may end in `K`, `M`, `G`, `ms` or `%`; small letters
+    /// mean the same, but for the `m` of a command's value, which is refused: the command may count in milli.
     ///
     /// # Errors
-    /// An unknown objective, no comparison, or something that is no number; the message quotes the part.
+    /// An unknown objective, no comparison, something that is no number, or another unit than the objective's; the message
+    /// quotes the part.
     pub fn parse(text: &str) -> Result<Limits, SearchError> {
         text.replace(" and ", ",")
             .split(',')
@@ -108,6 +110,29 @@ impl Limits {
     pub fn check(&self, front: &[Member]) -> Result<(), SearchError> {
         self.objectives()
             .try_for_each(|objective| known(front, objective))
+    }
+
+    /// Checks that no two limits on an objective leave nothing between them.
+    ///
+    /// # Errors
+    /// The first two that do.
+    pub fn check_consistent(&self) -> Result<(), SearchError> {
+        let is_lower =
+            |limit: &&Limit| matches!(limit.comparison, Comparison::Greater | Comparison::AtLeast);
+        for lower in self.0.iter().filter(is_lower) {
+            for upper in self.0.iter().filter(|limit| !is_lower(limit)) {
+                let is_strict =
+                    lower.comparison == Comparison::Greater || upper.comparison == Comparison::Less;
+                let crossed = lower.bound > upper.bound || lower.bound == upper.bound && is_strict;
+                if lower.objective == upper.objective && crossed {
+                    return Err(SearchError::Config(format!(
+                        "the limits '{}' and '{}' contradict each other: no network meets both",
+                        lower.text, upper.text
+                    )));
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Whether one of the limits alone leaves no network: where the smallest is too large for it, or the largest too small.
@@ -190,8 +215,8 @@ fn parse_limit(part: &str) -> Result<Limit, SearchError> {
         _ => Comparison::AtLeast,
     };
     let bound = quantity(rest).ok_or_else(|| bad("does not end in a finite number"))?;
-    if !has_unit_of(objective, rest) {
-        return Err(bad("has a unit of something else"));
+    if let Some(what) = wrong_unit(objective, rest) {
+        return Err(bad(what));
     }
     Ok(Limit {
         objective,
@@ -358,9 +383,36 @@ mod tests {
             ("madds<=15ms", "unit of something else"),
             ("params<5%", "unit of something else"),
             ("latency<=1K", "unit of something else"),
+            (
+                "command:energy<=5m",
+                "'command:energy<=5m' ends in 'm', which of a command",
+            ),
         ] {
             let error = Limits::parse(text).unwrap_err().to_string();
             assert!(error.contains(part), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn limits_with_nothing_between_them_contradict_each_other() {
+        let check = |text: &str| Limits::parse(text).unwrap().check_consistent();
+        for text in [
+            "madds>=40M,madds<=20M",
+            "madds<=20M,error<5,madds>=40M",
+            "error>5,error<=5",
+            "error>=5,error<5",
+        ] {
+            let error = check(text).unwrap_err().to_string();
+            assert!(error.contains("contradict each other"), "{text}: {error}");
+        }
+        for text in [
+            "madds>=20M,madds<=40M",
+            "error>=5,error<=5",
+            "madds>=40M,params<=20M",
+            "madds<=20M,madds<=40M",
+            "latency:phone>=5ms,latency:tablet<=2ms",
+        ] {
+            check(text).unwrap();
         }
     }
 

@@ -126,9 +126,10 @@ impl Costs {
     ///
     /// # Errors
     /// The first latency that there is no table for, error on a set that there is not, or command that is not declared; a
-    /// preference for something that is not searched for.
+    /// preference for something that is not searched for; limits that contradict each other.
     pub fn check(&self, aims: &Aims) -> Result<(), SearchError> {
         aims.preferences.check(&aims.objectives)?;
+        aims.limits.check_consistent()?;
         let tables: Vec<Name> = self.tables.iter().map(|(name, _)| *name).collect();
         let wanted = aims.objectives.iter().copied();
         for objective in wanted.chain(aims.limits.objectives()) {

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     Aims, Member, Objective, SearchError, archive,
-    quantity::{has_unit_of, quantity},
+    quantity::{quantity, wrong_unit},
 };
 
 /// Where a preferred point may lie, in widths of the front from its best value: beyond it the direction is the same to the eye.
@@ -150,9 +150,9 @@ fn region(text: &str) -> Result<Region, SearchError> {
     let coordinate = |part: &str| {
         let (name, value) = part.split_once('=').ok_or_else(|| bad(part))?;
         let objective: Objective = name.trim().parse()?;
-        if !has_unit_of(objective, value) {
+        if let Some(what) = wrong_unit(objective, value) {
             return Err(SearchError::Config(format!(
-                "the preference '{part}' has a unit of something else"
+                "the preference '{part}' {what}"
             )));
         }
         Ok((objective, quantity(value).ok_or_else(|| bad(part))?))

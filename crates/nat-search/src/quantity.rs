@@ -17,11 +17,17 @@ pub(crate) fn quantity(text: &str) -> Option<f64> {
     number.is_finite().then_some(number)
 }
 
-/// Whether what stands behind the number of a text can be said of an objective.
-pub(crate) fn has_unit_of(objective: Objective, text: &str) -> bool {
+/// What is wrong with what stands behind the number of a text, where it cannot be said of an objective.
+pub(crate) fn wrong_unit(objective: Objective, text: &str) -> Option<&'static str> {
     let text = text.trim_end();
     let digits = text.trim_end_matches(|c: char| c.is_alphabetic() || c == '%');
-    units(objective).contains(&&text[digits.len()..])
+    match (objective, &text[digits.len()..]) {
+        (Objective::Command(_), "m") => Some(
+            "ends in 'm', which of a command may be milli or million: write M for million, or the plain number",
+        ),
+        (_, unit) if units(objective).contains(&unit) => None,
+        _ => Some("has a unit of something else"),
+    }
 }
 
 /// What may stand behind a number of an objective. What a command counts only its author knows.
@@ -32,13 +38,14 @@ fn units(objective: Objective) -> &'static [&'static str] {
             &["", "k", "K", "m", "M", "g", "G"]
         }
         Objective::Latency(_) => &["", "ms"],
-        Objective::Command(_) => &["", "k", "K", "m", "M", "g", "G", "ms", "%"],
+        Objective::Command(_) => &["", "k", "K", "M", "g", "G", "ms", "%"],
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Name;
 
     #[test]
     fn suffixes_scale_and_nonsense_is_nothing() {
@@ -50,5 +57,19 @@ mod tests {
         for text in ["", "M", "ms", "1e999", "1e308K", "nan", "12 apples", "1MM"] {
             assert_eq!(quantity(text), None, "{text}");
         }
+    }
+
+    #[test]
+    fn of_a_command_a_small_m_could_be_milli() {
+        let energy = Objective::Command(Name::new("energy"));
+        for text in ["5m", "5 m "] {
+            let wrong = wrong_unit(energy, text).unwrap();
+            assert!(wrong.contains("write M"), "{wrong}");
+            assert_eq!(wrong_unit(Objective::Madds, text), None);
+        }
+        for text in ["5", "0.005", "5M", "5k", "5ms", "5%"] {
+            assert_eq!(wrong_unit(energy, text), None, "{text}");
+        }
+        assert!(wrong_unit(Objective::Error, "5m").is_some());
     }
 }
