@@ -8,8 +8,9 @@ use nat_supernet::{Subnet, SupernetFile};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    DataRecord, Evaluator, Member, RunConfig, RunDirectory, RunRecord, TransferError, archive,
-    checkpoint, config::Evaluation, learner::Learner, streams, write_atomically,
+    DataRecord, Evaluator, Member, Objective, RunConfig, RunDirectory, RunRecord, TransferError,
+    archive, checkpoint, config::Evaluation, learner::Learner, streams, validation,
+    write_atomically,
 };
 
 /// The last finished iteration of a run.
@@ -42,15 +43,17 @@ impl Answer {
     /// Reads a run directory.
     ///
     /// # Errors
-    /// It holds no run, or no iteration is finished yet.
+    /// It holds no run, no iteration is finished yet, or the archive lacks what networks are judged by.
     pub fn open(directory: RunDirectory) -> Result<Answer, TransferError> {
         let record = directory.record()?;
         let (state, folder) = checkpoint::load_finished(&directory)?;
-        let archive = state
-            .archive
-            .iter()
+        let archive: Vec<Member> = (state.archive.iter())
             .map(|line| line.member(&record.space))
             .collect::<Result<_, _>>()?;
+        let sets: Vec<Objective> = (record.sets().into_iter().flatten())
+            .map(Objective::ErrorOn)
+            .collect();
+        validation::check_archive(&directory, &record, &sets, &archive, &folder)?;
         let archive = record.settled(archive);
         Ok(Answer {
             finished: state.generation >= record.config.search.rounds(),

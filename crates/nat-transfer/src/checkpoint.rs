@@ -222,26 +222,30 @@ pub(crate) fn save(
     Ok(())
 }
 
-/// The latest saved state, with the weights of the data sets of these names.
+/// The latest saved state, and its folder.
 ///
 /// # Errors
 /// There is none, or it cannot be read.
-pub fn load(
-    directory: &RunDirectory,
-    sets: &[Option<Name>],
-) -> Result<(State, Vec<Weights>), TransferError> {
+pub fn load_latest(directory: &RunDirectory) -> Result<(State, PathBuf), TransferError> {
     let latest = list(directory)?
         .pop()
         .ok_or_else(|| nothing_saved(directory))?;
-    let state = read_state(&latest.path)?;
+    Ok((read_state(&latest.path)?, latest.path))
+}
+
+/// The weights of the data sets of these names in the folder of a saved state.
+///
+/// # Errors
+/// They cannot be read.
+pub fn load_weights(folder: &Path, sets: &[Option<Name>]) -> Result<Vec<Weights>, TransferError> {
     let weights = sets.iter().map(|&set| {
-        let result = SupernetFile::load(&file(&latest.path, SUPERNET, set))?;
-        let trained = file(&latest.path, TRAINED, set);
+        let result = SupernetFile::load(&file(folder, SUPERNET, set))?;
+        let trained = file(folder, TRAINED, set);
         let (supernets, averaged) = match trained.exists() {
             true => (SupernetFile::load(&trained)?, Some(result)),
             false => (result, None),
         };
-        let momentum = file(&latest.path, MOMENTUM, set);
+        let momentum = file(folder, MOMENTUM, set);
         let velocities = read_velocities(&momentum, &supernets.supernets)?;
         Ok(Weights {
             supernets,
@@ -249,7 +253,7 @@ pub fn load(
             velocities,
         })
     });
-    Ok((state, weights.collect::<Result<_, TransferError>>()?))
+    weights.collect()
 }
 
 /// The state of the last finished iteration, and its folder.
@@ -268,8 +272,8 @@ pub fn load_finished(directory: &RunDirectory) -> Result<(State, PathBuf), Trans
         .ok_or_else(|| TransferError::Directory {
             path: directory.root().into(),
             reason: format!(
-                "no iteration of this run is finished yet: `nat resume {}` goes on with it",
-                directory.root().display()
+                "no iteration of this run is finished yet: `{}` goes on with it",
+                directory.resume_command()
             ),
         })?;
     Ok((read_state(&entry.path)?, entry.path.clone()))
@@ -278,9 +282,13 @@ pub fn load_finished(directory: &RunDirectory) -> Result<(State, PathBuf), Trans
 fn nothing_saved(directory: &RunDirectory) -> TransferError {
     TransferError::Directory {
         path: directory.root().into(),
-        reason:
-            "there is no saved state: a run that was ended before its first save begins anew by the `nat search` that began it"
-                .into(),
+        reason: match directory.is_told() {
+            true => "its saved states are gone: start a new run with another --out".into(),
+            false => {
+                "there is no saved state: a run that was ended before its first save begins anew by the `nat search` that began it"
+                    .into()
+            }
+        },
     }
 }
 
@@ -289,8 +297,13 @@ pub fn supernet_path(folder: &Path, set: Option<Name>) -> PathBuf {
     file(folder, SUPERNET, set)
 }
 
+/// The file of a saved state besides its weights.
+pub(crate) fn state_path(folder: &Path) -> PathBuf {
+    folder.join(STATE)
+}
+
 fn read_state(folder: &Path) -> Result<State, TransferError> {
-    let path = folder.join(STATE);
+    let path = state_path(folder);
     let text = fs::read_to_string(&path).map_err(TransferError::io(&path))?;
     serde_json::from_str(&text).map_err(|error| TransferError::Damaged {
         path,

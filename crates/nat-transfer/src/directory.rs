@@ -1,8 +1,9 @@
 //! The run directory: plain files, each written beside its place and renamed into it.
 
 use std::{
+    borrow::Cow,
     fs::{self, File, OpenOptions},
-    io::Write,
+    io::{ErrorKind, Write},
     path::{Path, PathBuf},
 };
 
@@ -11,6 +12,10 @@ use nat_space::{LatencyTable, Space};
 use serde::Serialize;
 
 use crate::{ArchiveLine, Event, Member, RunRecord, Tested, TransferError, checkpoint, measures};
+
+/// The file whose lock is the run's. It is empty and stays: a lock belongs to a file and not to its name, and `run.toml` gets a
+/// new file behind its name from an editor.
+const LOCK: &str = ".lock";
 
 /// Paths of a run, and how they are read and written.
 #[derive(Clone, Debug)]
@@ -50,33 +55,62 @@ impl RunDirectory {
                 |_| String::new(),
                 |record| format!(" with seed {}", record.config.seed),
             );
+            let is_lost = self.is_told() && !checkpoint::is_saved(self);
             return Err(TransferError::Directory {
                 path: self.root.clone(),
-                reason: format!(
-                    "holds a run{seed} already: `nat resume {}` goes on with it, another --out starts a new one",
-                    self.root.display()
-                ),
+                reason: match is_lost {
+                    true => format!(
+                        "holds a run{seed} whose saved states are gone: another --out starts a new one"
+                    ),
+                    false => format!(
+                        "holds a run{seed} already: `{}` goes on with it, another --out starts a new one",
+                        self.resume_command()
+                    ),
+                },
             });
         }
-        if self.root.is_dir()
-            && fs::read_dir(&self.root)
-                .map_err(TransferError::io(&self.root))?
-                .next()
-                .is_some()
-        {
-            return Err(TransferError::Directory {
-                path: self.root.clone(),
-                reason: "is not empty and holds no run: give --out a new folder".into(),
-            });
+        if self.root.is_dir() {
+            for entry in fs::read_dir(&self.root).map_err(TransferError::io(&self.root))? {
+                // A new run that is killed before it has written its record leaves its lock.
+                if entry.map_err(TransferError::io(&self.root))?.file_name() != LOCK {
+                    return Err(TransferError::Directory {
+                        path: self.root.clone(),
+                        reason: "is not empty and holds no run: give --out a new folder".into(),
+                    });
+                }
+            }
         }
         Ok(())
     }
 
     /// Whether a run was begun here and ended, by a kill, before anything of it was saved or told.
     fn is_abandoned(&self) -> bool {
-        let begun = File::open(self.path("run.toml")).is_ok_and(|file| file.try_lock().is_ok());
+        self.path("run.toml").exists()
+            && self.is_free()
+            && !checkpoint::is_saved(self)
+            && !self.is_told()
+    }
+
+    /// Whether anything was told of the run, which is so from its first saved state on.
+    pub(crate) fn is_told(&self) -> bool {
         let told = ["events.jsonl", "archive.jsonl", "measured.jsonl"];
-        begun && !checkpoint::is_saved(self) && !told.iter().any(|name| self.path(name).exists())
+        told.iter().any(|name| self.path(name).exists())
+    }
+
+    /// Whether no process has the run. Nothing is written for the answer.
+    fn is_free(&self) -> bool {
+        match File::open(self.path(LOCK)) {
+            Ok(file) => file.try_lock().is_ok(),
+            Err(error) => error.kind() == ErrorKind::NotFound,
+        }
+    }
+
+    /// The command that goes on with the run, as it may be pasted into a shell.
+    pub(crate) fn resume_command(&self) -> String {
+        let folder = self.root.display().to_string();
+        // Only a NUL cannot be quoted, and no folder has one in its name.
+        let quoted = shlex::try_quote(&folder).unwrap_or(Cow::Borrowed(folder.as_str()));
+        format!("nat resume {quoted}")
     }
 
     /// Makes the folder of a new run and writes its record.
@@ -85,15 +119,15 @@ impl RunDirectory {
     /// The folder is not vacant, or cannot be written.
     pub fn create(&self, record: &RunRecord) -> Result<(), TransferError> {
         self.check_vacant()?;
+        fs::create_dir_all(&self.root).map_err(TransferError::io(&self.root))?;
+        let _lock = self.lock()?;
         if self.path("run.toml").exists() {
-            let _lock = self.lock()?;
             self.sweep()?;
             let tables = self.path("latency");
             if tables.exists() {
                 fs::remove_dir_all(&tables).map_err(TransferError::io(&tables))?;
             }
         }
-        fs::create_dir_all(&self.root).map_err(TransferError::io(&self.root))?;
         if !record.tables.is_empty() {
             let folder = self.path("latency");
             fs::create_dir(&folder).map_err(TransferError::io(&folder))?;
@@ -133,10 +167,12 @@ impl RunDirectory {
     /// Takes the run for this process.
     ///
     /// # Errors
-    /// Another process has it.
+    /// Another process has it, or its folder cannot be written.
     pub fn lock(&self) -> Result<RunLock, TransferError> {
-        let path = self.path("run.toml");
-        let file = File::open(&path).map_err(TransferError::io(&path))?;
+        let path = self.path(LOCK);
+        let mut options = OpenOptions::new();
+        let file = options.create(true).append(true).open(&path);
+        let file = file.map_err(TransferError::io(&path))?;
         match file.try_lock() {
             Ok(()) => Ok(RunLock(file)),
             Err(fs::TryLockError::WouldBlock) => Err(TransferError::Directory {
@@ -316,9 +352,7 @@ fn remove_named(folder: &Path, is_one: impl Fn(&str) -> bool) -> Result<(), Tran
 /// Removes a file that may be there.
 pub(crate) fn remove_if_there(path: &Path) -> Result<(), TransferError> {
     match fs::remove_file(path) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            Err(TransferError::io(path)(error))
-        }
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(TransferError::io(path)(error)),
         _ => Ok(()),
     }
 }
@@ -497,7 +531,56 @@ mod tests {
         directory.create(&record()).unwrap();
         let lock = directory.lock().unwrap();
         assert!(directory.lock().is_err());
+        // As editors save a file: a new one takes the place of the old.
+        let (path, beside) = (directory.path("run.toml"), directory.path("run.toml.new"));
+        fs::copy(&path, &beside).unwrap();
+        fs::rename(&beside, &path).unwrap();
+        directory.sweep().unwrap();
+        let error = directory.lock().err().unwrap().to_string();
+        assert!(error.contains("another process"), "{error}");
+        assert!(directory.create(&record()).is_err());
         drop(lock);
         directory.lock().unwrap();
+    }
+
+    #[test]
+    fn a_lock_alone_is_no_run_and_asking_for_one_leaves_none() {
+        let folder = tempfile::tempdir().unwrap();
+        let directory = RunDirectory::at(folder.path());
+        drop(directory.lock().unwrap());
+        directory.check_vacant().unwrap();
+        directory.create(&record()).unwrap();
+        fs::remove_file(directory.path(LOCK)).unwrap();
+        directory.check_vacant().unwrap();
+        directory.record().unwrap();
+        assert!(!directory.path(LOCK).exists());
+    }
+
+    #[test]
+    fn a_run_without_its_saved_states_is_not_to_be_resumed() {
+        let folder = tempfile::tempdir().unwrap();
+        let directory = RunDirectory::at(folder.path().join("run"));
+        directory.create(&record()).unwrap();
+        let resumed = || {
+            let error = checkpoint::load_latest(&directory).unwrap_err();
+            error.to_string()
+        };
+        assert!(resumed().contains("begins anew"), "{}", resumed());
+        fs::write(directory.path("events.jsonl"), "").unwrap();
+        let searched = directory.check_vacant().unwrap_err().to_string();
+        for error in [resumed(), searched] {
+            assert!(
+                error.contains("saved states are gone") && error.contains("another --out"),
+                "{error}"
+            );
+            assert!(!error.contains("nat resume") && !error.contains("begins anew"));
+        }
+    }
+
+    #[test]
+    fn commands_to_be_pasted_are_quoted() {
+        let command = |folder: &str| RunDirectory::at(folder).resume_command();
+        assert_eq!(command("runs/a-1"), "nat resume runs/a-1");
+        assert_eq!(command("my run"), "nat resume 'my run'");
     }
 }

@@ -138,6 +138,9 @@ impl Evaluator {
     ///
     /// # Errors
     /// The first failure.
+    ///
+    /// # Panics
+    /// There are more or fewer slots than genotypes.
     pub fn measure(
         &self,
         supernets: &[Supernet],
@@ -147,6 +150,7 @@ impl Evaluator {
         report: &(dyn Fn(usize, usize) + Sync),
         stop: &AtomicBool,
     ) -> Result<(), TransferError> {
+        assert_eq!(measured.len(), genotypes.len(), "a slot for each genotype");
         let mut open: Vec<usize> = (0..genotypes.len())
             .filter(|&i| measured[i].is_none())
             .collect();

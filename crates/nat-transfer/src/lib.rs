@@ -37,6 +37,7 @@ pub mod streams;
 mod train;
 mod trainee;
 mod training;
+mod validation;
 
 pub use answer::{Answer, Tested};
 pub use archive_line::ArchiveLine;

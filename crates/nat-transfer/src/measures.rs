@@ -4,7 +4,7 @@ use std::{
     cmp::Reverse,
     collections::BTreeMap,
     fs::{self, File, OpenOptions},
-    io::Write,
+    io::{self, Write},
     path::PathBuf,
     sync::{
         Mutex, PoisonError,
@@ -99,6 +99,8 @@ pub(crate) struct Measures {
 struct Known {
     path: PathBuf,
     values: BTreeMap<(String, String), f64>,
+    /// Whether an answer could not be written: no other one may come behind what is left of it.
+    is_closed: bool,
 }
 
 impl Known {
@@ -120,7 +122,11 @@ impl Known {
                 write_atomically(&path, complete.as_bytes())?;
             }
         }
-        Ok(Known { path, values })
+        Ok(Known {
+            path,
+            values,
+            is_closed: false,
+        })
     }
 
     fn get(&self, command: &str, genes: &Genotype) -> Option<f64> {
@@ -137,16 +143,35 @@ impl Known {
         };
         let mut text = serde_json::to_string(&line).expect("plain values");
         text.push('\n');
-        let append = |mut file: File| {
+        self.append(|file| {
             file.write_all(text.as_bytes())?;
             file.sync_data()
-        };
-        let mut options = OpenOptions::new();
-        let file = options.create(true).append(true).open(&self.path);
-        file.and_then(append)
-            .map_err(TransferError::io(&self.path))?;
+        })?;
         self.values.insert((line.command, line.genes), value);
         Ok(())
+    }
+
+    /// Appends to the file. Where that fails, the file becomes as long as it was, as far as that is possible, and nothing is
+    /// appended any more: only at the end of a file is a line that was cut short known for what it is.
+    fn append(
+        &mut self,
+        write: impl FnOnce(&mut File) -> io::Result<()>,
+    ) -> Result<(), TransferError> {
+        if self.is_closed {
+            let source = io::Error::other("an earlier answer could not be written");
+            return Err(TransferError::io(&self.path)(source));
+        }
+        let mut options = OpenOptions::new();
+        let file = options.create(true).append(true).open(&self.path);
+        let mut file = file.map_err(TransferError::io(&self.path))?;
+        let before = file.metadata().map_err(TransferError::io(&self.path))?;
+        let written = write(&mut file);
+        if written.is_err() {
+            self.is_closed = true;
+            // The error that counts is the first one.
+            let _ = file.set_len(before.len());
+        }
+        written.map_err(TransferError::io(&self.path))
     }
 }
 
@@ -360,5 +385,30 @@ mod tests {
         fs::write(&path, "nonsense\n").unwrap();
         let error = Known::open(path).err().unwrap().to_string();
         assert!(error.contains("line 1"), "{error}");
+    }
+
+    #[test]
+    fn nothing_is_written_behind_an_answer_that_could_not_be() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(FILE);
+        let genes = Space::builtin("tiny").unwrap().largest();
+        let mut known = Known::open(path.clone()).unwrap();
+        known.add("energy", &genes, 1.0).unwrap();
+        let whole = fs::read_to_string(&path).unwrap();
+        let full = |file: &mut File| -> io::Result<()> {
+            file.write_all(b"{\"genes\":\"0,")?;
+            Err(io::ErrorKind::StorageFull.into())
+        };
+        let error = known.append(full).unwrap_err();
+        assert!(
+            matches!(&error, TransferError::Io { source, .. } if source.kind() == io::ErrorKind::StorageFull)
+        );
+        assert_eq!(fs::read_to_string(&path).unwrap(), whole);
+        let error = known.add("noise", &genes, 2.0).unwrap_err().to_string();
+        assert!(error.contains("earlier answer"), "{error}");
+        assert_eq!(known.get("noise", &genes), None);
+        let mut known = Known::open(path).unwrap();
+        assert_eq!(known.values.len(), 1);
+        known.add("noise", &genes, 2.0).unwrap();
     }
 }

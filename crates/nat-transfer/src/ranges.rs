@@ -2,7 +2,7 @@
 
 use std::fmt::Display;
 
-use nat_search::{Algorithm, Objective};
+use nat_search::{Algorithm, Objective, SearchError};
 
 use crate::{
     RunConfig, TransferError,
@@ -100,7 +100,9 @@ impl RunConfig {
                 format_args!("be at most {}, got {}", i64::MAX, self.seed),
             );
         }
-        self.search.check()?;
+        let of_search = |error: SearchError| TransferError::Config(error.to_string());
+        self.search.check().map_err(of_search)?;
+        self.limits.check_consistent().map_err(of_search)?;
         if !self.prefer.is_empty() && self.search.algorithm != Algorithm::Nsga3 {
             return refuse(
                 "search.algorithm",
@@ -272,6 +274,27 @@ mod tests {
                 let told = format!("{section}.{field} must {must}, got ");
                 assert!(error.starts_with(&told), "{error} for {told}");
             }
+        }
+    }
+
+    #[test]
+    fn wrong_sizes_of_the_search_are_of_the_configuration_as_all_others() {
+        let mut config = Preset::Quick.config(&Space::builtin("tiny").unwrap());
+        config.search.population = 1;
+        let error = config.check().unwrap_err();
+        assert!(matches!(error, TransferError::Config(_)), "{error:?}");
+    }
+
+    #[test]
+    fn limits_that_contradict_each_other_are_refused() {
+        for settings in [
+            &["limits=[\"madds>=40M\", \"madds<=20M\"]"][..],
+            &["limits=[\"madds>=40M,madds<=20M\"]"],
+        ] {
+            assert_eq!(
+                error(settings),
+                "the limits 'madds>=40M' and 'madds<=20M' contradict each other: no network meets both"
+            );
         }
     }
 

@@ -31,6 +31,7 @@ use crate::{
     measures::{self, Measures},
     pretrain, propose,
     training::{Moment, Task},
+    validation,
 };
 
 /// A data set with the supernets that are to learn it.
@@ -139,7 +140,8 @@ impl Run {
     /// Takes up a run where it was saved last, with its data sets and linked objectives as they were.
     ///
     /// # Errors
-    /// Another process has the run, a data set has changed, or a file cannot be read.
+    /// Another process has the run, a data set has changed, the saved state does not fit what the run is for, or a file
+    /// cannot be read.
     ///
     /// # Panics
     /// There are more or fewer sets than the run has.
@@ -167,7 +169,9 @@ impl Run {
         }
         let measures = measures::assemble(&directory, &record.config, linked)?;
         let costs = record.costs(measures::names(&measures))?;
-        let (state, weights) = checkpoint::load(&directory, &record.sets())?;
+        let (state, folder) = checkpoint::load_latest(&directory)?;
+        validation::check_state(&directory, &record, &costs.measured(), &state, &folder)?;
+        let weights = checkpoint::load_weights(&folder, &record.sets())?;
         let (supernets, rest): (Vec<_>, Vec<_>) = (weights.into_iter())
             .map(|weights| (weights.supernets, (weights.velocities, weights.averaged)))
             .unzip();

@@ -145,7 +145,7 @@ fn an_interrupted_experiment_goes_on_where_it_was() {
         let stopped = child.wait_with_output().unwrap();
         assert_eq!(stopped.status.code(), Some(130), "{signal}");
         assert!(!run.with_file_name("result.json").exists());
-        let saved = fs::File::open(run.join("run.toml")).unwrap();
+        let saved = fs::File::open(run.join(".lock")).unwrap();
         assert!(
             saved.try_lock().is_ok(),
             "{signal}: the search goes on alone"
