@@ -49,7 +49,7 @@ pub fn open(run: &Path) -> Result<Answer> {
     record(run)?;
     let answer = Answer::open(RunDirectory::at(run)).map_err(|error| damaged(run, error))?;
     if !answer.finished {
-        eprintln!(
+        errln!(
             "nat: the run stands at iteration {} of {}: this is what it has so far",
             answer.generation,
             answer.record.config.search.rounds()

@@ -84,7 +84,7 @@ pub fn options() -> OpenOptions {
 /// Says so where networks see larger pictures than any is kept in.
 pub fn warn_of_side(side: usize) {
     if side > SHORTER_SIDE {
-        eprintln!(
+        errln!(
             "nat: warning: pictures are kept with a shorter side of at most {SHORTER_SIDE} px; at {side} px networks see them enlarged"
         );
     }
@@ -100,7 +100,7 @@ pub fn picture(encoded: &[u8]) -> Result<RgbImage, ImageFault> {
 pub fn open(path: &str, options: &OpenOptions) -> Result<Arc<ImageSet>> {
     let set = open_to_measure(path, options)?;
     if let Some(warning) = scarcity(&set) {
-        eprintln!("nat: warning: {path}: {warning}");
+        errln!("nat: warning: {path}: {warning}");
     }
     Ok(set)
 }
@@ -110,10 +110,10 @@ pub fn open_to_measure(path: &str, options: &OpenOptions) -> Result<Arc<ImageSet
     let set = open_quietly(path, options)?;
     let warnings = set.warnings();
     for warning in warnings.iter().take(SHOWN_WARNINGS) {
-        eprintln!("nat: warning: {}: {}", warning.path, warning.reason);
+        errln!("nat: warning: {}: {}", warning.path, warning.reason);
     }
     if warnings.len() > SHOWN_WARNINGS {
-        eprintln!(
+        errln!(
             "nat: warning: {} more; `nat data {}` lists them all",
             warnings.len() - SHOWN_WARNINGS,
             shell::quoted(path)

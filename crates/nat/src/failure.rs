@@ -27,7 +27,7 @@ pub const INTERRUPTED: u8 = 130;
 /// The handler cannot be installed.
 pub fn exit_when_interrupted() -> anyhow::Result<()> {
     ctrlc::set_handler(|| {
-        eprintln!("\nnat: interrupted; nothing was saved");
+        errln!("\nnat: interrupted; nothing was saved");
         std::process::exit(i32::from(INTERRUPTED));
     })
     .context("the handler of Ctrl-C")

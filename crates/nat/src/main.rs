@@ -1,9 +1,9 @@
 //! The `nat` command line: arguments in, the crates called, results on stdout, messages on stderr.
 
-#![warn(clippy::print_stdout)]
+#![warn(clippy::print_stdout, clippy::print_stderr)]
 
 #[macro_use]
-mod stdout;
+mod streams;
 
 mod answer;
 mod args;
@@ -37,7 +37,7 @@ fn main() -> ExitCode {
     match commands::run(args.command) {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("nat: {}", failure::one_line(&error));
+            errln!("nat: {}", failure::one_line(&error));
             ExitCode::from(failure::exit_code(&error))
         }
     }

@@ -1,11 +1,9 @@
 //! Files that a long work ends in: whether they can be written is asked before it.
 
-use std::{
-    fs::{self, File},
-    path::Path,
-};
+use std::path::Path;
 
 use anyhow::Result;
+use nat_weights::check_writable;
 
 use crate::failure::wrong_argument;
 
@@ -20,9 +18,9 @@ pub fn check(argument: &str, path: &Path) -> Result<()> {
             path.display()
         )))
     };
-    let Some(name) = path.file_name().filter(|_| !path.is_dir()) else {
+    if path.file_name().is_none() || path.is_dir() {
         return wrong("is a folder; give a file".into());
-    };
+    }
     let folder = match path.parent() {
         Some(folder) if !folder.as_os_str().is_empty() => folder,
         _ => Path::new("."),
@@ -30,14 +28,7 @@ pub fn check(argument: &str, path: &Path) -> Result<()> {
     if !folder.is_dir() {
         return wrong(format!("there is no folder {}", folder.display()));
     }
-    let mut beside = std::ffi::OsString::from(".");
-    beside.push(name);
-    beside.push(".tmp");
-    let beside = folder.join(beside);
-    match File::create(&beside).and_then(|_| fs::remove_file(&beside)) {
-        Ok(()) => Ok(()),
-        Err(error) => wrong(error.to_string()),
-    }
+    check_writable(path).or_else(|error| wrong(error.to_string()))
 }
 
 /// Checks that a folder can lie where an argument says; it need not be there yet.
@@ -71,6 +62,8 @@ pub fn check_supernet(argument: &str, path: &Path) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     #[test]
@@ -84,6 +77,10 @@ mod tests {
         let onnx = check_supernet("--out", &folder.path().join("net.onnx")).unwrap_err();
         assert!(onnx.to_string().contains("must be .safetensors"));
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+        let own = folder.path().join(".net.safetensors.tmp");
+        fs::write(&own, "x").unwrap();
+        check("--out", &folder.path().join("net.safetensors")).unwrap();
+        assert_eq!(fs::read(own).unwrap(), b"x");
     }
 
     #[test]

@@ -16,6 +16,8 @@ pub struct Progress {
     bar: ProgressBar,
     phase: Option<(Phase, usize)>,
     phase_begun: Instant,
+    /// Steps of the phase at the last call.
+    done: usize,
     /// The last one, and the last one that trains.
     iterations: (usize, usize),
     clock: TimeLeft,
@@ -37,6 +39,7 @@ impl Progress {
             bar,
             phase: None,
             phase_begun: Instant::now(),
+            done: 0,
             iterations: (0, 0),
             clock: TimeLeft::default(),
             last: String::new(),
@@ -56,7 +59,7 @@ impl Progress {
         if std::io::stderr().is_terminal() {
             self.bar.println(text);
         } else {
-            eprintln!("{text}");
+            errln!("{text}");
         }
     }
 
@@ -146,12 +149,14 @@ impl Observer for Progress {
 
     fn progress(&mut self, step: &Step) {
         self.iterations = (step.iterations, step.trained);
-        if self.phase != Some((step.phase, step.generation)) {
+        // The trials of a learning rate and the training after them are one phase, each counted from its beginning.
+        if self.phase != Some((step.phase, step.generation)) || step.done < self.done {
             self.phase = Some((step.phase, step.generation));
             self.phase_begun = Instant::now();
             self.clock.phase_began(step);
             self.bar.reset();
         }
+        self.done = step.done;
         self.clock.stepped(step, self.phase_begun.elapsed());
         self.bar.set_length(step.total as u64);
         self.bar.set_position(step.done as u64);

@@ -29,6 +29,19 @@ fn refused(args: &[&str], code: i32, parts: &[&str]) {
     }
 }
 
+/// Where messages cannot be written the exit code tells what they would have.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_full_stderr_ends_nothing() {
+    let full = fs::File::create("/dev/full").unwrap();
+    let status = Command::new(env!("CARGO_BIN_EXE_nat"))
+        .args(["space", "show", "nowhere"])
+        .stderr(full)
+        .status()
+        .unwrap();
+    assert_eq!(status.code(), Some(2));
+}
+
 fn hostile(name: &str) -> String {
     Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("../nat-data/tests/hostile")

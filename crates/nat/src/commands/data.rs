@@ -17,7 +17,7 @@ pub fn run(args: &args::Data) -> Result<()> {
         return Ok(());
     }
     for warning in &census.warnings {
-        eprintln!("nat: warning: {}: {}", warning.path, warning.reason);
+        errln!("nat: warning: {}: {}", warning.path, warning.reason);
     }
     let row = |name: &str, images: nat_data::SplitCounts| {
         vec![

@@ -46,7 +46,7 @@ pub fn run(args: &args::Demo) -> Result<ExitCode> {
         .collect();
     let mut config = RunConfig::resolve(Preset::Quick, source.space(), None, &overrides)?;
     config.seed = args.seed;
-    eprintln!(
+    errln!(
         "nat: satellite tiles in 7 climate groups and EfficientNet-Lite0's ImageNet weights, both built in: the network is \
          adapted to the tiles and searched"
     );

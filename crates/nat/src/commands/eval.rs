@@ -118,7 +118,7 @@ fn check_split(set: &ImageSet, path: &str, split: Split) -> Result<()> {
         )));
     }
     if set.census().drawn.contains(&split) {
-        eprintln!(
+        errln!(
             "nat: {path} has no {name}/: these are the images that a search or fine-tune would leave for it; --split all takes every image"
         );
     }

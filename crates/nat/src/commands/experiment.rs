@@ -77,7 +77,7 @@ pub fn run(args: &args::Experiment) -> Result<ExitCode> {
         if args.summary {
             break;
         }
-        eprintln!(
+        errln!(
             "nat: cell {} of {}: {}, seed {}, {}: {}",
             index + 1,
             cells.len(),
@@ -88,7 +88,7 @@ pub fn run(args: &args::Experiment) -> Result<ExitCode> {
         );
         match cell.run(&args.out, &stop) {
             Err(error) if error.is::<Stopped>() => {
-                eprintln!("nat: {error}");
+                errln!("nat: {error}");
                 return Ok(ExitCode::from(failure::INTERRUPTED));
             }
             result => {
@@ -111,7 +111,7 @@ fn finished<'a>(plan: &'a Plan, out: &Path, hashes: &'a Hashes) -> Vec<Finished<
     let mut finished = Vec::new();
     for cell in cells(plan, &[], hashes) {
         let result = cell.result(out).unwrap_or_else(|error| {
-            eprintln!("nat: left out: {}", failure::one_line(&error));
+            errln!("nat: left out: {}", failure::one_line(&error));
             None
         });
         if let Some(found) = result {
@@ -162,11 +162,11 @@ impl Hashes {
         for cell in cells {
             let Cell { path, data, .. } = cell;
             for name in files_of(&cell.arguments()) {
-                if !hashes.files.contains_key(name)
-                    && Path::new(name).is_file()
-                    && let Ok(bytes) = std::fs::read(name)
+                if !hashes.files.contains_key(&name)
+                    && Path::new(&name).is_file()
+                    && let Ok(bytes) = std::fs::read(&name)
                 {
-                    hashes.files.insert(name.to_owned(), short_hash(&bytes));
+                    hashes.files.insert(name, short_hash(&bytes));
                 }
             }
             if hashes.data.contains_key(*data) {

@@ -110,10 +110,10 @@ pub fn run(args: &args::Finetune) -> Result<ExitCode> {
             ..nat_transfer::model_info(&space, provenance, crop_ratio, &genotype, &subnet)
         };
         form.write(path, &subnet.fold(), &info)?;
-        eprintln!("nat: wrote {}", path.display());
+        errln!("nat: wrote {}", path.display());
     } else if !args.json {
         // A program that reads the line of figures, such as an experiment, wants nothing else.
-        eprintln!("nat: the network was not kept: --out MODEL.onnx or MODEL.safetensors writes it");
+        errln!("nat: the network was not kept: --out MODEL.onnx or MODEL.safetensors writes it");
     }
     let seconds = begun.elapsed().as_secs_f64();
     if args.json {

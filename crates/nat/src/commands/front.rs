@@ -21,7 +21,7 @@ pub fn front(args: &args::Front) -> Result<()> {
     let answer = answer::open(&args.run)?;
     let front = answer.front();
     if front.is_empty() {
-        eprintln!("nat: {}", nothing(&answer));
+        errln!("nat: {}", nothing(&answer));
     }
     let (mut tests, mut larger_test) = (None, None);
     if args.test {
@@ -67,7 +67,7 @@ pub fn front(args: &args::Front) -> Result<()> {
         && let Err(error) = report::write(&args.run, &page)
     {
         // What was asked for has been said.
-        eprintln!(
+        errln!(
             "nat: warning: {} is as it was before: {}",
             page.display(),
             failure::one_line(&error)
@@ -220,6 +220,16 @@ fn asked(answer: &Answer, choice: &args::Choice) -> Result<(Limits, Objective)> 
     Ok((limits, named(plain(&choice.best)?.parse()?)))
 }
 
+/// A value as limits are written.
+fn in_short(objective: Objective, value: f64) -> String {
+    match objective {
+        Objective::Madds | Objective::Params | Objective::Memory => table::millions(value as u64),
+        Objective::Error | Objective::ErrorOn(_) => format!("{value:.2}%"),
+        Objective::Latency(_) => format!("{value:.2}ms"),
+        Objective::Command(_) => format!("{value}"),
+    }
+}
+
 /// Why a front is empty.
 fn nothing(answer: &Answer) -> String {
     let limits: Vec<String> = answer.record.config.limits.clone().into();
@@ -227,7 +237,7 @@ fn nothing(answer: &Answer) -> String {
     let nearest = (answer.archive.iter()).min_by(|a, b| misses(a).total_cmp(&misses(b)));
     let nearest = nearest.map_or_else(String::new, |member| {
         let known: Vec<String> = (member.known())
-            .map(|(objective, value)| format!("{objective} {value:.2}"))
+            .map(|(objective, value)| format!("{objective} {}", in_short(objective, value)))
             .collect();
         format!("; the nearest is {} ({})", member.genes, known.join(", "))
     });
@@ -275,7 +285,7 @@ fn test_errors(answer: &Answer, front: &[Member]) -> Result<Vec<Tested>> {
     answer.test(front, dataset::open_recorded, &mut |done| {
         if std::io::stderr().is_terminal() {
             let end = if done == all { '\n' } else { '\r' };
-            eprint!("nat: {done} of {all} measurements on the test split{end}");
+            err!("nat: {done} of {all} measurements on the test split{end}");
         }
     })
 }

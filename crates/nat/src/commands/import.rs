@@ -61,7 +61,7 @@ fn ofa(files: &[PathBuf]) -> Result<SupernetFile> {
     let candidates: Vec<Space> = OFA_SPACES.into_iter().filter_map(Space::builtin).collect();
     let imported = import::ofa(files, &candidates)?;
     for notice in &imported.notices {
-        eprintln!("nat: {notice}");
+        errln!("nat: {notice}");
     }
     let classes = imported.supernets[0].classes();
     Ok(SupernetFile {

@@ -207,7 +207,7 @@ fn time(
                 let _ = network.run(&pixels);
             }));
         }
-        eprintln!("nat: round {} of {ROUNDS}", round + 1);
+        errln!("nat: round {} of {ROUNDS}", round + 1);
     }
     Ok(times)
 }

@@ -21,7 +21,7 @@ pub fn run(args: &args::Predict) -> Result<()> {
         let picture = match open(path) {
             Ok(picture) => picture,
             Err(reason) => {
-                eprintln!("nat: {name}: {reason}");
+                errln!("nat: {name}: {reason}");
                 unusable += 1;
                 continue;
             }

@@ -73,7 +73,7 @@ pub fn tell_of_sides(named: Option<&str>, preset: Preset, space: &Space, config:
         && config.resolutions == preset.config(space).resolutions
     {
         let own = space.resolutions;
-        eprintln!(
+        errln!(
             "nat: the preset {} searches at {} to {} px, not at the {} to {} px of the space: --set resolutions.from={} --set resolutions.to={} --set resolutions.step={} for those",
             preset.name(),
             sides.from,
@@ -357,7 +357,7 @@ pub fn resume(args: &args::Resume) -> Result<ExitCode> {
     let run = Run::resume(directory, sets.collect::<Result<_>>()?, Vec::new())
         .map_err(|error| answer::damaged(out, error))?;
     if run.is_finished() {
-        eprintln!("nat: {} is finished", out.display());
+        errln!("nat: {} is finished", out.display());
         let page = out.join("report.html");
         let written = match page.exists() {
             true => Ok(()),
@@ -377,7 +377,7 @@ fn drive(mut run: Run, out: &Path, profile: bool) -> Result<ExitCode> {
             // A second Ctrl-C does not wait: the last saved state is good.
             std::process::exit(i32::from(failure::INTERRUPTED));
         }
-        eprintln!("\nnat: saving; press Ctrl-C again to leave at once");
+        errln!("\nnat: saving; press Ctrl-C again to leave at once");
     })
     .context("the handler of Ctrl-C")?;
     // What schedulers and containers send. By the other crate it would come with SIGHUP, and a run under nohup is to ignore that.
@@ -401,7 +401,7 @@ fn drive(mut run: Run, out: &Path, profile: bool) -> Result<ExitCode> {
     })?;
     match outcome {
         Outcome::Interrupted => {
-            eprintln!(
+            errln!(
                 "nat: interrupted and saved: `nat resume {}` goes on",
                 shell::quoted(&out.display().to_string())
             );

@@ -16,6 +16,6 @@ pub fn run(args: &args::Serve) -> Result<()> {
     // Nothing is lost by an end at any moment, and there is no other end.
     ctrlc::set_handler(|| std::process::exit(0)).context("the handler of Ctrl-C")?;
     outln!("http://{}/", listener.local_addr()?);
-    eprintln!("nat: serving {} until Ctrl-C", args.run.display());
+    errln!("nat: serving {} until Ctrl-C", args.run.display());
     dashboard::serve(&args.run, listener)
 }

@@ -57,7 +57,7 @@ pub fn genotype(space: &Space, text: &str) -> Result<Genotype> {
     })?;
     let genotype = space.genotype(&genes)?;
     if !space.is_canonical(&genes) {
-        eprintln!(
+        errln!(
             "nat: the genotype is not canonical (a layer follows a skipped one); it is read as {genotype}"
         );
     }

@@ -200,7 +200,8 @@ impl Cell<'_> {
                 format!("{:.1} s on {machine}", search.seconds)
             });
         let arguments = self.arguments();
-        let named = files_of(&arguments).filter_map(|name| self.files.get_key_value(name));
+        let named = files_of(&arguments);
+        let named = (named.iter()).filter_map(|name| self.files.get_key_value(name.as_str()));
         Question {
             data: self.hash.map(str::to_owned),
             files: named
@@ -249,7 +250,8 @@ impl Cell<'_> {
         if let Ok(text) = fs::read_to_string(&path) {
             let begun: Question = serde_json::from_str(&text)
                 .map_err(|error| failure::bad_input(format!("{}: {error}", path.display())))?;
-            if let Some(difference) = begun.differs(question) {
+            let difference = begun.differs(question).filter(|_| holds_work(folder));
+            if let Some(difference) = difference {
                 return Err(elsewhere(
                     &path,
                     "what lies there was begun with",
@@ -455,12 +457,19 @@ impl Found {
 }
 
 /// What may be a file among arguments: whole words, and what stands behind the signs that go before a path.
-pub fn files_of(arguments: &str) -> impl Iterator<Item = &str> {
-    arguments
-        .split_whitespace()
+pub fn files_of(arguments: &str) -> Vec<String> {
+    let words = words(arguments);
+    (words.iter())
         .flat_map(|word| word.split([',', '=']))
         .flat_map(|word| [Some(word), word.split_once(':').map(|(_, path)| path)])
         .flatten()
+        .map(str::to_owned)
+        .collect()
+}
+
+/// The words of a plan's arguments, divided and quoted as a shell does it; a plan with unclosed quotes is refused.
+pub fn words(arguments: &str) -> Vec<String> {
+    shlex::split(arguments).unwrap_or_default()
 }
 
 /// The beginning of a SHA-256 hash, in hexadecimal digits.
@@ -470,6 +479,19 @@ pub fn short_hash(bytes: &[u8]) -> String {
         .iter()
         .map(|byte| format!("{byte:02x}"))
         .collect()
+}
+
+/// Whether more lies in a cell's folder than what was asked and the time that was spent: a child that refused its arguments
+/// leaves nothing.
+fn holds_work(folder: &Path) -> bool {
+    let Ok(entries) = fs::read_dir(folder) else {
+        return true;
+    };
+    entries.flatten().any(|entry| {
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        name != "question.json" && !name.starts_with("spent")
+    })
 }
 
 /// The refusal of a folder that holds something else.
@@ -507,7 +529,7 @@ fn nat(command: &[&str], arguments: &[&str]) -> Command {
     let program = std::env::current_exe().unwrap_or_else(|_| "nat".into());
     let mut child = Command::new(program);
     child.args(command);
-    child.args(arguments.iter().flat_map(|text| text.split_whitespace()));
+    child.args(arguments.iter().flat_map(|text| words(text)));
     child
 }
 
@@ -555,12 +577,15 @@ mod tests {
 
     #[test]
     fn files_are_found_among_arguments() {
-        let names =
-            "--config my.toml --supernet mobilenet-v2:w.pth --objectives=error,latency:phone.json";
-        let named: Vec<&str> = files_of(names).collect();
-        for file in ["my.toml", "w.pth", "phone.json"] {
-            assert!(named.contains(&file), "{file} in {named:?}");
+        let names = "--config my.toml --supernet mobilenet-v2:w.pth --objectives=error,latency:phone.json --space 'my space.toml'";
+        let named = files_of(names);
+        for file in ["my.toml", "w.pth", "phone.json", "my space.toml"] {
+            assert!(named.iter().any(|name| name == file), "{file} in {named:?}");
         }
+        assert_eq!(
+            words(r#"--command e='echo 1' --limit "madds<=20M""#),
+            ["--command", "e=echo 1", "--limit", "madds<=20M"]
+        );
         assert_eq!(short_hash(b"abc"), "ba7816bf8f01cfea");
     }
 
@@ -602,8 +627,12 @@ mod tests {
             let claimed = cell.claim(folder.path(), &question);
             claimed.map_err(|error| error.to_string())
         };
+        // A child that refused its arguments has done nothing, and the next may have others.
+        claim("ab", "--preset quick", "--lr x", &["1f"]).unwrap();
+        fs::write(folder.path().join("spent.json"), "{}").unwrap();
         for _ in 0..2 {
             claim("ab", "--preset quick", "--lr 0.1", &["1f"]).unwrap();
+            fs::create_dir_all(folder.path().join("run")).unwrap();
         }
         // Nothing is known of the networks.
         claim("ab", "--preset quick", "--lr 0.1", &[]).unwrap();

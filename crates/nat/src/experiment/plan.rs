@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, fs, path::Path};
 use anyhow::Result;
 use serde::Deserialize;
 
+use super::cell::words;
 use crate::failure::wrong_argument;
 
 /// An experiment file.
@@ -245,7 +246,12 @@ impl Arm {
         let titles: Vec<String> = arms().flat_map(Arm::titles).collect();
         folders(&titles.iter().map(String::as_str).collect::<Vec<_>>())?;
         let all = commands.into_iter().flatten().chain(&self.each);
-        for argument in all.flat_map(|text| text.split_whitespace()) {
+        for text in all.clone() {
+            if shlex::split(text).is_none() {
+                return Err(format!("a quote is not closed in '{text}'"));
+            }
+        }
+        for argument in all.flat_map(|text| words(text)) {
             let name = argument.split('=').next().unwrap_or_default();
             if GIVEN.contains(&name) {
                 return Err(format!("{name} is given by the experiment"));
@@ -346,6 +352,10 @@ mod tests {
         for (arms, part) in [
             ("[[arm]]\nname = 'x'\n", "needs one of"),
             ("[[arm]]\nname = 'x'\neval = ''\n", "need networks_of"),
+            (
+                "[[arm]]\nname = 'x'\nsearch = '--command \"e=echo'\n",
+                "a quote is not closed",
+            ),
             (
                 "[[arm]]\nname = 'x'\nsearch = '--data y'\n",
                 "--data is given",

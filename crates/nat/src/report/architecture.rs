@@ -86,6 +86,8 @@ fn row(
     let blocks = blocks(network, kernels, room);
     let height = |side: usize| LEAST + (TALLEST - LEAST) * (side as f64 / tallest as f64).sqrt();
     let places = places(&blocks);
+    // A network of very many blocks has no room for any in its least width.
+    let width = WIDE.max(right_end(&blocks, &places) + 2.0);
     let body = html! {
         g.architecture {
             @for (block, x) in blocks.iter().zip(&places) {
@@ -127,7 +129,7 @@ fn row(
                 (format!("{:.2}", Objective::Params.of(member))) " M parameters · " (network.resolution) " pixels"
                 @if run.space.width_multipliers.len() > 1 { " · width ×" (format!("{:.1}", network.width_multiplier)) }
             }
-            div.plot { (drawing(&format!("network-{rank}"), WIDE, HEIGHT, &title, &description, body)) }
+            div.plot { (drawing(&format!("network-{rank}"), width, HEIGHT, &title, &description, body)) }
         }
     }
 }
@@ -157,11 +159,15 @@ fn describe(network: &Network) -> String {
     )
 }
 
+/// Where the last block ends.
+fn right_end(blocks: &[Block], places: &[f64]) -> f64 {
+    places.last().copied().unwrap_or(0.0) + blocks.last().map_or(0.0, |block| block.width)
+}
+
 /// Width per channel that lets the network fill the drawing.
 fn channel_scale(network: &Network, kernels: &Kernels) -> f64 {
     let blocks = blocks(network, kernels, 0.0);
-    let ends = places(&blocks).last().copied().unwrap_or(0.0)
-        + blocks.last().map_or(0.0, |block| block.width);
+    let ends = right_end(&blocks, &places(&blocks));
     let channels: usize = network.blocks.iter().map(|block| block.out_channels).sum();
     ((WIDE - ends - 2.0) / channels as f64).max(0.0)
 }

@@ -5,7 +5,7 @@ use nat_transfer::Objective;
 
 use super::axis::Axis;
 use super::label::{self, Label};
-use super::model::{Member, Run, Shown};
+use super::model::{Member, Run, Shown, number};
 use super::plot::{Frame, WIDE, drawing, figure, points, ramp, ramp_legend};
 
 const HEIGHT: f64 = 400.0;
@@ -210,9 +210,13 @@ fn extent<'a>(
     };
     let ((x_low, x_high), (y_low, y_high)) = (range(x), range(y));
     format!(
-        "{} from {y_low:.2} to {y_high:.2}, {} from {x_low:.2} to {x_high:.2}.",
+        "{} from {} to {}, {} from {} to {}.",
         y.title(),
-        x.title()
+        number(y_low),
+        number(y_high),
+        x.title(),
+        number(x_low),
+        number(x_high)
     )
 }
 

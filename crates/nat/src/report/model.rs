@@ -25,6 +25,19 @@ pub trait Shown {
     fn of(self, member: &Member) -> f64;
 }
 
+/// A value in three significant digits, all of a larger whole number; what a command counts may be of any size.
+pub fn number(value: f64) -> String {
+    if value == 0.0 || !value.is_finite() {
+        return format!("{value}");
+    }
+    let decimals = (2 - value.abs().log10().floor() as i32).max(0) as usize;
+    match decimals {
+        // Of smaller ones nobody counts the zeros.
+        8.. => format!("{value:.2e}"),
+        _ => format!("{value:.decimals$}"),
+    }
+}
+
 impl Shown for Objective {
     fn noun(self) -> String {
         match self {
@@ -295,6 +308,22 @@ fn paths(sets: &[DataRecord]) -> String {
 mod tests {
     use super::super::sample::Sample;
     use super::*;
+
+    #[test]
+    fn numbers_have_three_digits_of_any_size() {
+        for (value, text) in [
+            (0.0, "0"),
+            (0.000_162_3, "0.000162"),
+            (0.051_28, "0.0513"),
+            (1.234_5, "1.23"),
+            (45.67, "45.7"),
+            (-678.9, "-679"),
+            (1_234_567.0, "1234567"),
+            (1.5e-9, "1.50e-9"),
+        ] {
+            assert_eq!(number(value), text);
+        }
+    }
 
     #[test]
     fn the_front_is_what_nobody_dominates() {

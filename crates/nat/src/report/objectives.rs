@@ -7,7 +7,7 @@ use maud::{Markup, html};
 use nat_transfer::Objective;
 
 use super::axis::coordinate;
-use super::model::{Member, Run, Shown};
+use super::model::{Member, Run, Shown, number};
 use super::plot::{HALF, WIDE, drawing, figure, points};
 
 const HEIGHT: f64 = 340.0;
@@ -214,15 +214,6 @@ fn with_unit(objective: Objective, member: &Member) -> String {
     format!("{} {unit}", number(objective.of(member)))
         .trim_end()
         .to_owned()
-}
-
-/// Three digits or so.
-fn number(value: f64) -> String {
-    match value.abs() {
-        size if size >= 100.0 => format!("{value:.0}"),
-        size if size >= 10.0 => format!("{value:.1}"),
-        _ => format!("{value:.2}"),
-    }
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use maud::{Markup, html};
 use nat_transfer::Objective;
 
 use super::axis::Axis;
-use super::model::Run;
+use super::model::{Run, number};
 use super::plot::{Frame, HALF, drawing, figure, points, ramp, ramp_legend};
 
 const HEIGHT: f64 = 360.0;
@@ -213,7 +213,7 @@ fn correlations(predicted: &[Judged<'_>], shown: Shown<'_>) -> Markup {
                 @if let Some(value) = latest(metric) { ", at last " (format!("{value:.2}")) }
             }
         }
-        @if let Some(rmse) = latest(|event| event.rmse) { span.legend { "RMSE at last " (format!("{rmse:.2}")) @if shown.unit == "%" { " points" } } }
+        @if let Some(rmse) = latest(|event| event.rmse) { span.legend { "RMSE at last " (number(rmse)) @if shown.unit == "%" { " points" } } }
     };
     figure(
         caption,

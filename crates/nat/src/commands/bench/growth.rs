@@ -53,7 +53,7 @@ pub fn run(args: &BenchGrowth) -> Result<()> {
     let mut points = Vec::new();
     for threads in [1, machine] {
         let limit = product_rate(threads);
-        eprintln!(
+        errln!(
             "{threads} threads: a large product runs at {:.0} GFLOP/s",
             limit / 1e9
         );

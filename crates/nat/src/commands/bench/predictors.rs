@@ -18,8 +18,9 @@ use crate::{answer, args::BenchPredictors, dataset, failure::wrong_argument, tab
 pub fn run(args: &BenchPredictors) -> Result<()> {
     let answer = answer::open(&args.run)?;
     let most = args.samples.iter().copied().max().unwrap_or_default();
-    if args.samples.contains(&0) {
-        return Err(wrong_argument("--samples must be above 0"));
+    // In a single network nothing varies.
+    if args.samples.iter().any(|&samples| samples < 2) {
+        return Err(wrong_argument("--samples must be above 1"));
     }
     if args.held_out == 0 {
         return Err(wrong_argument("--held-out must be above 0"));
