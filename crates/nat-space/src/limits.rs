@@ -4,6 +4,10 @@
 //! 2^13 x 2^17 x 2^24 of them, its depthwise one 2^10 x 2^17 x 2^24, and there are 256 blocks; the dense convolution behind
 //! them has at most 2^13 x 2^13 x 2^10 x 2^24, the first one fewer.
 
+use std::ops::RangeInclusive;
+
+/// What may be added to the variances of batch norms: in single precision less could vanish beside a variance of 0.
+pub const EPS: RangeInclusive<f64> = 1e-12..=1.0;
 /// Largest side of an input in pixels.
 pub const MAX_SIDE: usize = 4096;
 /// Most channels of a layer, the middle of a block excepted.

@@ -4,7 +4,7 @@ use std::{fmt::Display, io, path::PathBuf};
 
 use thiserror::Error;
 
-use crate::limits::{MAX_DEPTH, MAX_EXPAND, MAX_KERNEL, MAX_SIDE, MAX_STAGES, MAX_WIDTH};
+use crate::limits::{EPS, MAX_DEPTH, MAX_EXPAND, MAX_KERNEL, MAX_SIDE, MAX_STAGES, MAX_WIDTH};
 use crate::space::{Space, Stage};
 
 /// Why there is no such space.
@@ -128,10 +128,10 @@ impl Space {
         )?;
 
         check(
-            self.bn.eps.is_finite() && self.bn.eps > 0.0,
+            EPS.contains(&self.bn.eps),
             "bn.eps",
             self.bn.eps,
-            "a number above 0",
+            "1e-12 to 1",
         )?;
         check(
             (0.0..=1.0).contains(&self.bn.momentum),
@@ -280,6 +280,7 @@ mod tests {
             ("step = 4", "step = 0", "resolutions.step = 0: "),
             ("step = 4", "step = 7", "resolutions.step = 7: "),
             ("eps = 1e-5", "eps = -1.0", "bn.eps = -1: "),
+            ("eps = 1e-5", "eps = 1e-13", "bn.eps = 0.0000000000001: "),
             ("momentum = 0.1", "momentum = 1.5", "bn.momentum = 1.5: "),
             ("width = 16", "width = 0", "stem.width = 0: "),
             ("kernel = 3", "kernel = 4", "stem.kernel = 4: "),

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use nat_space::limits::{MAX_BLOCKS, MAX_EXPAND, MAX_KERNEL, MAX_SIDE, MAX_WIDTH};
+use nat_space::limits::{EPS, MAX_BLOCKS, MAX_EXPAND, MAX_KERNEL, MAX_SIDE, MAX_WIDTH};
 use nat_space::{
     Activation, BatchNorm, BlockPlan, ConvPlan, MixPlan, Network, Padding, make_divisible,
 };
@@ -75,7 +75,7 @@ fn network(config: &NetConfig) -> Result<Network, Fault> {
     let few = format!("at most {MAX_BLOCKS} blocks");
     check(config.blocks.len() <= MAX_BLOCKS, "blocks".into(), &few)?;
     let eps = config.bn.eps;
-    check(eps.is_finite() && eps > 0.0, "bn.eps".into(), "above 0")?;
+    check(EPS.contains(&eps), "bn.eps".into(), "1e-12 to 1")?;
     let stem = convolution(&config.first_conv, "first_conv", 3, side)?;
     let mut channels = stem.out_channels;
     side = stem.output_side;

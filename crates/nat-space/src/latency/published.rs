@@ -10,7 +10,8 @@ use serde_json::{Map, Value};
 use super::{Device, LatencyError, LatencyTable, Layer, LayerKind, Timing, milliseconds};
 use crate::space::Activation;
 
-/// A folder with one file for each input side of the network, `<side>.yaml`.
+/// A folder with one file for each input side of the network, `<side>.yaml` or, as they were published,
+/// `<side>_lookup_table.yaml`.
 pub(super) fn folder(
     path: &Path,
     read: &dyn Fn(&Path) -> Result<String, LatencyError>,
@@ -22,7 +23,9 @@ pub(super) fn folder(
     let mut files: Vec<(usize, std::path::PathBuf)> = entries
         .filter_map(|entry| {
             let path = entry.ok()?.path();
-            let side = path.file_stem()?.to_str()?.parse().ok()?;
+            let stem = path.file_stem()?.to_str()?;
+            let side = stem.strip_suffix("_lookup_table").unwrap_or(stem);
+            let side = side.parse().ok()?;
             (path.extension()? == "yaml").then_some((side, path))
         })
         .collect();
@@ -30,7 +33,7 @@ pub(super) fn folder(
     if files.is_empty() {
         return Err(LatencyError::File {
             path: path.into(),
-            reason: "the folder holds no <side>.yaml".into(),
+            reason: "the folder holds no <side>.yaml or <side>_lookup_table.yaml".into(),
         });
     }
     let mut rows = Vec::new();

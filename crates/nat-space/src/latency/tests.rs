@@ -1,9 +1,10 @@
+use std::fs;
 use std::path::PathBuf;
 
 use serde_json::Value;
 
 use super::*;
-use crate::Architecture;
+use crate::{Activation, Architecture};
 
 /// A file of the shared test-bed, or nothing (after saying so) where it is absent.
 fn shared(name: &str) -> Option<PathBuf> {
@@ -67,6 +68,71 @@ fn published_tables_give_their_golden_latencies_in_every_form() {
         assert_eq!(again, table, "{form} through the open format");
         assert_eq!(again.to_json(), written);
     }
+}
+
+#[test]
+fn published_keys_are_layers() {
+    let folder = tempfile::tempdir().unwrap();
+    let keys = [
+        "Conv-input:160x160x3-output:80x80x24",
+        "expanded_conv-input:80x80x24-output:40x40x32-expand:96-kernel:5-stride:2-idskip:0-se:0-hs:0",
+        "expanded_conv-input:10x10x136-output:10x10x136-expand:408-kernel:3-stride:1-idskip:1-se:1-hs:1",
+        "Conv_1-input:5x5x192-output:5x5x1152",
+        "Conv_2-input:1x1x1152-output:1x1x1536",
+        "Logits-input:1x1x1536-output:1000",
+    ];
+    let text: String = keys
+        .iter()
+        .map(|key| format!("{key}:\n  count: 9\n  mean: 2.5\n"))
+        .collect();
+    fs::write(folder.path().join("160_lookup_table.yaml"), text).unwrap();
+    fs::write(folder.path().join("README.md"), "notes").unwrap();
+    let table = LatencyTable::open(folder.path()).unwrap();
+    let plain = |kind, side, input, output| Layer {
+        resolution: Some(160),
+        ..Layer::pointwise(kind, side, input, output)
+    };
+    for layer in [
+        Layer {
+            kernel: 3,
+            stride: 2,
+            ..plain(LayerKind::Stem, 160, 3, 24)
+        },
+        Layer {
+            middle: 96,
+            kernel: 5,
+            stride: 2,
+            activation: Some(Activation::Relu),
+            ..plain(LayerKind::Block, 80, 24, 32)
+        },
+        Layer {
+            middle: 408,
+            kernel: 3,
+            se: true,
+            residual: true,
+            activation: Some(Activation::HSwish),
+            ..plain(LayerKind::Block, 10, 136, 136)
+        },
+        plain(LayerKind::FinalExpand, 5, 192, 1152),
+        plain(LayerKind::FeatureMix, 1, 1152, 1536),
+        plain(LayerKind::Classifier, 1, 1536, 1000),
+    ] {
+        let found = table.rows().iter().filter(|(row, _)| *row == layer).count();
+        assert_eq!(found, 1, "{layer:?}");
+    }
+    assert_eq!(table.rows().len(), keys.len());
+    // The same blocks in the words of NSGANetV2's table: the middle as a ratio, activations not told apart.
+    let i7 = "{\"MBConv-input:80x80x24-output:40x40x32-expand:4-kernel:5-stride:2-idskip:0-se:1\": {\"mean\": 1}}";
+    let table = LatencyTable::from_json(i7).unwrap();
+    let block = Layer {
+        resolution: None,
+        middle: 96,
+        kernel: 5,
+        stride: 2,
+        se: true,
+        ..plain(LayerKind::Block, 80, 24, 32)
+    };
+    assert_eq!(table.rows()[0].0, block);
 }
 
 #[test]
