@@ -23,18 +23,22 @@ const STATE_DICTS: [&str; 5] = [
 /// Reads once-for-all checkpoints, in any of the forms of [`nat_weights::read`], with any of the known namings: one
 /// supernet a state dictionary, which may lie in one file or in several.
 ///
-/// The first of `candidates` that fits is taken: it has as many width multipliers as there are dictionaries, each stem has
-/// the width of one of them, and every tensor has its name and shape. The number of classes is the classifier's. Missing
+/// The first of `candidates` is taken that has as many width multipliers as there are dictionaries, each with a stem of one of
+/// them; every tensor then has its name and shape. The number of classes is the classifier's. Missing
 /// kernel matrices are identities, with a notice.
 ///
 /// # Errors
 /// If a file cannot be read, is damaged, or fits no candidate; the error names the tensor that does not fit the
 /// nearest candidate.
+///
+/// # Panics
+/// If there are no paths.
 pub fn ofa(paths: &[PathBuf], candidates: &[Space]) -> Result<Imported, ImportError> {
     let mismatch = |path: &Path, reason| ImportError::Mismatch {
         path: path.to_owned(),
         reason,
     };
+    assert!(!paths.is_empty(), "no checkpoint to read");
     let mut origins = Vec::new();
     let mut dicts = Vec::new();
     for path in paths {

@@ -6,7 +6,7 @@
 
 use std::path::Path;
 
-use nat_space::Space;
+use nat_space::{Space, Stage};
 use nat_weights::{HostTensor, StateDict, WeightsError};
 
 use super::{ImportError, Tensors, by_name, check_values, classes, features};
@@ -136,7 +136,8 @@ fn mobilenet_v2_places(layer: &str) -> Option<Places> {
 /// A supernet of `space` whose largest subnet is the network in a safetensors file or a PyTorch file of either format.
 ///
 /// # Errors
-/// If the space has several widths, of which the file would fill only one; the file cannot be read or is damaged; or a tensor is missing, left over, of another shape or not finite; the error
+/// If the space has several widths, of which the file would fill only one, or computes otherwise than the network (padding, the eps of
+/// batch norms, strides, activations); the file cannot be read or is damaged; or a tensor is missing, left over, of another shape or not finite; the error
 /// names it as the file does.
 pub fn seed(path: &Path, origin: Origin, space: &Space) -> Result<Supernet, ImportError> {
     seed_dicts(nat_weights::read(path)?, path, origin, space)
@@ -190,6 +191,12 @@ fn build(mut tensors: Tensors, origin: Origin, space: &Space) -> Result<Supernet
             space.name
         ));
     }
+    if let Some(field) = differs(space, &origin.space()) {
+        return Err(format!(
+            "is a network whose {field} is not that of space {}: its largest subnet would compute something else",
+            space.name
+        ));
+    }
     let classifier =
         ["weight", "bias"].map(|part| origin.name_of(&format!("classifier.linear.{part}")));
     let classes = classes(
@@ -230,6 +237,36 @@ fn build(mut tensors: Tensors, origin: Origin, space: &Space) -> Result<Supernet
     }
     supernet.sort_channels(0);
     Ok(supernet)
+}
+
+/// The first thing besides the shapes of weights that subnets of two spaces compute differently by.
+fn differs(space: &Space, origin: &Space) -> Option<String> {
+    let stages = || (1..).zip(space.stages.iter().zip(&origin.stages));
+    let of_stages = |what: &str, same: fn(&Stage, &Stage) -> bool| {
+        stages()
+            .find(|(_, (own, its))| !same(own, its))
+            .map(|(number, _)| format!("{what} in stage {number}"))
+    };
+    let plain = [
+        ("padding", space.padding == origin.padding),
+        ("bn.eps", space.bn.eps == origin.bn.eps),
+        (
+            "stride in the stem",
+            space.stem.stride == origin.stem.stride,
+        ),
+        (
+            "activation in the stem",
+            space.stem.activation == origin.stem.activation,
+        ),
+        (
+            "activation in the head",
+            space.head.activation == origin.head.activation,
+        ),
+    ];
+    (plain.into_iter().find(|(_, same)| !same))
+        .map(|(what, _)| what.to_owned())
+        .or_else(|| of_stages("stride", |own, its| own.stride == its.stride))
+        .or_else(|| of_stages("activation", |own, its| own.activation == its.activation))
 }
 
 /// The values in `shape`, which may have a larger odd kernel around that of the tensor; else the tensor's own shape.
@@ -309,6 +346,39 @@ mod tests {
                 supernet.parameters().len() - matrices.count() + 2 * supernet.statistics().len();
             assert_eq!(tensors.len(), expected, "{origin:?}");
             assert!(tensors.keys().all(|name| !name.contains("depth_conv")));
+        }
+    }
+
+    #[test]
+    fn a_space_that_computes_something_else_is_refused() {
+        for origin in [Origin::Lite0, Origin::MobileNetV2] {
+            let (_, tensors) = tensors(origin);
+            let changed = |change: fn(&mut Space)| {
+                let mut space = origin.space();
+                change(&mut space);
+                build(tensors.clone(), origin, &space).map(|_| ())
+            };
+            changed(|space| space.name = "mine".into()).unwrap();
+            changed(|space| space.head.dropout = 0.5).unwrap();
+            for (change, field) in [
+                ((|space| space.bn.eps *= 10.0) as fn(&mut Space), "bn.eps"),
+                (|space| space.stem.stride = 1, "stride in the stem"),
+                (
+                    |space| space.head.activation = nat_space::Activation::HSwish,
+                    "activation in the head",
+                ),
+                (
+                    |space| space.stages[2].stride = 3 - space.stages[2].stride,
+                    "stride in stage 3",
+                ),
+                (
+                    |space| space.stages[4].activation = nat_space::Activation::HSwish,
+                    "activation in stage 5",
+                ),
+            ] {
+                let error = changed(change).unwrap_err();
+                assert!(error.contains(field), "{origin:?}: {error}");
+            }
         }
     }
 
