@@ -44,7 +44,7 @@ use nat_space::{Architecture, Genotype, Network};
 /// # Ok::<(), Box<dyn Error + Send + Sync>>(())
 /// ```
 pub trait Measure: Send + Sync {
-    /// The name behind `command:`.
+    /// The name behind `command:`: letters, digits, `-` and `_`, as files and limits have it too.
     fn name(&self) -> &str;
 
     /// Whether [`Subject::model`] is needed: writing it takes a moment for each network.

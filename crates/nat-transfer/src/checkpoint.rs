@@ -6,6 +6,7 @@
 use std::{
     collections::BTreeMap,
     fs::{self, File},
+    io::ErrorKind,
     path::{Path, PathBuf},
 };
 
@@ -261,6 +262,16 @@ pub fn load_weights(folder: &Path, sets: &[Option<Name>]) -> Result<Vec<Weights>
 /// # Errors
 /// No iteration is finished, or the state cannot be read.
 pub fn load_finished(directory: &RunDirectory) -> Result<(State, PathBuf), TransferError> {
+    match read_finished(directory) {
+        // A run that is going on may have put its next state in the place of the one that was found.
+        Err(TransferError::Io { source, .. }) if source.kind() == ErrorKind::NotFound => {
+            read_finished(directory)
+        }
+        read => read,
+    }
+}
+
+fn read_finished(directory: &RunDirectory) -> Result<(State, PathBuf), TransferError> {
     let saved = list(directory)?;
     if saved.is_empty() {
         return Err(nothing_saved(directory));

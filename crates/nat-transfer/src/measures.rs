@@ -21,7 +21,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     RunConfig, RunDirectory, TransferError,
-    command::Command,
+    command::{Command, is_name},
     directory::{remove_if_there, write_atomically},
     learner::Learner,
 };
@@ -58,7 +58,7 @@ struct Line {
 /// The commands of a configuration, then the linked measures.
 ///
 /// # Errors
-/// A command cannot be used, or two go by one name.
+/// A command cannot be used, two go by one name, or a linked one by a name that cannot be a file's or a limit's.
 pub(crate) fn assemble(
     directory: &RunDirectory,
     config: &RunConfig,
@@ -70,6 +70,12 @@ pub(crate) fn assemble(
         all.push(Box::new(Command::new(name, settings, log)?));
     }
     for measure in linked {
+        if !is_name(measure.name()) {
+            return Err(TransferError::Config(format!(
+                "the name of a measure must be of letters, digits, '-' and '_', got '{}'",
+                measure.name()
+            )));
+        }
         if all.iter().any(|known| known.name() == measure.name()) {
             return Err(TransferError::Config(format!(
                 "two measures are called '{}'",
@@ -365,6 +371,8 @@ pub fn model_info(
 
 #[cfg(test)]
 mod tests {
+    use std::error::Error;
+
     use super::*;
 
     #[test]
@@ -385,6 +393,40 @@ mod tests {
         fs::write(&path, "nonsense\n").unwrap();
         let error = Known::open(path).err().unwrap().to_string();
         assert!(error.contains("line 1"), "{error}");
+    }
+
+    /// A measure that nobody asks anything.
+    struct Linked(&'static str);
+
+    impl Measure for Linked {
+        fn name(&self) -> &str {
+            self.0
+        }
+
+        fn measure(&self, _: &Subject<'_>) -> Result<f64, Box<dyn Error + Send + Sync>> {
+            Ok(1.0)
+        }
+    }
+
+    #[test]
+    fn linked_measures_have_names_of_their_own_that_files_can_have() {
+        let directory = RunDirectory::at("run");
+        let config = crate::record::tests::record().config;
+        let named = |names: &[&'static str]| {
+            let linked = names
+                .iter()
+                .map(|name| Box::new(Linked(name)) as Box<dyn Measure>);
+            assemble(&directory, &config, linked.collect()).map(|all| all.len())
+        };
+        assert_eq!(named(&["phone", "phone-2"]).unwrap(), 2);
+        for (names, part) in [
+            (&["phone", "phone"][..], "two measures are called 'phone'"),
+            (&["phone/cpu"], "got 'phone/cpu'"),
+            (&["a,b"], "got 'a,b'"),
+        ] {
+            let error = named(names).unwrap_err().to_string();
+            assert!(error.contains(part), "{error}");
+        }
     }
 
     #[test]
