@@ -478,6 +478,9 @@ pub enum Import {
         /// Supernet file to write
         #[arg(long, value_name = "FILE.safetensors")]
         out: PathBuf,
+        /// Data set whose classes the supernets know, in alphabetical order; by default classes are called by their numbers
+        #[arg(long, value_name = "PATH")]
+        data: Option<String>,
     },
     /// EfficientNet-Lite0 (.pth or .safetensors): a supernet whose largest subnet it is
     Lite0(Seed),
@@ -517,6 +520,9 @@ pub struct Seed {
     /// Supernet file to write
     #[arg(long, value_name = "FILE.safetensors")]
     pub out: PathBuf,
+    /// Data set whose classes the network knows, in alphabetical order; by default classes are called by their numbers
+    #[arg(long, value_name = "PATH")]
+    pub data: Option<String>,
     /// Search space with the network's widths, strides and depths, whose kernels may be larger; by default the built-in one
     #[arg(long, value_name = "NAME|FILE")]
     pub space: Option<String>,

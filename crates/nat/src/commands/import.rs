@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
-use nat_data::Normalisation;
+use nat_data::{Filter, Normalisation};
 use nat_export::{ModelInfo, PRODUCER};
 use nat_space::Space;
 use nat_supernet::{
@@ -27,17 +27,27 @@ const OFA_SPACES: [&str; 3] = ["ofa-mbv3-w1.0", "ofa-mbv3-w1.2", "nat"];
 
 pub fn run(args: &args::Import) -> Result<()> {
     match args {
-        args::Import::Ofa { files, out } => supernet(out, || ofa(files)),
-        args::Import::Lite0(args) => supernet(&args.out, || seed(Origin::Lite0, args)),
-        args::Import::MobileNetV2(args) => supernet(&args.out, || seed(Origin::MobileNetV2, args)),
+        args::Import::Ofa { files, out, data } => supernet(out, data.as_deref(), || ofa(files)),
+        args::Import::Lite0(args) => of_network(Origin::Lite0, args),
+        args::Import::MobileNetV2(args) => of_network(Origin::MobileNetV2, args),
         args::Import::NetConfig(args) => net_config(args),
     }
 }
 
-/// Imports a supernet and writes it.
-fn supernet(out: &Path, import: impl FnOnce() -> Result<SupernetFile>) -> Result<()> {
+fn of_network(origin: Origin, args: &args::Seed) -> Result<()> {
+    supernet(&args.out, args.data.as_deref(), || seed(origin, args))
+}
+
+/// Imports a supernet and writes it, with the names of its classes where a data set tells them.
+fn supernet(
+    out: &Path,
+    data: Option<&str>,
+    import: impl FnOnce() -> Result<SupernetFile>,
+) -> Result<()> {
     output::check_supernet("--out", out)?;
-    let file = import()?;
+    let mut file = import()?;
+    let classes = file.provenance.class_names.len();
+    file.provenance.class_names = class_names(data, classes, "the supernet")?;
     file.save(out)?;
     let parameters: usize = file
         .supernets
@@ -52,6 +62,22 @@ fn supernet(out: &Path, import: impl FnOnce() -> Result<SupernetFile>) -> Result
         file.provenance.class_names.len()
     );
     Ok(())
+}
+
+/// The names of so many classes: those of a data set, or their numbers.
+fn class_names(data: Option<&str>, classes: usize, of: &str) -> Result<Vec<String>> {
+    let Some(data) = data else {
+        return Ok((0..classes).map(|class| class.to_string()).collect());
+    };
+    let set = dataset::open_to_measure(data, &dataset::options())?;
+    let names = set.classes().to_vec();
+    match names.len() == classes {
+        true => Ok(names),
+        false => Err(bad_input(format!(
+            "{data}: has {} classes, but {of} has {classes}",
+            names.len()
+        ))),
+    }
 }
 
 fn ofa(files: &[PathBuf]) -> Result<SupernetFile> {
@@ -70,7 +96,8 @@ fn ofa(files: &[PathBuf]) -> Result<SupernetFile> {
             class_names: (0..classes).map(|class| class.to_string()).collect(),
             mean: Normalisation::IMAGENET.mean,
             std: Normalisation::IMAGENET.std,
-            filter: "bicubic".into(),
+            // mit-han-lab/once-for-all, the data provider of its ImageNet trainings.
+            filter: Filter::Bilinear.name().into(),
         },
     })
 }
@@ -115,23 +142,8 @@ fn net_config(args: &args::NetConfig) -> Result<()> {
         return Ok(());
     };
     let folded = nat_export::net_config_weights(weights, &network)?;
-    let classes = match &args.data {
-        Some(data) => dataset::open_to_measure(data, &dataset::options())?
-            .classes()
-            .to_vec(),
-        None => (0..network.classes)
-            .map(|class| class.to_string())
-            .collect(),
-    };
-    if classes.len() != network.classes {
-        return Err(bad_input(format!(
-            "{}: has {} classes, but the network of {} has {}",
-            args.data.as_deref().unwrap_or_default(),
-            classes.len(),
-            args.config.display(),
-            network.classes
-        )));
-    }
+    let of = format!("the network of {}", args.config.display());
+    let classes = class_names(args.data.as_deref(), network.classes, &of)?;
     let prepared = args.trained_on.preparation();
     let info = ModelInfo {
         classes,

@@ -211,10 +211,13 @@ impl Source {
                     supernet.space().supernet_hash(supernet.width()) == wanted.supernet_hash(width)
                 });
             if !same {
+                let (held, given) = (&file.space().name, &wanted.name);
+                let not = match held == given {
+                    true => "which --space changes in more than its name and sides".into(),
+                    false => format!("not of '{given}'"),
+                };
                 return Err(wrong_argument(format!(
-                    "{supernet}: holds a supernet of the space '{}', not of '{}': leave --space out or give another file",
-                    file.space().name,
-                    wanted.name
+                    "{supernet}: holds a supernet of the space '{held}', {not}: leave --space out or give another file"
                 )));
             }
             let sides = wanted.resolutions;
@@ -333,9 +336,18 @@ fn provenance(set: &ImageSet) -> Provenance {
     }
 }
 
-/// Fits loaded supernets to a data set: where the classes differ, the classifiers are replaced by fresh ones.
+/// Fits loaded supernets to a data set: where the classes differ, the classifiers are replaced by fresh ones. Of as many classes
+/// under other names it says so, as these may be the same ones.
 pub fn adopt(mut file: SupernetFile, set: &ImageSet, seed: u64) -> SupernetFile {
-    if file.provenance.class_names != set.classes() {
+    let known = &file.provenance.class_names;
+    if known != set.classes() {
+        if let ([first, ..], true) = (&known[..], known.len() == set.classes().len()) {
+            errln!(
+                "nat: the classifier begins anew: the supernet's {} classes have other names ('{first}', …) than the images'; \
+                 `nat import … --data` gives it theirs",
+                known.len()
+            );
+        }
         for (width, supernet) in file.supernets.iter_mut().enumerate() {
             supernet.replace_classifier(
                 set.classes().len(),
