@@ -420,7 +420,7 @@ pub struct Finetune {
     /// The weights it starts from: a supernet file, `lite0` for the built-in ones, or mobilenet-v2:FILE (torchvision's)
     #[arg(long, value_name = "FILE|lite0|mobilenet-v2:FILE")]
     pub model: String,
-    /// Which of its networks: comma-separated genotype, or `max` or `min`
+    /// Which of its networks: comma-separated genotype, `max`, `min`, or a net.subnet file
     #[arg(long, default_value = "max")]
     pub genes: String,
     /// Wall-clock minutes of trials and training, without opening the images before and measuring after
@@ -545,7 +545,7 @@ pub enum Space {
     Count {
         /// Built-in name, TOML file, or folder of a run
         space: String,
-        /// Comma-separated genotype, or `max` or `min`
+        /// Comma-separated genotype, `max`, `min`, or a net.subnet file
         #[arg(long)]
         genes: String,
         /// Classes of the classifier; by default those of the run (of several data sets the most), and 1000 without one
@@ -613,7 +613,7 @@ pub struct Export {
     /// other form
     #[arg(value_name = "RUN|FILE|lite0|mobilenet-v2:FILE")]
     pub source: PathBuf,
-    /// Comma-separated genotype, or `max` or `min`
+    /// Comma-separated genotype, `max`, `min`, or a net.subnet file
     #[arg(long, conflicts_with_all = ["where", "best"])]
     pub genes: Option<String>,
     #[command(flatten)]
@@ -647,7 +647,7 @@ pub struct Eval {
     /// An exported model, the folder of a run, a supernet file, `lite0`, or mobilenet-v2:FILE
     #[arg(value_name = "MODEL|RUN|FILE|lite0|mobilenet-v2:FILE")]
     pub model: PathBuf,
-    /// Comma-separated genotype, or `max` or `min`, where the model is a supernet or a run
+    /// Comma-separated genotype, `max`, `min`, or a net.subnet file, where the model is a supernet or a run
     #[arg(long)]
     pub genes: Option<String>,
     /// Folder or tar of class folders; a run knows its own. With a run or a supernet the batch norms are recalibrated on the

@@ -1,13 +1,17 @@
 //! `nat space`: the search spaces.
 
-use std::{collections::BTreeSet, path::Path};
+use std::{collections::BTreeSet, fs, path::Path};
 
 use anyhow::Result;
 use nat_space::{Genotype, Space, parse_genes};
 use nat_transfer::streams::{Purpose, key, stream};
 use serde_json::json;
 
-use crate::{answer, args, failure::wrong_argument, table};
+use crate::{
+    answer, args,
+    failure::{bad_input, wrong_argument},
+    table,
+};
 
 /// Classes that costs are told for where nothing says how many.
 const CLASSES: usize = 1000;
@@ -43,16 +47,24 @@ fn load(name: &str) -> Result<(Space, Option<usize>)> {
     Ok((record.space, classes))
 }
 
-/// A genotype from the command line: integers, `max` or `min`. One that is not canonical is accepted with a notice.
+/// A genotype from the command line: integers, `max`, `min`, or a file with the network as once-for-all's and NAT's programs write
+/// it. One that is not canonical is accepted with a notice.
 pub fn genotype(space: &Space, text: &str) -> Result<Genotype> {
     match text {
         "max" => return Ok(space.largest()),
         "min" => return Ok(space.smallest()),
         _ => {}
     }
+    if Path::new(text).is_file() {
+        let bad = |reason: String| bad_input(format!("{text}: {reason}"));
+        let json = fs::read_to_string(text).map_err(|error| bad(error.to_string()))?;
+        let architecture =
+            (space.architecture_from_json(&json, None)).map_err(|error| bad(error.to_string()))?;
+        return (space.genotype_of(&architecture)).map_err(|error| bad(error.to_string()));
+    }
     let genes = parse_genes(text).map_err(|error| {
         wrong_argument(format!(
-            "'{text}' is no genotype: give comma-separated genes, 'min' or 'max' ({error})"
+            "'{text}' is no genotype: give comma-separated genes, 'min', 'max' or a file of a network (net.subnet) ({error})"
         ))
     })?;
     let genotype = space.genotype(&genes)?;
@@ -136,4 +148,29 @@ fn sample(space: &Space, n: usize, seed: u64) -> Result<()> {
         outln!("{genotype}");
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_published_subnet_is_a_genotype() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("net.subnet");
+        let given = |text: &str| {
+            fs::write(&path, text).unwrap();
+            genotype(&Space::builtin("nat").unwrap(), &path.display().to_string())
+        };
+        let error = given(r#"{"ks": [3], "e": [6], "d": [2, 2, 3, 4, 4], "r": 224, "w": 1.0}"#);
+        let error = error.unwrap_err();
+        assert_eq!(crate::failure::exit_code(&error), 3);
+        assert!(error.to_string().contains("net.subnet: "), "{error}");
+        let space = Space::builtin("nat").unwrap();
+        let genes = "8,0,1,1,0,0,1,4,4,0,5,5,1,0,5,2,2,0,8,8,7,7";
+        let expected = space.parse(genes).unwrap();
+        let text = space.architecture_to_json(&space.architecture(&expected));
+        assert_eq!(given(&text).unwrap(), expected);
+        assert_eq!(genotype(&space, genes).unwrap(), expected);
+    }
 }
