@@ -84,7 +84,7 @@ fn spaces_and_genes() {
     refused(
         &["space", "count", "nat", "--genes", "mx"],
         2,
-        &["'mx'", "comma-separated", "'min' or 'max'"],
+        &["'mx'", "comma-separated", "'min', 'max' or a file"],
     );
     let folder = Folder::new();
     fs::write(folder.path("my.toml"), "name = \"x\"\nwidth = 3\n").unwrap();
@@ -624,7 +624,7 @@ fn what_is_no_single_network_is_told_how_to_become_one() {
     refused(
         &[&export[..], &["--genes", "mx"]].concat(),
         2,
-        &["'mx'", "'min' or 'max'"],
+        &["'mx'", "'min', 'max' or a file"],
     );
     refused(&[&export[..], &["--genes", "max"]].concat(), 2, &["--data"]);
 }
