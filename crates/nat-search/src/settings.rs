@@ -92,16 +92,6 @@ impl Default for Settings {
 }
 
 impl Settings {
-    /// Iterations after the first archive, closing rounds counted.
-    pub fn rounds(&self) -> usize {
-        self.iterations + self.closing
-    }
-
-    /// Whether an iteration is a closing round.
-    pub fn closes(&self, iteration: usize) -> bool {
-        iteration > self.iterations
-    }
-
     /// The inner search for so many objectives.
     pub(crate) fn inner(&self, objectives: usize, directions: &[Vec<f64>]) -> nat_moo::Settings {
         nat_moo::Settings {

@@ -6,7 +6,7 @@ use nat_supernet::SupernetFile;
 use rand::{Rng, RngExt};
 
 use crate::{
-    Phase, RunConfig, TransferError,
+    Course, Phase, RunConfig, TransferError,
     config::Sampling,
     marginals::Marginals,
     schedule::Schedule,
@@ -95,7 +95,7 @@ fn subnets(
 /// An unreadable image, a loss that is no number, or what `watch` fails with.
 pub fn adapt(
     task: &Task<'_>,
-    (candidates, generation): (&[Genotype], usize),
+    (candidates, course): (&[Genotype], Course),
     trainee: &mut Trainee,
     start: usize,
     watch: &mut dyn FnMut(Moment<'_>) -> Result<bool, TransferError>,
@@ -110,7 +110,7 @@ pub fn adapt(
     let (offset, whole) = match settings.cyclic {
         true => (0, None),
         false => (
-            generation * pass.steps,
+            course.trained * pass.steps,
             Some(pass.steps * (config.search.iterations + 1)),
         ),
     };
@@ -127,7 +127,7 @@ pub fn adapt(
         Sampling::Uniform => Marginals::of(space, [], 1.0),
         _ => Marginals::of(space, candidates, settings.floor),
     };
-    let stretch = Training::stretch(Phase::Adapt, generation);
+    let stretch = Training::stretch(Phase::Adapt, course.generation);
     let sides: Vec<usize> = space.resolutions.sides().collect();
     let rng = |purpose, step| stream(key(config.seed, purpose, stretch, step));
     let resolution_gene = |step| {
@@ -147,7 +147,7 @@ pub fn adapt(
     let steps = plan(&counts, offset, schedule, |step| {
         sides[usize::from(resolution_gene(step))]
     });
-    let training = task.training(Phase::Adapt, generation, pass, steps);
+    let training = task.training(Phase::Adapt, course, pass, steps);
     training.run(
         trainee,
         start,

@@ -8,8 +8,8 @@ use nat_supernet::{Subnet, SupernetFile};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    DataRecord, Evaluator, Member, Objective, RunConfig, RunDirectory, RunRecord, TransferError,
-    archive, checkpoint, config::Evaluation, learner::Learner, streams, validation,
+    Course, DataRecord, Evaluator, Member, Objective, RunConfig, RunDirectory, RunRecord,
+    TransferError, archive, checkpoint, config::Evaluation, learner::Learner, streams, validation,
     write_atomically,
 };
 
@@ -18,8 +18,8 @@ pub struct Answer {
     directory: RunDirectory,
     /// What the run was started with.
     pub record: RunRecord,
-    /// The iteration.
-    pub generation: usize,
+    /// Where it stands among all.
+    pub course: Course,
     /// Whether it is the last one.
     pub finished: bool,
     /// Every measured member, its errors [settled](RunRecord::settled).
@@ -56,8 +56,8 @@ impl Answer {
         validation::check_archive(&directory, &record, &sets, &archive, &folder)?;
         let archive = record.settled(archive);
         Ok(Answer {
-            finished: state.generation >= record.config.search.rounds(),
-            generation: state.generation,
+            finished: state.course.is_last(&record.config.search),
+            course: state.course,
             directory,
             record,
             archive,
@@ -142,7 +142,8 @@ impl Answer {
         if !self.finished {
             return Err(TransferError::Config(format!(
                 "the run stands at iteration {} of {}: the test split is read once, when it is finished",
-                self.generation, self.record.config.search.rounds()
+                self.course.generation,
+                self.course.last(&self.record.config.search)
             ))
             .into());
         }

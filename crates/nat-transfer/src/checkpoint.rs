@@ -17,23 +17,28 @@ use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    ArchiveLine, Phase, RunDirectory, TransferError, directory::write_atomically,
-    estimate::Measurement, sgd::Sgd, trainee::Trainee,
+    ArchiveLine, Course, Phase, RunDirectory, TransferError, config::Evaluation,
+    directory::write_atomically, estimate::Measurement, sgd::Sgd, trainee::Trainee,
 };
 
 /// Where a run stands.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct State {
     /// The iteration under way, or the last one if `position` is complete.
-    pub generation: usize,
+    #[serde(flatten)]
+    pub course: Course,
     /// How far inside the iteration.
     pub position: Position,
     /// The networks that the iteration trains, if it trains, and measures.
     pub candidates: Vec<Candidate>,
     /// What the last finished iteration measured.
     pub archive: Vec<ArchiveLine>,
-    /// The corner of all hypervolumes, fixed by the first archive.
+    /// The objectives that candidates are found by.
+    pub objectives: Vec<Objective>,
+    /// The corner of all hypervolumes, a value an objective, fixed by the first archive.
     pub reference: Vec<f64>,
+    /// How whatever it holds was measured.
+    pub evaluation: Evaluation,
     /// What has been seen of the candidates on those data sets that come before the one of the position.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub measured: Vec<Vec<Measurement>>,
@@ -85,6 +90,24 @@ pub enum Position {
     },
     /// The iteration is finished.
     Complete,
+}
+
+impl State {
+    /// Forgets what was seen of networks where it was measured in another way, but for the archive that the next is searched
+    /// by; returns whether it was.
+    pub(crate) fn remeasure(&mut self, evaluation: Evaluation) -> bool {
+        let changes = self.evaluation != evaluation;
+        if changes {
+            self.evaluation = evaluation;
+            self.measured.clear();
+            self.readings.clear();
+            if let Position::Evaluate { set, errors } = &mut self.position {
+                *set = 0;
+                errors.fill(None);
+            }
+        }
+        changes
+    }
 }
 
 impl Position {
@@ -182,18 +205,23 @@ pub(crate) fn save(
     if let Some((phase, step)) = state.position.training()
         && let Some(bad) = parts.iter().find_map(|part| part.trainee.overflow())
     {
-        return Err(TransferError::diverged(bad, state.generation, phase, step));
+        return Err(TransferError::diverged(
+            bad,
+            state.course.generation,
+            phase,
+            step,
+        ));
     }
     let saved = list(directory)?;
     let name = match state.position {
-        Position::Complete => format!("generation-{:03}", state.generation),
+        Position::Complete => format!("generation-{:03}", state.course.generation),
         _ => {
             let next = saved
                 .iter()
                 .filter_map(|entry| entry.part)
                 .max()
                 .map_or(0, |part| part + 1);
-            format!("generation-{:03}.part-{next:06}", state.generation)
+            format!("generation-{:03}.part-{next:06}", state.course.generation)
         }
     };
     let (place, beside) = (
@@ -214,7 +242,7 @@ pub(crate) fn save(
         return Err(error);
     }
     for entry in saved {
-        let last_finished = entry.part.is_none() && entry.generation + 1 == state.generation;
+        let last_finished = entry.part.is_none() && entry.generation + 1 == state.course.generation;
         let keep = last_finished && state.position != Position::Complete;
         if !keep && entry.path != place {
             remove(&entry.path)?;
@@ -234,6 +262,11 @@ pub fn load_latest(directory: &RunDirectory) -> Result<(State, PathBuf), Transfe
     Ok((read_state(&latest.path)?, latest.path))
 }
 
+/// Where a run stands by its latest saved state; at the beginning where none can be read.
+pub fn reached(directory: &RunDirectory) -> Course {
+    load_latest(directory).map_or_else(|_| Course::default(), |(state, _)| state.course)
+}
+
 /// The weights of the data sets of these names in the folder of a saved state.
 ///
 /// # Errors
@@ -241,7 +274,7 @@ pub fn load_latest(directory: &RunDirectory) -> Result<(State, PathBuf), Transfe
 pub fn load_weights(folder: &Path, sets: &[Option<Name>]) -> Result<Vec<Weights>, TransferError> {
     let weights = sets.iter().map(|&set| {
         let result = SupernetFile::load(&file(folder, SUPERNET, set))?;
-        let trained = file(folder, TRAINED, set);
+        let trained = trained_path(folder, set);
         let (supernets, averaged) = match trained.exists() {
             true => (SupernetFile::load(&trained)?, Some(result)),
             false => (result, None),
@@ -306,6 +339,11 @@ fn nothing_saved(directory: &RunDirectory) -> TransferError {
 /// The file of the supernets of a data set in the folder of a saved state.
 pub fn supernet_path(folder: &Path, set: Option<Name>) -> PathBuf {
     file(folder, SUPERNET, set)
+}
+
+/// The file of the weights that training goes on with, where they are not those of the supernets.
+pub(crate) fn trained_path(folder: &Path, set: Option<Name>) -> PathBuf {
+    file(folder, TRAINED, set)
 }
 
 /// The file of a saved state besides its weights.

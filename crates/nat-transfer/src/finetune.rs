@@ -7,7 +7,7 @@ use nat_space::Architecture;
 use nat_supernet::SupernetFile;
 
 use crate::{
-    Epoch, Evaluator, Phase, Progress, TransferError, pretrain,
+    Course, Epoch, Evaluator, Phase, Progress, TransferError, pretrain,
     schedule::Schedule,
     train::{Teaching, tracked_gradients},
     training::{Pass, Task, plan},
@@ -184,7 +184,7 @@ fn train(
     let planned = plan(&counts, 0, |_| schedule, |_| architecture.resolution);
     let frozen = (settings.frozen * steps as f64) as usize;
     let mut trainee = pretrain::trainee(task.config, Phase::WarmUp, supernets.clone());
-    let training = task.training(Phase::Finetune, 0, pass, planned);
+    let training = task.training(Phase::Finetune, Course::default(), pass, planned);
     training.run(
         &mut trainee,
         0,

@@ -7,7 +7,7 @@ use nat_supernet::SupernetFile;
 use rand::RngExt;
 
 use crate::{
-    Phase, RunConfig, TransferError,
+    Course, Phase, RunConfig, TransferError,
     config::Pretraining,
     schedule::Schedule,
     sgd::SgdSettings,
@@ -76,7 +76,7 @@ pub fn pretrain(
                 .random_range(0..sides.len())]
         },
     );
-    let training = task.training(phase, 0, pass, steps);
+    let training = task.training(phase, Course::default(), pass, steps);
     training.run(
         trainee,
         start,

@@ -4,7 +4,7 @@ use nat_search::{Member, Problem, Proposal, Seeds};
 use nat_space::{Genotype, Space};
 
 use crate::{
-    RunConfig, TransferError, preprocess,
+    Course, RunConfig, TransferError, preprocess,
     streams::{Purpose, key, seed_of, stream},
 };
 
@@ -56,7 +56,7 @@ pub fn directions(config: &RunConfig) -> Vec<Vec<f64>> {
     nat_search::directions(config.objectives.len(), &config.search, seed)
 }
 
-/// Networks for an iteration, from the archive of the one before. In a closing round the predictor learns from all of it.
+/// Networks for the iteration at which a course stands, from the archive of the one before. In a closing round the predictor learns from all of it.
 ///
 /// # Errors
 /// The predictor cannot be fitted.
@@ -65,9 +65,9 @@ pub fn propose(
     measured: &[Member],
     directions: &[Vec<f64>],
     config: &RunConfig,
-    generation: usize,
+    course: Course,
 ) -> Result<Proposal, TransferError> {
-    let of = |purpose, step| key(config.seed, purpose, generation, step);
+    let of = |purpose, step| key(config.seed, purpose, course.generation, step);
     let seeds = Seeds {
         rows: stream(of(Purpose::Survival, 0)),
         predictor: seed_of(of(Purpose::Predictor, 0)),
@@ -76,7 +76,7 @@ pub fn propose(
     };
     let threads = preprocess::threads(0);
     let mut settings = *problem.settings;
-    if settings.closes(generation) {
+    if course.closes() {
         settings.training_rows = settings.training_rows.max(measured.len());
     }
     let problem = &Problem {
@@ -133,7 +133,8 @@ mod tests {
                 })
                 .collect();
             let directions = directions(&config);
-            let proposal = propose(&problem, &archive, &directions, &config, 1).unwrap();
+            let proposal =
+                propose(&problem, &archive, &directions, &config, Course::default()).unwrap();
             assert_eq!(archive.len(), 60);
             let largest = largest(&space);
             let kept = proposal

@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// Version of the layout of run directories. A directory of another version is refused.
-pub const FORMAT: u32 = 1;
+pub const FORMAT: u32 = 2;
 
 /// What a run was started with: `run.toml`.
 #[derive(Clone, Debug, PartialEq)]

@@ -21,8 +21,8 @@ use nat_space::Genotype;
 use nat_supernet::SupernetFile;
 
 use crate::{
-    Epoch, Event, Finish, Generation, Observer, Phase, Progress, RunDirectory, RunRecord, Seconds,
-    TransferError, adapt,
+    Course, Epoch, Event, Finish, Generation, Observer, Phase, Progress, RunDirectory, RunRecord,
+    Seconds, TransferError, adapt,
     checkpoint::{self, Candidate, Part, Position, State},
     directory::RunLock,
     events::Within,
@@ -99,7 +99,7 @@ impl Run {
         let designs = propose::initial_designs(&problem, &record.config)?;
         directory.create(&record)?;
         let state = State {
-            generation: 0,
+            course: Course::default(),
             position: if pretrained {
                 Position::WarmUp { set: 0, step: 0 }
             } else {
@@ -107,7 +107,9 @@ impl Run {
             },
             candidates: designs.iter().map(Candidate::unforeseen).collect(),
             archive: Vec::new(),
+            objectives: record.config.objectives.clone(),
             reference: Vec::new(),
+            evaluation: record.config.evaluate,
             measured: Vec::new(),
             readings: Vec::new(),
             predictors: Vec::new(),
@@ -168,9 +170,20 @@ impl Run {
             Learner::check(&record, place, set)?;
         }
         let measures = measures::assemble(&directory, &record.config, linked)?;
-        let costs = record.costs(measures::names(&measures))?;
-        let (state, folder) = checkpoint::load_latest(&directory)?;
+        let costs = (record.costs(measures::names(&measures))).map_err(|error| match error {
+            TransferError::Search(error) => TransferError::Damaged {
+                path: directory.path("run.toml"),
+                reason: error.to_string(),
+            },
+            error => error,
+        })?;
+        let (mut state, folder) = checkpoint::load_latest(&directory)?;
         validation::check_state(&directory, &record, &costs.measured(), &state, &folder)?;
+        let settings = record.config.search;
+        let is_over = state.position == Position::Complete && state.course.is_last(&settings);
+        if !is_over && state.remeasure(record.config.evaluate) {
+            directory.forget_tests()?;
+        }
         let weights = checkpoint::load_weights(&folder, &record.sets())?;
         let (supernets, rest): (Vec<_>, Vec<_>) = (weights.into_iter())
             .map(|weights| (weights.supernets, (weights.velocities, weights.averaged)))
@@ -185,6 +198,12 @@ impl Run {
         let students = sets.into_iter().zip(supernets).collect();
         let mut run = Run::assemble(parts, students, state);
         for (learner, (velocities, averaged)) in run.learners.iter_mut().zip(rest) {
+            if learner.trainee.average.is_some() && averaged.is_none() {
+                return Err(TransferError::Damaged {
+                    path: checkpoint::trained_path(&folder, learner.name),
+                    reason: "is missing: training goes on with it where it averages weights".into(),
+                });
+            }
             learner.trainee.restore(velocities, averaged);
         }
         run.rewind()?;
@@ -221,7 +240,7 @@ impl Run {
 
     /// Brings the text files back to the saved state: what came after it will be measured and logged again.
     fn rewind(&mut self) -> Result<(), TransferError> {
-        let generation = self.state.generation;
+        let generation = self.state.course.generation;
         let complete = self.state.position == Position::Complete;
         let archive = self.archive()?;
         self.directory
@@ -292,7 +311,7 @@ impl Run {
     /// Whether every iteration is complete.
     pub fn is_finished(&self) -> bool {
         self.state.position == Position::Complete
-            && self.state.generation >= self.record.config.search.rounds()
+            && self.state.course.is_last(&self.record.config.search)
     }
 
     /// The measured members of the last finished iteration.
@@ -413,7 +432,7 @@ impl Run {
             config: &learner.config,
             input: learner.input,
         };
-        let generation = self.state.generation;
+        let course = self.state.course;
         let mut keeper = Keeper {
             directory: &self.directory,
             state: &mut self.state,
@@ -429,7 +448,7 @@ impl Run {
         let mut watch = |moment: Moment<'_>| keeper.keep(moment, phase);
         let trainee = &mut learner.trainee;
         let done = if phase == Phase::Adapt {
-            let archive = (&candidates[..], generation);
+            let archive = (&candidates[..], course);
             adapt::adapt(&task, archive, trainee, start, &mut watch)?
         } else {
             pretrain::pretrain(&task, phase, trainee, start, &mut watch)?
@@ -448,13 +467,14 @@ impl Run {
     }
 
     /// What people who watch are told of a phase without losses.
-    fn progress(&self, phase: Phase, done: usize, total: usize) -> Progress {
+    fn progress(&self, course: Course, phase: Phase, done: usize, total: usize) -> Progress {
+        let settings = &self.record.config.search;
         Progress {
             phase,
             set: None,
-            generation: self.state.generation,
-            iterations: self.record.config.search.rounds(),
-            trained: self.record.config.search.iterations,
+            generation: course.generation,
+            iterations: course.last(settings),
+            trained: course.last_trained(settings),
             done,
             total,
             images_per_s: 0.0,
@@ -463,11 +483,8 @@ impl Run {
     }
 
     fn propose(&mut self, observer: &mut (dyn Observer + Send)) -> Result<(), TransferError> {
-        let generation = self.state.generation + 1;
-        observer.progress(&Progress {
-            generation,
-            ..self.progress(Phase::Search, 0, 1)
-        });
+        let course = self.state.course.next(&self.record.config.search);
+        observer.progress(&self.progress(course, Phase::Search, 0, 1));
         let archive = self.archive()?;
         let proposal = propose::propose(
             &Problem {
@@ -478,7 +495,7 @@ impl Run {
             &archive,
             &self.directions,
             &self.record.config,
-            generation,
+            course,
         )?;
         self.seconds.fit += proposal.fit_seconds;
         self.seconds.search += proposal.search_seconds;
@@ -489,8 +506,7 @@ impl Run {
             true => Candidate::unforeseen(&member.genes),
             false => Candidate::foreseen(member, &measured),
         };
-        let closing = self.record.config.search.closes(generation);
-        self.state.candidates = match closing {
+        self.state.candidates = match course.closes() {
             // Measurements with the final weights keep their value, so no network of them is given up.
             true => (archive.iter())
                 .chain((proposal.members.iter()).filter(|member| !known.contains(&member.genes)))
@@ -499,8 +515,8 @@ impl Run {
             false => proposal.members.iter().map(candidate).collect(),
         };
         self.state.predictors = proposal.predictors;
-        self.state.generation = generation;
-        self.state.position = match closing {
+        self.state.course = course;
+        self.state.position = match course.closes() {
             true => self.measuring(0),
             false => {
                 // Of a run that was given more iterations: these errors are not those of the weights to come.

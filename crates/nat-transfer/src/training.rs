@@ -7,7 +7,7 @@ use nat_space::Space;
 use nat_supernet::{Dropout, SupernetFile};
 
 use crate::{
-    Epoch, Phase, Progress, RunConfig, TransferError,
+    Course, Epoch, Phase, Progress, RunConfig, TransferError,
     config::Pretraining,
     events::Within,
     preprocess::{self, Input},
@@ -34,7 +34,7 @@ impl<'a> Task<'a> {
     pub(crate) fn training(
         &self,
         phase: Phase,
-        generation: usize,
+        course: Course,
         pass: Pass,
         steps: Vec<PlannedStep>,
     ) -> Training<'a> {
@@ -51,8 +51,11 @@ impl<'a> Task<'a> {
             pass,
             steps,
             phase,
-            generation,
-            iterations: (config.search.rounds(), config.search.iterations),
+            generation: course.generation,
+            iterations: (
+                course.last(&config.search),
+                course.last_trained(&config.search),
+            ),
             seed: config.seed,
             threads: preprocess::threads(config.upkeep.loader_threads),
         }

@@ -28,6 +28,14 @@ pub(crate) fn check_state(
             reason,
         }),
     };
+    let course = state.course;
+    check(
+        (course.trained.checked_add(course.closed)).is_some_and(|all| all <= course.generation),
+        format!(
+            "trained and closed must be no more than generation together, got {} and {} of {}",
+            course.trained, course.closed, course.generation
+        ),
+    )?;
     let sets = record.data.len();
     let (candidates, members) = (state.candidates.len(), state.archive.len());
     let (place, under_way, seen) = match &state.position {
@@ -82,17 +90,30 @@ pub(crate) fn check_state(
         .map(|line| line.member(&record.space))
         .collect::<Result<_, _>>()?;
     check_archive(directory, record, measured, &archive, folder)?;
-    let (known, wanted) = (state.reference.len(), record.config.objectives.len());
-    if known != 0 && known != wanted {
+    let (known, wanted) = (&state.objectives, &record.config.objectives);
+    if known != wanted {
+        let list = |objectives: &[Objective]| {
+            let names: Vec<String> = objectives.iter().map(Objective::to_string).collect();
+            names.join(", ")
+        };
         return Err(TransferError::Damaged {
             path: directory.path("run.toml"),
             reason: format!(
-                "objectives must be the {known} of the reference point in {}, got {wanted}: restore them, or start a new \
-                 run",
-                path.display()
+                "objectives must stay those of {}: {}; got {}. Restore them, or start a new run",
+                path.display(),
+                list(known),
+                list(wanted)
             ),
         });
     }
+    check(
+        [0, known.len()].contains(&state.reference.len()),
+        format!(
+            "reference must have a value for each of {} objectives, got {}",
+            known.len(),
+            state.reference.len()
+        ),
+    )?;
     Ok(())
 }
 
@@ -134,7 +155,7 @@ mod tests {
     use nat_search::{Costs, Limits, Name};
 
     use super::*;
-    use crate::{ArchiveLine, Measurement, checkpoint::Candidate, record::tests::record};
+    use crate::{ArchiveLine, Course, Measurement, checkpoint::Candidate, record::tests::record};
 
     const SEEN: Measurement = Measurement {
         error: 20.0,
@@ -145,16 +166,22 @@ mod tests {
     fn state(position: Position) -> State {
         let record = record();
         let genes = [record.space.smallest(), record.space.largest()];
-        let costs = Costs::new(record.space, 2);
+        let costs = Costs::new(record.space.clone(), 2);
         let line = |genes: &nat_space::Genotype| {
             ArchiveLine::of(0, &costs.member(genes.clone(), SEEN.error))
         };
         State {
-            generation: 1,
+            course: Course {
+                generation: 1,
+                trained: 1,
+                closed: 0,
+            },
             position,
             candidates: genes.iter().map(Candidate::unforeseen).collect(),
             archive: genes.iter().map(line).collect(),
+            objectives: record.config.objectives.clone(),
             reference: vec![90.0, 1e7],
+            evaluation: record.config.evaluate,
             measured: Vec::new(),
             readings: vec![vec![SEEN; 2]],
             predictors: Vec::new(),
@@ -206,12 +233,20 @@ mod tests {
                 "candidates must not be empty",
             ),
             (
+                with(Position::Complete, |state| state.course.closed = 1),
+                "trained and closed must be no more than generation",
+            ),
+            (
                 with(Position::Complete, |state| state.archive.clear()),
                 "archive must not be empty",
             ),
             (
                 with(evaluate(0, 2), |state| state.measured.push(vec![SEEN; 2])),
                 "measured must have 0 lists",
+            ),
+            (
+                with(adapt(), |state| state.reference.truncate(1)),
+                "reference must have a value for each of 2",
             ),
             (
                 with(adapt(), |state| state.readings[0].push(SEEN)),
@@ -243,9 +278,11 @@ mod tests {
         assert!(refused(&record(), &["energy"]).contains("'command:energy'"));
         let mut more = record();
         more.config.objectives.push(Objective::Params);
-        assert!(refused(&more, &[]).contains("objectives must be the 2 of"));
+        assert!(refused(&more, &[]).contains("error, madds; got error, madds, params"));
         more.config.objectives.truncate(1);
-        assert!(refused(&more, &[]).contains("got 1"));
+        assert!(refused(&more, &[]).contains("got error."));
+        more.config.objectives.push(Objective::Params);
+        assert!(refused(&more, &[]).contains("got error, params."));
 
         let mut limited = record();
         limited.config.limits = Limits::parse("command:energy<=5").unwrap();

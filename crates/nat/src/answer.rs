@@ -51,8 +51,8 @@ pub fn open(run: &Path) -> Result<Answer> {
     if !answer.finished {
         errln!(
             "nat: the run stands at iteration {} of {}: this is what it has so far",
-            answer.generation,
-            answer.record.config.search.rounds()
+            answer.course.generation,
+            answer.course.last(&answer.record.config.search)
         );
     }
     Ok(answer)

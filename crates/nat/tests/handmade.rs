@@ -11,7 +11,7 @@ use nat_data::Filter;
 use nat_space::Space;
 use nat_supernet::{Provenance, Supernet};
 use nat_transfer::{
-    ArchiveLine, DataRecord, Preset, RunDirectory, RunRecord, Tested,
+    ArchiveLine, Course, DataRecord, Preset, RunDirectory, RunRecord, Tested,
     checkpoint::{Position, State},
 };
 use serde_json::Value;
@@ -105,11 +105,13 @@ fn write_run(run: &Path) {
     fs::write(run.join("test.jsonl"), lines(tested)).unwrap();
     fs::write(run.join("events.jsonl"), "").unwrap();
     let state = State {
-        generation: 0,
+        course: Course::default(),
         position: Position::Complete,
         candidates: Vec::new(),
         archive: archive.to_vec(),
+        objectives: record.config.objectives.clone(),
         reference: Vec::new(),
+        evaluation: record.config.evaluate,
         measured: Vec::new(),
         readings: Vec::new(),
         predictors: Vec::new(),

@@ -48,7 +48,12 @@ impl Run {
         let open = candidates.len() - held;
         let told = Progress {
             set: learner.name,
-            ..self.progress(Phase::Evaluate, 0, self.learners.len() * open)
+            ..self.progress(
+                self.state.course,
+                Phase::Evaluate,
+                0,
+                self.learners.len() * open,
+            )
         };
         let watcher = Mutex::new(&mut *observer);
         // What is measured is saved from time to time, as training is.
@@ -116,7 +121,7 @@ impl Run {
         stop: &AtomicBool,
     ) -> Result<bool, TransferError> {
         let begun = Instant::now();
-        let told = self.progress(Phase::Commands, 0, 0);
+        let told = self.progress(self.state.course, Phase::Commands, 0, 0);
         let watcher = Mutex::new(observer);
         let networks = Networks {
             learner: &self.learners[0],
@@ -194,7 +199,7 @@ impl Run {
             self.state.reference = archive::reference_point(&values);
         }
         let front = archive::front(&members, &self.aims);
-        let generation = self.state.generation;
+        let generation = self.state.course.generation;
         let mut further = self.agreement(&members);
         let error = further.remove(0);
         let event = Event::Generation(Generation {

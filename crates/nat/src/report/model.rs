@@ -8,6 +8,7 @@ use nat_search::PredictorKind;
 use nat_space::{Network, Space};
 use nat_transfer::{
     DataRecord, Epoch, Event, Finish, Generation, Limits, Objective, RunDirectory, archive,
+    checkpoint,
 };
 
 use crate::failure::bad_input;
@@ -156,6 +157,7 @@ impl Run {
         let directory = RunDirectory::at(path);
         let record = directory.record()?;
         let (space, aims) = (&record.space, record.config.aims());
+        let course = checkpoint::reached(&directory);
         let mut by_generation: BTreeMap<usize, Vec<nat_transfer::Member>> = BTreeMap::new();
         for (line, number) in directory.archive()?.into_iter().zip(1..) {
             let member = line.member(space).map_err(|error| {
@@ -201,7 +203,7 @@ impl Run {
             limits: aims.limits,
             prefer: aims.preferences.into(),
             predictor: record.config.search.predictor,
-            last_generation: record.config.search.rounds(),
+            last_generation: course.last(&record.config.search),
             data: paths(&record.data),
             sets: (record.data.iter())
                 .filter_map(|set| set.name.clone())

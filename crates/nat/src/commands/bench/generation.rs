@@ -5,7 +5,7 @@ use std::{sync::atomic::AtomicBool, time::Instant};
 use anyhow::Result;
 use nat_data::Split;
 use nat_search::{Member, Problem};
-use nat_transfer::{Answer, Event, Measurement, RunDirectory, write_atomically};
+use nat_transfer::{Answer, Course, Event, Measurement, RunDirectory, write_atomically};
 use serde::Serialize;
 
 use super::{drawing, growth::product_rate, network::median};
@@ -127,13 +127,17 @@ fn iteration(
         settings: &record.config.search,
     };
     // An iteration that trains, whose predictor learns from a part of its archive.
-    let generation = (answer.generation + 1).min(record.config.search.iterations);
+    let course = Course {
+        generation: answer.course.generation + 1,
+        closed: 0,
+        ..answer.course
+    };
     let proposal = nat_transfer::propose(
         &problem,
         &members,
         &nat_transfer::directions(&record.config),
         &record.config,
-        generation,
+        course,
     )?;
     Ok(Point {
         archive: genotypes.len(),
