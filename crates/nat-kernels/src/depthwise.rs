@@ -22,6 +22,9 @@ use weight_gradient::WeightGradient;
 /// Channels of a block: 16 `f32` are one cache line of 64 bytes.
 pub const BLOCK: usize = 16;
 
+/// Largest kernel, stride, padding or side.
+const LARGEST: usize = 1 << 30;
+
 /// Geometry of a depthwise convolution of one plane.
 ///
 /// Output `(row, column)` is the sum over taps `(i, j)` of
@@ -75,14 +78,26 @@ impl Plane {
             self.kernel,
             self.stride
         );
+        // Positions are differences of their products, which must not wrap.
+        let pairs = [
+            (self.kernel, self.stride),
+            self.pad,
+            self.input,
+            self.output,
+        ];
+        assert!(
+            pairs.iter().all(|&(one, other)| one.max(other) <= LARGEST),
+            "depthwise sizes {pairs:?} are above {LARGEST}"
+        );
         for (name, slice, (rows, columns)) in [
             ("input", input, self.input),
             ("weight", weight, (self.kernel, self.kernel)),
             ("output", output, self.output),
         ] {
+            let length = rows.checked_mul(columns).and_then(|n| n.checked_mul(BLOCK));
             assert_eq!(
-                slice.len(),
-                rows * columns * BLOCK,
+                Some(slice.len()),
+                length,
                 "depthwise {name} is not [{rows}][{columns}][{BLOCK}]"
             );
         }
@@ -94,7 +109,7 @@ impl Plane {
 ///
 /// # Panics
 ///
-/// If kernel or stride is 0 or a slice does not have the length of its geometry.
+/// If kernel or stride is 0, a size is above 2^30, or a slice does not have the length of its geometry.
 pub fn forward(plane: &Plane, x: &[f32], weight: &[f32], y: &mut [f32]) {
     struct Forward<'a>(&'a Plane, &'a [f32], &'a [f32], &'a mut [f32]);
     impl WithSimd for Forward<'_> {
@@ -112,7 +127,7 @@ pub fn forward(plane: &Plane, x: &[f32], weight: &[f32], y: &mut [f32]) {
 ///
 /// # Panics
 ///
-/// If kernel or stride is 0 or a slice does not have the length of its geometry.
+/// If kernel or stride is 0, a size is above 2^30, or a slice does not have the length of its geometry.
 pub fn input_gradient(plane: &Plane, dy: &[f32], weight: &[f32], dx: &mut [f32]) {
     struct InputGradient<'a>(&'a Plane, &'a [f32], &'a [f32], &'a mut [f32]);
     impl WithSimd for InputGradient<'_> {
@@ -130,7 +145,7 @@ pub fn input_gradient(plane: &Plane, dy: &[f32], weight: &[f32], dx: &mut [f32])
 ///
 /// # Panics
 ///
-/// If kernel or stride is 0 or a slice does not have the length of its geometry.
+/// If kernel or stride is 0, a size is above 2^30, or a slice does not have the length of its geometry.
 pub fn weight_gradient(plane: &Plane, x: &[f32], dy: &[f32], dweight: &mut [f32]) {
     struct Gradient<'a>(&'a Plane, &'a [f32], &'a [f32], &'a mut [f32]);
     impl WithSimd for Gradient<'_> {

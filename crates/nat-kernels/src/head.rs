@@ -160,3 +160,6 @@ pub fn backward(
         input,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -3,8 +3,6 @@
 //! Feature maps of NHWC order are row-major matrices of pixels by channels, and the sliced weights of an elastic layer are a
 //! matrix with longer rows than it uses: all three products of a 1x1 convolution read and write in place.
 
-use crate::workspace::Shared;
-
 /// A matrix in a slice: element `(i, j)` at `i * row + j * column`.
 #[derive(Clone, Copy, Debug)]
 pub struct Matrix<'a> {
@@ -45,8 +43,14 @@ impl<'a> Matrix<'a> {
 
     /// Whether `rows` x `columns` elements lie inside the slice.
     fn holds(&self, rows: usize, columns: usize) -> bool {
-        let last = |count: usize, step: usize| count.saturating_sub(1) * step;
-        rows * columns == 0 || last(rows, self.row) + last(columns, self.column) < self.data.len()
+        if rows == 0 || columns == 0 {
+            return true;
+        }
+        let last = (rows - 1)
+            .checked_mul(self.row)
+            .zip((columns - 1).checked_mul(self.column))
+            .and_then(|(row, column)| row.checked_add(column));
+        last.is_some_and(|last| last < self.data.len())
     }
 }
 
@@ -88,28 +92,12 @@ pub struct Size {
 /// # Panics
 /// If a slice is too short or rows of `c` overlap.
 pub fn product(size: Size, a: Matrix, b: Matrix, c: &mut [f32], c_row: usize, add: bool) {
-    // SAFETY: `c` is borrowed exclusively.
-    unsafe { product_into(size, a, b, (Shared::new(c), 0), c_row, add) }
-}
-
-/// [`product`] into the part of a shared slice that begins at an offset.
-///
-/// # Safety
-/// No other thread may use the written places at the same time.
-pub(crate) unsafe fn product_into(
-    size: Size,
-    a: Matrix,
-    b: Matrix,
-    (c, offset): (Shared, usize),
-    c_row: usize,
-    add: bool,
-) {
     let Size {
         rows,
         depth,
         columns,
     } = size;
-    if rows * columns == 0 {
+    if rows == 0 || columns == 0 {
         return;
     }
     assert!(
@@ -117,14 +105,17 @@ pub(crate) unsafe fn product_into(
         "factor too short"
     );
     assert!(c_row >= columns, "rows of the result overlap");
-    c.check(offset + (rows - 1) * c_row + columns);
-    // SAFETY: all elements lie inside the slices, as checked above; exclusive by the promise of the caller.
+    assert!(
+        Matrix::rows(c, c_row).holds(rows, columns),
+        "no place for the result"
+    );
+    // SAFETY: all elements lie inside the slices, as checked above, and `c` is borrowed exclusively.
     unsafe {
         gemm::gemm(
             rows,
             columns,
             depth,
-            c.pointer(offset),
+            c.as_mut_ptr(),
             1,
             c_row as isize,
             add,
@@ -161,6 +152,36 @@ mod tests {
                 assert_eq!(*value, values[row * 50 + 3 + column]);
             }
         }
+    }
+
+    #[test]
+    fn sizes_that_no_slice_has_are_refused_instead_of_wrapping() {
+        let values = [0.0; 16];
+        for (row, rows, columns) in [
+            (1 << 63, 3, 1),
+            (4, 5, 1),
+            (4, 4, 5),
+            (1, usize::MAX, usize::MAX),
+            (8, 1 << 61, 8),
+        ] {
+            assert!(!Matrix::rows(&values, row).holds(rows, columns));
+            assert!(!Matrix::rows(&values, row).transposed().holds(columns, rows));
+        }
+        let whole = Matrix::rows(&values, 4);
+        assert!(whole.holds(4, 4) && whole.holds(0, usize::MAX) && whole.holds(usize::MAX, 0));
+    }
+
+    #[test]
+    #[should_panic(expected = "no place for the result")]
+    fn a_result_without_a_place_is_refused() {
+        let values = [0.0; 16];
+        let size = Size {
+            rows: 3,
+            depth: 1,
+            columns: 1,
+        };
+        let (a, b) = (Matrix::rows(&values, 1), Matrix::rows(&values, 1));
+        product(size, a, b, &mut [0.0; 16], 1 << 63, false);
     }
 
     #[test]

@@ -206,3 +206,6 @@ pub fn backward(
     let weight = pointwise::backward(workspace, rows, (channels, &fill), x, None);
     (weight, (norm_gradient.scale, norm_gradient.shift))
 }
+
+#[cfg(test)]
+mod tests;

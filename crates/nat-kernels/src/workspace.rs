@@ -228,19 +228,13 @@ impl<'a> Shared<'a> {
     /// # Panics
     /// If they do not lie inside the slice.
     pub(crate) unsafe fn slice(self, offset: usize, length: usize) -> &'a mut [f32] {
-        self.check(offset + length);
+        let end = offset.checked_add(length);
+        assert!(
+            end.is_some_and(|end| end <= self.length),
+            "outside of a shared slice"
+        );
         // SAFETY: inside the slice, and not aliased by the promise of the caller.
         unsafe { std::slice::from_raw_parts_mut(self.start.add(offset), length) }
-    }
-
-    /// The address of the value at `offset`, which must lie inside the slice where it is used.
-    pub(crate) fn pointer(&self, offset: usize) -> *mut f32 {
-        self.start.wrapping_add(offset)
-    }
-
-    /// Panics unless the slice has at least `length` values.
-    pub(crate) fn check(&self, length: usize) {
-        assert!(length <= self.length, "outside of a shared slice");
     }
 }
 

@@ -146,15 +146,19 @@ const DISPATCHED: Directions = Directions {
     weight_gradient,
 };
 
-const SCALAR: Directions = Directions {
-    forward: |plane, x, weight, y| forward_simd(pulp::Scalar, plane, x, weight, y),
-    input_gradient: |plane, dy, weight, dx| {
-        input_gradient_simd(pulp::Scalar, plane, dy, weight, dx)
-    },
-    weight_gradient: |plane, x, dy, dweight| {
-        weight_gradient_simd(pulp::Scalar, plane, x, dy, dweight)
-    },
-};
+macro_rules! directions {
+    ($simd:expr) => {
+        Directions {
+            forward: |plane, x, weight, y| forward_simd($simd, plane, x, weight, y),
+            input_gradient: |plane, dy, weight, dx| {
+                input_gradient_simd($simd, plane, dy, weight, dx)
+            },
+            weight_gradient: |plane, x, dy, dweight| {
+                weight_gradient_simd($simd, plane, x, dy, dweight)
+            },
+        }
+    };
+}
 
 fn agrees_with_the_definition(directions: Directions) {
     let mut rng = ChaCha8Rng::seed_from_u64(1);
@@ -203,7 +207,17 @@ fn vectors_agree_with_the_definition() {
 
 #[test]
 fn scalars_agree_with_the_definition() {
-    agrees_with_the_definition(SCALAR);
+    agrees_with_the_definition(directions!(pulp::Scalar));
+}
+
+/// Where there is AVX-512 as well, the dispatch never comes to AVX2.
+#[cfg(target_arch = "x86_64")]
+#[test]
+fn avx2_agrees_with_the_definition() {
+    use pulp::x86::V3;
+    if V3::try_new().is_some() {
+        agrees_with_the_definition(directions!(V3::try_new().expect("asked for above")));
+    }
 }
 
 #[test]

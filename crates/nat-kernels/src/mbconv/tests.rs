@@ -1,5 +1,9 @@
 use super::*;
-use crate::testing::{assert_close, random};
+use crate::slabs::Slabs;
+use crate::testing::{
+    WIDER, assert_close, assert_gradients, doubles, filters, plain_norm, plain_product, plane,
+    random, singles,
+};
 use crate::workspace::Workspace;
 
 /// A block with weights that are slices of wider ones, and its input.
@@ -7,11 +11,9 @@ struct Case {
     shape: Shape,
     expand: bool,
     squeezed: Option<usize>,
+    /// The weights in order, and the input last.
     values: Vec<Vec<f32>>,
-    x: Vec<f32>,
 }
-
-const WIDER: usize = 3;
 
 impl Case {
     fn weights(&self) -> Weights<'_> {
@@ -22,12 +24,6 @@ impl Case {
             outputs,
             ..
         } = self.shape;
-        let filters = |values, inputs, outputs| Filters {
-            values,
-            row: inputs + WIDER,
-            outputs,
-            inputs,
-        };
         Weights {
             expand: self.expand.then(|| {
                 let norm = NormWeights {
@@ -54,6 +50,10 @@ impl Case {
             },
         }
     }
+
+    fn x(&self) -> &[f32] {
+        &self.values[13]
+    }
 }
 
 fn case(
@@ -64,35 +64,32 @@ fn case(
     squeezed: Option<usize>,
     sides: (usize, usize),
 ) -> Case {
-    let (inputs, outputs) = if stride == 1 { (6, 6) } else { (6, 10) };
-    let middle = if expand { 24 } else { inputs };
-    let output = (sides.0.div_ceil(stride), sides.1.div_ceil(stride));
-    let before = |side: usize, out: usize| {
-        if same {
-            ((out - 1) * stride + kernel).saturating_sub(side) / 2
-        } else {
-            kernel / 2
-        }
+    let middle = if expand { 24 } else { 6 };
+    let outputs = if stride == 1 { 6 } else { 10 };
+    let plane = plane(kernel, stride, same, sides);
+    let activation = if same {
+        Activation::Relu6
+    } else {
+        Activation::HSwish
     };
-    let plane = Plane {
-        kernel,
-        stride,
-        pad: (before(sides.0, output.0), before(sides.1, output.1)),
-        input: sides,
-        output,
-    };
+    sized(3, [6, middle, outputs], plane, activation, squeezed)
+}
+
+fn sized(
+    batch: usize,
+    [inputs, middle, outputs]: [usize; 3],
+    plane: Plane,
+    activation: Activation,
+    squeezed: Option<usize>,
+) -> Case {
     let shape = Shape {
-        batch: 3,
+        batch,
         inputs,
         middle,
         outputs,
         plane,
-        activation: if same {
-            Activation::Relu6
-        } else {
-            Activation::HSwish
-        },
-        residual: stride == 1 && inputs == outputs,
+        activation,
+        residual: plane.stride == 1 && inputs == outputs,
         eps: 1e-3,
     };
     let squeeze = squeezed.unwrap_or(1);
@@ -100,7 +97,7 @@ fn case(
         middle * (inputs + WIDER),
         middle,
         middle,
-        middle * kernel * kernel,
+        middle * plane.kernel * plane.kernel,
         middle,
         middle,
         squeeze * (middle + WIDER),
@@ -110,18 +107,17 @@ fn case(
         outputs * (middle + WIDER),
         outputs,
         outputs,
+        batch * plane.input.0 * plane.input.1 * inputs,
     ];
     let values = (0..)
         .zip(lengths)
         .map(|(seed, length)| random(length, seed))
         .collect();
-    let x = random(3 * sides.0 * sides.1 * inputs, 50);
     Case {
         shape,
-        expand,
+        expand: middle != inputs,
         squeezed,
         values,
-        x,
     }
 }
 
@@ -138,8 +134,39 @@ fn cases() -> Vec<Case> {
     ]
 }
 
-/// The block by plain loops in double precision.
-fn plain(case: &Case) -> Vec<f64> {
+/// Residual blocks whose products are divided: into groups of channels in each of several slabs, and into more slabs than a
+/// sum has parts, so that a part adds up several.
+fn divided() -> Vec<Case> {
+    let groups = |squeezed| {
+        let plane = plane(5, 1, false, (7, 6));
+        sized(11, [37, 131, 37], plane, Activation::HSwish, squeezed)
+    };
+    let slabs = plane(3, 1, true, (29, 29));
+    vec![
+        groups(None),
+        groups(Some(8)),
+        // Smooth: of so many values one or the other lies at a kink, where the slope depends on the rounding.
+        sized(3, [6, 131, 6], slabs, Activation::Swish, None),
+    ]
+}
+
+#[test]
+fn divided_cases_have_several_slabs_groups_and_sums() {
+    let divisions = divided().into_iter().map(|case| {
+        let shape = case.shape;
+        let slabs = Slabs::new(shape.batch * shape.output_pixels(), shape.middle);
+        assert!(slabs.count() > 1 && shape.residual);
+        (
+            slabs.groups(shape.middle) > 1,
+            slabs.count() > slabs.parts(),
+        )
+    });
+    let expected = [(true, false), (true, false), (false, true)];
+    assert!(divisions.eq(expected));
+}
+
+/// The block by plain loops in double precision, with `v` for the values of the case.
+fn plain(case: &Case, v: &[Vec<f64>]) -> Vec<f64> {
     let Shape {
         batch,
         inputs,
@@ -150,48 +177,14 @@ fn plain(case: &Case) -> Vec<f64> {
         residual,
         eps,
     } = case.shape;
-    let v: Vec<Vec<f64>> = case
-        .values
-        .iter()
-        .map(|v| v.iter().map(|&v| v.into()).collect())
-        .collect();
-    let x: Vec<f64> = case.x.iter().map(|&v| v.into()).collect();
-    let act = |x: f64| match activation {
-        Activation::Identity => x,
-        Activation::Relu => x.max(0.0),
-        Activation::Relu6 => x.clamp(0.0, 6.0),
-        Activation::HSwish => x * (x + 3.0).clamp(0.0, 6.0) / 6.0,
-        Activation::Swish => x / (1.0 + (-x).exp()),
-        Activation::Mish => x * x.exp().ln_1p().tanh(),
+    let norm = |z: &mut [f64], first: usize, activation| {
+        plain_norm(z, (&v[first], &v[first + 1]), eps, activation, None);
     };
-    let pointwise = |x: &[f64], w: &[f64], inputs: usize, outputs: usize| -> Vec<f64> {
-        x.chunks_exact(inputs)
-            .flat_map(|x| {
-                (0..outputs).map(move |o| {
-                    (0..inputs)
-                        .map(|i| x[i] * w[o * (inputs + WIDER) + i])
-                        .sum()
-                })
-            })
-            .collect()
-    };
-    let norm = |z: &mut [f64], scale: &[f64], shift: &[f64]| {
-        let channels = scale.len();
-        let count = (z.len() / channels) as f64;
-        for c in 0..channels {
-            let column = || z.iter().skip(c).step_by(channels);
-            let mean = column().sum::<f64>() / count;
-            let variance = column().map(|v| (v - mean).powi(2)).sum::<f64>() / count;
-            for v in z.iter_mut().skip(c).step_by(channels) {
-                *v = (*v - mean) / (variance + eps).sqrt() * scale[c] + shift[c];
-            }
-        }
-    };
+    let x = &v[13];
     let mut wide = x.clone();
     if case.expand {
-        wide = pointwise(&x, &v[0], inputs, middle);
-        norm(&mut wide, &v[1], &v[2]);
-        wide.iter_mut().for_each(|v| *v = act(*v));
+        wide = plain_product(x, &v[0], inputs, middle);
+        norm(&mut wide, 1, activation);
     }
     let ((height, width), (out_height, out_width)) = (plane.input, plane.output);
     let mut convolved = vec![0.0; batch * out_height * out_width * middle];
@@ -220,20 +213,19 @@ fn plain(case: &Case) -> Vec<f64> {
             }
         }
     }
-    norm(&mut convolved, &v[4], &v[5]);
-    convolved.iter_mut().for_each(|v| *v = act(*v));
+    norm(&mut convolved, 4, activation);
     if let Some(squeezed) = case.squeezed {
         let pixels = out_height * out_width;
         for image in convolved.chunks_exact_mut(pixels * middle) {
             let pooled: Vec<f64> = (0..middle)
                 .map(|c| image.iter().skip(c).step_by(middle).sum::<f64>() / pixels as f64)
                 .collect();
-            let mut hidden = pointwise(&pooled, &v[6], middle, squeezed);
+            let mut hidden = plain_product(&pooled, &v[6], middle, squeezed);
             hidden
                 .iter_mut()
                 .zip(&v[7])
                 .for_each(|(h, b)| *h = (*h + b).max(0.0));
-            let mut gate = pointwise(&hidden, &v[8], squeezed, middle);
+            let mut gate = plain_product(&hidden, &v[8], squeezed, middle);
             gate.iter_mut()
                 .zip(&v[9])
                 .for_each(|(g, b)| *g = (*g + b + 3.0).clamp(0.0, 6.0) / 6.0);
@@ -242,33 +234,34 @@ fn plain(case: &Case) -> Vec<f64> {
             }
         }
     }
-    let mut y = pointwise(&convolved, &v[10], middle, outputs);
-    norm(&mut y, &v[11], &v[12]);
+    let mut y = plain_product(&convolved, &v[10], middle, outputs);
+    norm(&mut y, 11, Activation::Identity);
     if residual {
-        y.iter_mut().zip(&x).for_each(|(y, x)| *y += x);
+        y.iter_mut().zip(x).for_each(|(y, x)| *y += x);
     }
     y
 }
 
 #[test]
 fn forward_equals_plain_loops() {
-    for (index, case) in cases().iter().enumerate() {
-        let expected: Vec<f32> = plain(case).into_iter().map(|v| v as f32).collect();
+    for (index, case) in cases().iter().chain(&divided()).enumerate() {
+        let values: Vec<Vec<f64>> = case.values.iter().map(|values| doubles(values)).collect();
+        let expected = singles(&plain(case, &values));
         let (y, saved) = forward(
             &Workspace::new(1),
             &case.shape,
             &case.weights(),
-            &case.x,
+            case.x(),
             None,
         );
-        assert_close(&y, &expected, 2e-5, &format!("case {index}"));
+        assert_close(&y, &expected, 1e-5, &format!("case {index}"));
         // With the batch's own statistics given, nothing changes.
         let moments: Vec<_> = saved.moments().cloned().collect();
         let (given, _) = forward(
             &Workspace::new(1),
             &case.shape,
             &case.weights(),
-            &case.x,
+            case.x(),
             Some(&moments),
         );
         assert_close(&given, &y, 1e-6, "given statistics");
@@ -277,118 +270,66 @@ fn forward_equals_plain_loops() {
 
 #[test]
 fn gradients_are_differences_of_the_plain_output() {
-    for (index, mut case) in cases().into_iter().enumerate() {
-        let workspace = Workspace::new(1);
-        let (y, saved) = forward(&workspace, &case.shape, &case.weights(), &case.x, None);
+    for (index, case) in cases().iter().chain(&divided()).enumerate() {
+        let (y, gradients) = run(case, 1);
         let outer = random(y.len(), 77);
-        let gradients = backward(
-            &workspace,
-            &case.shape,
-            &case.weights(),
-            &case.x,
-            saved,
+        let what = format!("case {index}");
+        assert_gradients(
+            &in_order(&gradients),
+            &case.values,
             &outer,
+            1e-5,
+            &what,
+            |v| plain(case, v),
         );
-        let Shape {
-            inputs,
-            middle,
-            outputs,
-            ..
-        } = case.shape;
-        // Gradients in the order of the values, each with the active and the whole length of its rows.
-        let mut all: Vec<(usize, Vec<f32>, usize)> = Vec::new();
-        if let Some((weight, (scale, shift))) = gradients.expand {
-            all.extend([(0, weight, inputs), (1, scale, 0), (2, shift, 0)]);
-        }
-        let (scale, shift) = gradients.depthwise_norm;
-        all.extend([(3, gradients.depthwise, 0), (4, scale, 0), (5, shift, 0)]);
-        if let Some(se) = gradients.squeeze_excite {
-            let squeezed = case.squeezed.unwrap();
-            all.extend([
-                (6, se.reduce, middle),
-                (7, se.reduce_bias, 0),
-                (8, se.expand, squeezed),
-                (9, se.expand_bias, 0),
-            ]);
-        }
-        let (scale, shift) = gradients.project_norm;
-        all.extend([
-            (10, gradients.project, middle),
-            (11, scale, 0),
-            (12, shift, 0),
-        ]);
-        assert!(
-            all.iter()
-                .any(|(_, gradient, _)| gradient.len() == outputs * middle)
-        );
-        let loss = |case: &Case| -> f64 {
-            plain(case)
-                .iter()
-                .zip(&outer)
-                .map(|(y, g)| y * f64::from(*g))
-                .sum()
-        };
-        let step = 1e-3;
-        let check = |case: &mut Case, which: Option<usize>, place: usize, got: f32| {
-            let mut at = |by: f32| {
-                let value = match which {
-                    Some(index) => &mut case.values[index][place],
-                    None => &mut case.x[place],
-                };
-                let before = *value;
-                *value += by;
-                let moved = f64::from(*value);
-                let loss = loss(case);
-                match which {
-                    Some(index) => case.values[index][place] = before,
-                    None => case.x[place] = before,
-                }
-                (loss, moved)
-            };
-            let ((up, high), (down, low)) = (at(step), at(-step));
-            let expected = (up - down) / (high - low);
-            let difference = (f64::from(got) - expected).abs();
-            // A kink within the step moves a difference by about the step.
-            assert!(
-                difference < 0.02 * (1.0 + expected.abs()),
-                "case {index} of {which:?} at {place}: {got}, not {expected}"
-            );
-        };
-        for (which, gradient, row) in all {
-            for place in (0..gradient.len()).step_by(gradient.len().div_ceil(7)) {
-                let whole = match place.checked_div(row) {
-                    Some(line) => line * (row + WIDER) + place % row,
-                    None => place,
-                };
-                check(&mut case, Some(which), whole, gradient[place]);
-            }
-        }
-        for place in (0..gradients.input.len()).step_by(11) {
-            check(&mut case, None, place, gradients.input[place]);
-        }
     }
+}
+
+/// The output, and the gradients for a random one of it.
+fn run(case: &Case, threads: usize) -> (Vec<f32>, Gradients) {
+    let (workspace, weights) = (Workspace::new(threads), case.weights());
+    let (y, saved) = forward(&workspace, &case.shape, &weights, case.x(), None);
+    let outer = random(y.len(), 77);
+    let gradients = backward(&workspace, &case.shape, &weights, case.x(), saved, &outer);
+    (y, gradients)
+}
+
+/// All gradients with the indices of their values.
+fn in_order(gradients: &Gradients) -> Vec<(usize, &[f32])> {
+    let mut all: Vec<(usize, &[f32])> = vec![
+        (3, &gradients.depthwise),
+        (4, &gradients.depthwise_norm.0),
+        (5, &gradients.depthwise_norm.1),
+        (10, &gradients.project),
+        (11, &gradients.project_norm.0),
+        (12, &gradients.project_norm.1),
+        (13, &gradients.input),
+    ];
+    if let Some((weight, (scale, shift))) = &gradients.expand {
+        all.extend([(0, &weight[..]), (1, scale), (2, shift)]);
+    }
+    if let Some(se) = &gradients.squeeze_excite {
+        let (reduce, expand) = (&se.reduce[..], &se.expand[..]);
+        all.extend([
+            (6, reduce),
+            (7, &se.reduce_bias),
+            (8, expand),
+            (9, &se.expand_bias),
+        ]);
+    }
+    all
 }
 
 #[test]
 fn any_number_of_threads_gives_the_same_bits() {
-    let mut case = case(5, 1, false, true, Some(8), (9, 9));
-    case.shape.batch = 11;
-    case.x = random(11 * 81 * 6, 50);
-    let run = |threads| {
-        let workspace = Workspace::new(threads);
-        let (y, saved) = forward(&workspace, &case.shape, &case.weights(), &case.x, None);
-        let outer = random(y.len(), 77);
-        let g = backward(
-            &workspace,
-            &case.shape,
-            &case.weights(),
-            &case.x,
-            saved,
-            &outer,
-        );
-        (y, g.input, g.project, g.depthwise, g.expand.unwrap())
-    };
-    let one = run(1);
-    assert_eq!(one, run(2));
-    assert_eq!(one, run(3));
+    let plane = plane(5, 1, false, (9, 9));
+    let narrow = sized(11, [6, 24, 6], plane, Activation::HSwish, Some(8));
+    for case in [narrow].into_iter().chain(divided()) {
+        let (y, gradients) = run(&case, 1);
+        for threads in [2, 3] {
+            let (again, again_gradients) = run(&case, threads);
+            assert_eq!(again, y);
+            assert_eq!(in_order(&again_gradients), in_order(&gradients));
+        }
+    }
 }
