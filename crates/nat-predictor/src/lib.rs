@@ -6,7 +6,7 @@
 //!
 //! | model | what it is | when |
 //! |---|---|---|
-//! | [`RbfEnsemble`] | 500 cubic RBF models, each on a random subset of the genes | the search's default |
+//! | [`RbfEnsemble`] | 500 cubic RBF models, each on a random subset of the genes | few rows and many genes; what the paper's reproduction has |
 //! | [`Rbf`] | one cubic RBF model on all genes | a landscape without irrelevant genes |
 //! | [`GaussianProcess`] | Kriging, Matérn 5/2, a length scale for each gene | an error that knows its own size |
 //! | [`RandomForest`] | regression trees | a landscape with steps |

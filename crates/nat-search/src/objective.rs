@@ -90,10 +90,12 @@ impl Objective {
 
     /// Whether networks must be measured to know it, so that the search predicts it.
     pub fn is_measured(self) -> bool {
-        matches!(
-            self,
-            Objective::Error | Objective::ErrorOn(_) | Objective::Command(_)
-        )
+        match self {
+            Objective::Error | Objective::ErrorOn(_) | Objective::Command(_) => true,
+            Objective::Madds | Objective::Params | Objective::Memory | Objective::Latency(_) => {
+                false
+            }
+        }
     }
 
     /// Whether it is an error in percent.

@@ -65,6 +65,15 @@ impl PredictorKind {
         PredictorKind::Switching,
     ];
 
+    /// Those that `Switching` chooses from, the cheapest first: of models that rank alike, the first is taken.
+    pub const SINGLE: [PredictorKind; 5] = [
+        PredictorKind::Ridge,
+        PredictorKind::Rbf,
+        PredictorKind::Gp,
+        PredictorKind::RbfEnsemble,
+        PredictorKind::Forest,
+    ];
+
     /// The name in configurations and reports.
     pub fn name(self) -> &'static str {
         match self {
@@ -144,14 +153,7 @@ impl PredictorKind {
 }
 
 fn switch(training: &Training<'_>) -> Result<(PredictorKind, Box<dyn Predictor>), FitError> {
-    let kinds = [
-        PredictorKind::Ridge,
-        PredictorKind::Rbf,
-        PredictorKind::Gp,
-        PredictorKind::RbfEnsemble,
-        PredictorKind::Forest,
-    ];
-    let fits = kinds.map(|kind| {
+    let fits = PredictorKind::SINGLE.map(|kind| {
         move |genes: &[Vec<u16>], errors: &[f64]| kind.fit_rows(training, genes, errors)
     });
     let candidates: Vec<&Fit<'_>> = fits.iter().map(|fit| fit as &Fit<'_>).collect();
@@ -164,7 +166,7 @@ fn switch(training: &Training<'_>) -> Result<(PredictorKind, Box<dyn Predictor>)
         training.seed,
         training.threads,
     )?;
-    Ok((kinds[chosen.winner], chosen.predictor))
+    Ok((PredictorKind::SINGLE[chosen.winner], chosen.predictor))
 }
 
 #[cfg(test)]
@@ -173,6 +175,14 @@ mod tests {
     use rand_chacha::ChaCha8Rng;
 
     use super::*;
+
+    #[test]
+    fn switching_chooses_from_all_others() {
+        for kind in PredictorKind::ALL {
+            let single = PredictorKind::SINGLE.contains(&kind);
+            assert_eq!(single, kind != PredictorKind::Switching, "{}", kind.name());
+        }
+    }
 
     #[test]
     fn every_model_ranks_networks_by_a_smooth_error() {
