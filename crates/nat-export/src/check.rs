@@ -1,6 +1,6 @@
 //! A network that contradicts itself is refused before it becomes a file or meets the runtime.
 
-use nat_space::Activation;
+use nat_space::{Activation, limits};
 use nat_supernet::{FoldedBlock, FoldedConv, FoldedNet};
 
 use crate::ExportError;
@@ -14,8 +14,13 @@ use crate::layers::{self, BlockNames};
 ///
 /// [`ExportError::Layer`], for the first layer that is wrong.
 pub(crate) fn check(net: &FoldedNet) -> Result<(), ExportError> {
-    if net.resolution == 0 {
-        return Err(wrong(layers::STEM, "the input's resolution is 0"));
+    if !(1..=limits::MAX_SIDE).contains(&net.resolution) {
+        let reason = format!(
+            "expected an input side from 1 to {}, found {}",
+            limits::MAX_SIDE,
+            net.resolution
+        );
+        return Err(wrong(layers::STEM, reason));
     }
     if net.stem.groups != 1 {
         let reason = format!("expected 1 group, found {}", net.stem.groups);
@@ -124,11 +129,18 @@ fn pointwise(name: &str, conv: &FoldedConv, input: usize) -> Result<usize, Expor
 /// Returns the number of output channels.
 fn convolution(name: &str, conv: &FoldedConv, input: usize) -> Result<usize, ExportError> {
     let [output, per_group, height, width] = conv.shape;
-    if height != width || height % 2 == 0 {
-        let reason = format!("expected an odd square kernel, found {height} x {width}");
+    if height != width || height % 2 == 0 || height > limits::MAX_KERNEL {
+        let reason = format!(
+            "expected an odd square kernel of at most {}, found {height} x {width}",
+            limits::MAX_KERNEL
+        );
         return Err(wrong(name, reason));
     }
-    if conv.stride == 0 || conv.groups == 0 || output == 0 || output % conv.groups != 0 {
+    if !(1..=2).contains(&conv.stride)
+        || conv.groups == 0
+        || output == 0
+        || output % conv.groups != 0
+    {
         let reason = format!(
             "stride {}, {} groups and {output} output channels do not make a convolution",
             conv.stride, conv.groups

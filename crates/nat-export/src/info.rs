@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use nat_space::limits::MAX_SIDE;
 use nat_supernet::FoldedNet;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -14,9 +15,6 @@ pub const PRODUCER: &str = concat!("nat ", env!("CARGO_PKG_VERSION"));
 
 /// Value of the metadata entry `format`, which marks a file as ours; it changes when an entry changes its meaning.
 const FORMAT: &str = "nat-model-1";
-
-/// Far above any classifier's input, and low enough that no shape overflows.
-const MAX_RESOLUTION: usize = 1 << 14;
 
 /// Classes, preprocessing, identity and costs of an exported network.
 ///
@@ -46,6 +44,8 @@ pub struct ModelInfo {
     pub params: u64,
     /// Classification error in percent, where one was measured.
     pub error: Option<f64>,
+    /// Whether that counts every class the same, however many images it has; the entry is there only where it does.
+    pub balanced: bool,
     /// Name and version of the program that wrote the file; see [`PRODUCER`].
     pub producer: String,
 }
@@ -88,9 +88,9 @@ impl ModelInfo {
     }
 
     fn check_fields(&self) -> Result<(), (&'static str, String)> {
-        if !(1..=MAX_RESOLUTION).contains(&self.resolution) {
+        if !(1..=MAX_SIDE).contains(&self.resolution) {
             let reason = format!(
-                "expected a side from 1 to {MAX_RESOLUTION}, found {}",
+                "expected a side from 1 to {MAX_SIDE}, found {}",
                 self.resolution
             );
             return Err(("resolution", reason));
@@ -132,8 +132,10 @@ impl ModelInfo {
             ("error", json(&self.error)),
             ("producer", text(&self.producer)),
         ]
+        .into_iter()
+        .chain(self.balanced.then(|| ("balanced", json(&true))))
         .map(|(key, value)| (key.to_string(), value))
-        .into()
+        .collect()
     }
 
     /// Reads what [`to_properties`](Self::to_properties) wrote; entries of other names are ignored.
@@ -166,6 +168,10 @@ impl ModelInfo {
             madds: parsed(properties, source, "madds")?,
             params: parsed(properties, source, "params")?,
             error: parsed(properties, source, "error")?,
+            balanced: match properties.contains_key("balanced") {
+                true => parsed(properties, source, "balanced")?,
+                false => false,
+            },
             producer: text("producer")?,
         };
         info.check_fields()
@@ -228,6 +234,7 @@ pub(crate) mod tests {
             madds: 1_099_061_760,
             params: 10_701_632,
             error: Some(12.345_678_9),
+            balanced: false,
             producer: PRODUCER.into(),
         }
     }
@@ -241,9 +248,10 @@ pub(crate) mod tests {
 
     #[test]
     fn properties_round_trip_and_are_readable() {
-        for error in [None, Some(0.1 + 0.2)] {
+        for (error, balanced) in [(None, false), (Some(0.1 + 0.2), true)] {
             let info = ModelInfo {
                 error,
+                balanced,
                 ..info(3, 64)
             };
             let properties = info.to_properties();
@@ -273,6 +281,7 @@ pub(crate) mod tests {
             ("resolution", "4294967296"),
             ("crop_ratio", "1.5"),
             ("madds", "many"),
+            ("balanced", "maybe"),
         ] {
             let mut broken = properties.clone();
             broken.insert(key.into(), value.into());

@@ -3,6 +3,7 @@
 //! The metadata holds the fields of [`ModelInfo`] and one entry `plan`: the network as JSON without its arrays.
 //! Tensors are `LAYER.weight` and `LAYER.bias`, f32, in the order in which the network uses them.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use nat_space::{Activation, Padding};
@@ -196,10 +197,10 @@ pub(crate) fn decode(path: &Path, bytes: &[u8]) -> Result<FoldedNet, ExportError
     let mut tensors = Tensors {
         path,
         file: SafeTensors::deserialize(bytes).map_err(|error| damaged(path, &error))?,
-        read: 0,
+        read: BTreeSet::new(),
     };
     let net = tensors.net(&plan)?;
-    tensors.expect_no_more(&net)?;
+    tensors.expect_no_more()?;
     // The layer's error knows no file, and here the file is what is wrong.
     check::check(&net).map_err(|error| damaged(path, &error))?;
     Ok(net)
@@ -219,11 +220,11 @@ fn damaged(path: &Path, error: &impl ToString) -> ExportError {
     }
 }
 
-/// The arrays of a file, and how many have been used.
+/// The arrays of a file, and which have been used: each once, so that no plan asks for more memory than the file has.
 struct Tensors<'a> {
     path: &'a Path,
     file: SafeTensors<'a>,
-    read: usize,
+    read: BTreeSet<String>,
 }
 
 impl Tensors<'_> {
@@ -240,8 +241,13 @@ impl Tensors<'_> {
             None => None,
         };
         let name = layers::CLASSIFIER;
-        let (_, classifier_weight) = self.tensor::<2>(&format!("{name}.weight"))?;
-        let (_, classifier_bias) = self.tensor::<1>(&format!("{name}.bias"))?;
+        let weight = format!("{name}.weight");
+        let (shape, classifier_weight) = self.tensor::<2>(&weight)?;
+        let ([classes], classifier_bias) = self.tensor::<1>(&format!("{name}.bias"))?;
+        if shape[0] != classes {
+            let reason = format!("expected [{classes}, features], found shape {shape:?}");
+            return Err(self.wrong(&weight, reason));
+        }
         Ok(FoldedNet {
             resolution: plan.resolution,
             stem,
@@ -296,52 +302,42 @@ impl Tensors<'_> {
         &mut self,
         name: &str,
     ) -> Result<([usize; D], Vec<f32>), ExportError> {
-        let wrong = |reason: String| ExportError::Tensor {
-            path: self.path.into(),
-            tensor: name.into(),
-            reason,
-        };
         let Ok(view) = self.file.tensor(name) else {
-            return Err(wrong("missing, though the layer plan asks for it".into()));
+            return Err(self.wrong(name, "missing, though the layer plan asks for it".into()));
         };
+        if !self.read.insert(name.into()) {
+            return Err(self.wrong(name, "two layers of the plan read it".into()));
+        }
         if view.dtype() != Dtype::F32 {
-            return Err(wrong(format!("expected F32, found {:?}", view.dtype())));
+            let reason = format!("expected F32, found {:?}", view.dtype());
+            return Err(self.wrong(name, reason));
         }
         let Ok(shape) = view.shape().try_into() else {
             let reason = format!("expected {D} dimensions, found shape {:?}", view.shape());
-            return Err(wrong(reason));
+            return Err(self.wrong(name, reason));
         };
         let (numbers, _) = view.data().as_chunks();
         let values = numbers
             .iter()
             .map(|&bytes| f32::from_le_bytes(bytes))
             .collect();
-        self.read += 1;
         Ok((shape, values))
     }
 
     /// Refuses a file with tensors that no layer of the plan reads.
-    fn expect_no_more(&self, net: &FoldedNet) -> Result<(), ExportError> {
-        if self.file.len() == self.read {
-            return Ok(());
+    fn expect_no_more(&self) -> Result<(), ExportError> {
+        let names = self.file.names().into_iter();
+        match names.filter(|&name| !self.read.contains(name)).min() {
+            None => Ok(()),
+            Some(name) => Err(self.wrong(name, "no layer of the plan reads it".into())),
         }
-        let mut known: Vec<String> = layers::convolutions(net)
-            .into_iter()
-            .map(|(name, _)| name)
-            .collect();
-        known.push(layers::CLASSIFIER.into());
-        let is_known = |tensor: &str| {
-            tensor.rsplit_once('.').is_some_and(|(layer, part)| {
-                ["weight", "bias"].contains(&part) && known.iter().any(|name| name == layer)
-            })
-        };
-        let mut unknown: Vec<&str> = self.file.names();
-        unknown.retain(|name| !is_known(name));
-        unknown.sort_unstable();
-        Err(ExportError::Tensor {
+    }
+
+    fn wrong(&self, tensor: &str, reason: String) -> ExportError {
+        ExportError::Tensor {
             path: self.path.into(),
-            tensor: unknown.first().copied().unwrap_or_default().into(),
-            reason: "no layer of the plan reads it".into(),
-        })
+            tensor: tensor.into(),
+            reason,
+        }
     }
 }

@@ -155,6 +155,9 @@ impl Supernet {
 
     /// The subnet of `architecture` as views whose gradients reach this supernet's parameters.
     ///
+    /// One subnet a loss: where two of one supernet meet in it, the parts of a parameter that they use differ, and their
+    /// gradients cannot be added up. Clones of a supernet, which share its memory, have gradients of their own.
+    ///
     /// # Panics
     /// If the architecture is not one of the space at this supernet's width.
     pub fn subnet(&self, architecture: &Architecture) -> Subnet {

@@ -141,9 +141,8 @@ impl Answer {
     ) -> Result<Vec<Tested>, E> {
         if !self.finished {
             return Err(TransferError::Config(format!(
-                "the run stands at iteration {} of {}: the test split is read once, when it is finished",
-                self.course.generation,
-                self.course.last(&self.record.config.search)
+                "the run stands at {}: the test split is read once, when it is finished",
+                self.course.told(&self.record.config.search)
             ))
             .into());
         }

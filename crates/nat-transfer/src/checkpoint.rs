@@ -33,6 +33,8 @@ pub struct State {
     pub candidates: Vec<Candidate>,
     /// What the last finished iteration measured.
     pub archive: Vec<ArchiveLine>,
+    /// Seed of the random streams.
+    pub seed: u64,
     /// The objectives that candidates are found by.
     pub objectives: Vec<Objective>,
     /// The corner of all hypervolumes, a value an objective, fixed by the first archive.

@@ -88,13 +88,13 @@ impl CommandSettings {
     }
 }
 
-/// The first `{name}` that is nothing to be filled in. Only lowercase letters make a name, and none stands behind a `$`: JSON and
-/// the `${name}` of a shell are passed on.
+/// The first `{name}` that is nothing to be filled in. A name is a letter and whatever letters, digits, `_` and `-` follow, and none
+/// stands behind a `$`: JSON and the `${name}` of a shell are passed on.
 fn unknown_placeholder(word: &str) -> Option<&str> {
     word.match_indices('{').find_map(|(start, _)| {
         let end = start + word[start..].find('}')? + 1;
         let (name, whole) = (&word[start + 1..end - 1], &word[start..end]);
-        let is_name = !name.is_empty() && name.bytes().all(|b| b.is_ascii_lowercase());
+        let is_name = is_name(name) && name.starts_with(|c: char| c.is_ascii_alphabetic());
         let unknown = is_name && !word[..start].ends_with('$') && !PLACEHOLDERS.contains(&whole);
         unknown.then_some(whole)
     })
@@ -483,11 +483,15 @@ mod tests {
             r#"{"a":{}}"#,
             "{ print }",
             "{}",
-            "{A}",
+            "{2,3}",
+            "{1}",
             "{model}{genes}",
             "{b",
         ] {
             assert_eq!(unknown_placeholder(word), None, "{word}");
+        }
+        for word in ["{Model}", "{model_path}", "{madds2}"] {
+            assert_eq!(unknown_placeholder(word), Some(word));
         }
         assert_eq!(unknown_placeholder(r#"{"a":{b}}"#), Some("{b}"));
     }

@@ -1,6 +1,6 @@
 //! The configuration of a run: presets, files and single overrides resolved into one checked structure.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use documented::DocumentedFields;
 use nat_search::{Aims, Limits, Objective, Preferences, Settings as Search};
@@ -13,7 +13,7 @@ use crate::{
     overrides::{merge, one_line, parse_override, resolve_balanced_error},
 };
 
-/// Everything that decides the result of a run besides the data, the weights and the seed of the machine.
+/// Everything that decides the result of a run besides its data and its weights, and its upkeep, which decides nothing of it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, DocumentedFields)]
 #[serde(deny_unknown_fields)]
 pub struct RunConfig {
@@ -290,21 +290,23 @@ impl RunConfig {
         file: Option<(&str, &str)>,
         overrides: &[String],
     ) -> Result<RunConfig, TransferError> {
-        let preset = Table::try_from(preset.config(space)).expect("a configuration is a table");
-        let mut table = preset.clone();
+        let mut table = Table::try_from(preset.config(space)).expect("a configuration is a table");
+        let mut given = BTreeSet::new();
         if let Some((name, text)) = file {
             let layer: Table = text.parse().map_err(|error: toml::de::Error| {
                 TransferError::Config(format!("{name}: {}", one_line(&error)))
             })?;
+            given.extend(layer.keys().cloned());
             merge(&mut table, layer, "")
                 .map_err(|error| TransferError::Config(format!("{name}: {error}")))?;
         }
         for text in overrides {
             let layer = parse_override(text)?;
+            given.extend(layer.keys().cloned());
             merge(&mut table, layer, "")
                 .map_err(|error| TransferError::Config(format!("--set {text}: {error}")))?;
         }
-        resolve_balanced_error(&mut table, &preset).map_err(TransferError::Config)?;
+        resolve_balanced_error(&mut table, &given).map_err(TransferError::Config)?;
         let config: RunConfig = table
             .try_into()
             .map_err(|error: toml::de::Error| TransferError::Config(one_line(&error)))?;
@@ -460,6 +462,13 @@ mod tests {
                     "limits=[\"madds<=9M and error<=10%\"]",
                 ],
                 "'error<=10%' beside a balanced_error",
+            ),
+            (
+                vec![
+                    "objectives=[\"error\",\"madds\"]",
+                    "limits=[\"balanced_error<=50\"]",
+                ],
+                "'error' beside a balanced_error",
             ),
             (vec!["search.algorithm=spea"], "nsga"),
             (

@@ -44,8 +44,16 @@ impl Course {
         self.trained >= settings.iterations && self.closed >= settings.closing
     }
 
+    /// In which of the iterations or closing rounds that the settings ask for it stands.
+    pub fn told(self, settings: &Settings) -> String {
+        match self.closes() {
+            true => format!("closing round {} of {}", self.closed, settings.closing),
+            false => format!("iteration {} of {}", self.trained, settings.iterations),
+        }
+    }
+
     /// The number of the last iteration that trains.
-    pub fn last_trained(self, settings: &Settings) -> usize {
+    fn last_trained(self, settings: &Settings) -> usize {
         match settings.iterations.saturating_sub(self.trained) {
             0 => self.generation - self.closed,
             open => self.generation + open,
@@ -107,8 +115,11 @@ mod tests {
         let (closing, end) = finish(end, &settings(4, 1));
         assert_eq!(closing, [false, false, true]);
         assert_eq!((end.generation, end.trained), (6, 4));
-        let (closing, _) = finish(end, &settings(4, 3));
+        assert_eq!(end.told(&settings(4, 3)), "closing round 1 of 3");
+        let (closing, end) = finish(end, &settings(4, 3));
         assert_eq!(closing, [true, true]);
+        let more = settings(5, 3);
+        assert_eq!(end.next(&more).told(&more), "iteration 5 of 5");
     }
 
     #[test]

@@ -1,4 +1,5 @@
-//! The run directory: plain files, each written beside its place and renamed into it.
+//! The run directory: plain files. Logs are appended to a line at a time; any other file is written beside its place and renamed
+//! into it.
 
 use std::{
     borrow::Cow,

@@ -1,8 +1,10 @@
 //! What a run tells while it goes: lines of `events.jsonl`, and finer progress for people who watch.
 
 use nat_predictor::metrics;
-use nat_search::{Name, Objective, PredictorKind};
+use nat_search::{Name, Objective, PredictorKind, Settings};
 use serde::{Deserialize, Serialize};
+
+use crate::Course;
 
 /// One line of `events.jsonl`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -229,12 +231,10 @@ pub struct Progress {
     pub phase: Phase,
     /// The data set, where the run has several.
     pub set: Option<Name>,
-    /// Iteration it belongs to.
-    pub generation: usize,
-    /// The last iteration of the run.
-    pub iterations: usize,
-    /// The last iteration in which anything is trained.
-    pub trained: usize,
+    /// The iteration it belongs to.
+    pub course: Course,
+    /// How many iterations and closing rounds there are to be.
+    pub search: Settings,
     /// Steps or networks done.
     pub done: usize,
     /// Steps or networks in all.

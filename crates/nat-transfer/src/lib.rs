@@ -57,7 +57,7 @@ pub use measures::model_info;
 pub use nat_search::{
     Aims, Limits, Measure, Member, Name, Objective, Preferences, Subject, Undecided, archive, pick,
 };
-pub use overrides::{parse_override, plain_error};
+pub use overrides::{as_written, parse_override, plain_error};
 pub use preprocess::{Input, eval as eval_transform};
 pub use preset::Preset;
 pub use propose::{directions, propose};

@@ -365,6 +365,7 @@ pub fn model_info(
         madds: network.madds(),
         params: network.params(),
         error: None,
+        balanced: false,
         producer: PRODUCER.into(),
     }
 }

@@ -1,5 +1,7 @@
 //! Layers of a configuration: a file over a preset, single values over both.
 
+use std::collections::BTreeSet;
+
 use toml::{Table, Value};
 
 use crate::TransferError;
@@ -62,15 +64,26 @@ pub fn plain_error(text: &str) -> Option<String> {
     (plain != parts).then_some(plain)
 }
 
+/// Limits or preferences of a run as its user writes them: an error that is balanced goes by that name.
+pub fn as_written(texts: Vec<String>, balanced: bool) -> Vec<String> {
+    let name = |part: &str| match balanced && part.trim_start().starts_with("error") {
+        true => part.replacen("error", "balanced_error", 1),
+        false => part.to_owned(),
+    };
+    let all = texts.into_iter();
+    all.map(|text| text.split(',').map(name).collect::<Vec<_>>().join(","))
+        .collect()
+}
+
 /// `balanced_error` is the error as `evaluate.balanced` counts it: objectives, limits and preferences that name it get `error`, and that
-/// switch is turned on. Objectives that are still those of `preset` were not asked for.
+/// switch is turned on. Only what is `given` was asked for.
 ///
 /// # Errors
 /// A plain `error` is asked for beside it.
-pub fn resolve_balanced_error(config: &mut Table, preset: &Table) -> Result<(), String> {
+pub fn resolve_balanced_error(config: &mut Table, given: &BTreeSet<String>) -> Result<(), String> {
     let (mut balanced, mut counted) = (false, None);
     for key in ["objectives", "limits", "prefer"] {
-        let asked = config.get(key) != preset.get(key);
+        let asked = given.contains(key);
         let texts = config.get_mut(key).and_then(Value::as_array_mut);
         for value in texts.into_iter().flatten() {
             let Value::String(text) = value else { continue };

@@ -25,7 +25,7 @@ pub struct RunRecord {
     pub version: String,
     /// Name of the preset.
     pub preset: String,
-    /// Where the supernet came from: a file, or `scratch`.
+    /// Where the supernet came from: a file, `scratch`, or a network whose weights began it, as `--supernet` takes it.
     pub supernet: String,
     /// The data set, or several with names.
     pub data: Vec<DataRecord>,
@@ -246,10 +246,12 @@ impl RunRecord {
             refuse(format!("not a run's configuration: {}", one_line(&error)))
         };
         let mut all: Table = text.parse().map_err(bad)?;
-        if all.get("format").and_then(toml::Value::as_integer) != Some(i64::from(FORMAT)) {
-            let format = all
-                .get("format")
-                .map_or_else(|| "none".to_owned(), ToString::to_string);
+        let Some(format) = all.get("format") else {
+            return Err(refuse(
+                "the entry `format` is missing: this is no record of a run".into(),
+            ));
+        };
+        if format.as_integer() != Some(i64::from(FORMAT)) {
             return Err(refuse(format!(
                 "this run has format {format}, nat {} reads format {FORMAT}: go on with the nat that started it",
                 env!("CARGO_PKG_VERSION")

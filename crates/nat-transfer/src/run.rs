@@ -107,6 +107,7 @@ impl Run {
             },
             candidates: designs.iter().map(Candidate::unforeseen).collect(),
             archive: Vec::new(),
+            seed: record.config.seed,
             objectives: record.config.objectives.clone(),
             reference: Vec::new(),
             evaluation: record.config.evaluate,
@@ -468,13 +469,11 @@ impl Run {
 
     /// What people who watch are told of a phase without losses.
     fn progress(&self, course: Course, phase: Phase, done: usize, total: usize) -> Progress {
-        let settings = &self.record.config.search;
         Progress {
             phase,
             set: None,
-            generation: course.generation,
-            iterations: course.last(settings),
-            trained: course.last_trained(settings),
+            course,
+            search: self.record.config.search,
             done,
             total,
             images_per_s: 0.0,

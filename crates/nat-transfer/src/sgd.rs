@@ -26,7 +26,7 @@ pub struct SgdSettings {
     pub nesterov: bool,
     /// Weight decay.
     pub weight_decay: f64,
-    /// Whether batch-norm parameters and biases decay too.
+    /// Whether batch-norm parameters, biases and kernel matrices decay too.
     pub decay_all: bool,
     /// What the learning rate of everything but the classifier is multiplied by: a classifier for new classes starts
     /// from nothing, the body does not.

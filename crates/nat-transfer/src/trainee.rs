@@ -54,12 +54,17 @@ impl Trainee {
         }
     }
 
-    /// A weight that is no finite number, if there is one.
+    /// A weight, or a statistic of a batch norm, that is no finite number, if there is one.
     pub(crate) fn overflow(&self) -> Option<f32> {
-        let parameters = (self.supernets.supernets.iter()).flat_map(|s| s.parameters());
+        let supernets = || self.supernets.supernets.iter();
+        let parameters = supernets().flat_map(|supernet| supernet.parameters());
+        let statistics = supernets()
+            .flat_map(|supernet| supernet.statistics())
+            .flat_map(|norm| norm.mean.iter().chain(&norm.variance).copied());
         parameters
             .flat_map(|parameter| parameter.to_vec())
-            .find(|weight| !weight.is_finite())
+            .chain(statistics)
+            .find(|value| !value.is_finite())
     }
 
     /// What is measured, kept and exported: the averaged weights where there are any.

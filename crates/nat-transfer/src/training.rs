@@ -3,6 +3,7 @@
 use std::{sync::Arc, time::Instant};
 
 use nat_data::{Batch, BatchRequest, ImageSet, Loader, Mixing, Split, StreamKey, Transform};
+use nat_search::Settings;
 use nat_space::Space;
 use nat_supernet::{Dropout, SupernetFile};
 
@@ -51,11 +52,8 @@ impl<'a> Task<'a> {
             pass,
             steps,
             phase,
-            generation: course.generation,
-            iterations: (
-                course.last(&config.search),
-                course.last_trained(&config.search),
-            ),
+            course,
+            search: config.search,
             seed: config.seed,
             threads: preprocess::threads(config.upkeep.loader_threads),
         }
@@ -151,10 +149,10 @@ pub struct Training<'a> {
     pub steps: Vec<PlannedStep>,
     /// What it is for.
     pub phase: Phase,
-    /// Iteration it belongs to.
-    pub generation: usize,
-    /// The last iteration of the run, and the last one that trains.
-    pub iterations: (usize, usize),
+    /// The iteration it belongs to.
+    pub course: Course,
+    /// Sizes of the search that it belongs to.
+    pub search: Settings,
     /// Seed of the run.
     pub seed: u64,
     /// Threads that prepare images.
@@ -223,7 +221,7 @@ impl Training<'_> {
             if !loss.is_finite() {
                 return Err(TransferError::diverged(
                     loss,
-                    self.generation,
+                    self.course.generation,
                     self.phase,
                     step,
                 ));
@@ -245,7 +243,7 @@ impl Training<'_> {
                 epoch_begun = Instant::now();
                 let (loss, steps) = mean.take();
                 Epoch {
-                    generation: self.generation,
+                    generation: self.course.generation,
                     phase: self.phase,
                     set: None,
                     epoch: done.div_ceil(self.pass.steps_per_epoch),
@@ -258,9 +256,8 @@ impl Training<'_> {
             let progress = Progress {
                 phase: self.phase,
                 set: None,
-                generation: self.generation,
-                iterations: self.iterations.0,
-                trained: self.iterations.1,
+                course: self.course,
+                search: self.search,
                 done,
                 total,
                 images_per_s: images as f64 / begun.elapsed().as_secs_f64(),
@@ -283,7 +280,7 @@ impl Training<'_> {
         match trainee.overflow() {
             Some(bad) => Err(TransferError::diverged(
                 bad,
-                self.generation,
+                self.course.generation,
                 self.phase,
                 total,
             )),
@@ -300,12 +297,12 @@ impl Training<'_> {
     }
 
     fn key(&self, purpose: Purpose, step: usize) -> StreamKey {
-        let stretch = Training::stretch(self.phase, self.generation);
+        let stretch = Training::stretch(self.phase, self.course.generation);
         key(self.seed, purpose, stretch, step)
     }
 
     fn requests(&self, start: usize) -> impl Iterator<Item = BatchRequest> + Send + use<> {
-        let stretch = Training::stretch(self.phase, self.generation);
+        let stretch = Training::stretch(self.phase, self.course.generation);
         let (seed, pass, images) = (self.seed, self.pass, self.set.len(Split::Train));
         let sides: Vec<usize> = self.steps.iter().map(|step| step.resolution).collect();
         let mut order = (usize::MAX, Vec::new());

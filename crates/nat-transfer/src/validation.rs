@@ -90,21 +90,24 @@ pub(crate) fn check_state(
         .map(|line| line.member(&record.space))
         .collect::<Result<_, _>>()?;
     check_archive(directory, record, measured, &archive, folder)?;
+    let differs = |what: &str, known: String, wanted: String| TransferError::Damaged {
+        path: directory.path("run.toml"),
+        reason: format!(
+            "{what} must stay as in {}: {known}; got {wanted}. Restore it, or start a new run",
+            path.display()
+        ),
+    };
+    let (known, wanted) = (state.seed, record.config.seed);
+    if known != wanted {
+        return Err(differs("seed", known.to_string(), wanted.to_string()));
+    }
     let (known, wanted) = (&state.objectives, &record.config.objectives);
     if known != wanted {
         let list = |objectives: &[Objective]| {
             let names: Vec<String> = objectives.iter().map(Objective::to_string).collect();
             names.join(", ")
         };
-        return Err(TransferError::Damaged {
-            path: directory.path("run.toml"),
-            reason: format!(
-                "objectives must stay those of {}: {}; got {}. Restore them, or start a new run",
-                path.display(),
-                list(known),
-                list(wanted)
-            ),
-        });
+        return Err(differs("objectives", list(known), list(wanted)));
     }
     check(
         [0, known.len()].contains(&state.reference.len()),
@@ -179,6 +182,7 @@ mod tests {
             position,
             candidates: genes.iter().map(Candidate::unforeseen).collect(),
             archive: genes.iter().map(line).collect(),
+            seed: record.config.seed,
             objectives: record.config.objectives.clone(),
             reference: vec![90.0, 1e7],
             evaluation: record.config.evaluate,
@@ -283,6 +287,10 @@ mod tests {
         assert!(refused(&more, &[]).contains("got error."));
         more.config.objectives.push(Objective::Params);
         assert!(refused(&more, &[]).contains("got error, params."));
+
+        let mut other = record();
+        other.config.seed += 1;
+        assert!(refused(&other, &[]).contains("seed must stay"));
 
         let mut limited = record();
         limited.config.limits = Limits::parse("command:energy<=5").unwrap();

@@ -50,9 +50,8 @@ pub fn open(run: &Path) -> Result<Answer> {
     let answer = Answer::open(RunDirectory::at(run)).map_err(|error| damaged(run, error))?;
     if !answer.finished {
         errln!(
-            "nat: the run stands at iteration {} of {}: this is what it has so far",
-            answer.course.generation,
-            answer.course.last(&answer.record.config.search)
+            "nat: the run stands at {}: this is what it has so far",
+            answer.course.told(&answer.record.config.search)
         );
     }
     Ok(answer)

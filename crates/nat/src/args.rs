@@ -52,6 +52,8 @@ pub enum Command {
     /// The main job: adapt a supernet to your images and search it for a front of networks
     Search(Search),
     /// Go on with an interrupted run; the result is the same to the byte
+    ///
+    /// A finished run goes on where iterations or closing under [search] of its run.toml was raised.
     Resume(Resume),
     /// What a data set holds; reads and decodes all of it, writes nothing
     Data(Data),

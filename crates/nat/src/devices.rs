@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use nat_space::LatencyTable;
 use nat_transfer::{Limits, Name, Objective, Preferences};
 
-use crate::failure::{check_there, wrong_argument};
+use crate::failure::{check_file, wrong_argument};
 
 /// Opens the table of every `latency:FILE` among objectives, limits and preferences, and lets them go by the file's name without
 /// its ending from now on. `latency` alone in a limit or preference is the only table there is.
@@ -49,7 +49,7 @@ pub fn open(
                 name = name.as_str(),
             )));
         }
-        let table = check_there(path, "a latency table: `nat latency build` makes one")
+        let table = check_file(path, "a latency table: `nat latency build` makes one")
             .and_then(|()| Ok(LatencyTable::open(path)?))
             .with_context(|| format!("the objective latency:{}", file.as_str()))?;
         tables.push((name, table));

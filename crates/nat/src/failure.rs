@@ -82,6 +82,21 @@ pub fn check_there(path: &Path, instead: &str) -> anyhow::Result<()> {
     }
 }
 
+/// As [`check_there`], for what has to be a file.
+///
+/// # Errors
+/// There is nothing, or a folder.
+pub fn check_file(path: &Path, instead: &str) -> anyhow::Result<()> {
+    check_there(path, instead)?;
+    match path.is_dir() {
+        true => Err(wrong_argument(format!(
+            "{}: is a folder; give {instead}",
+            path.display()
+        ))),
+        false => Ok(()),
+    }
+}
+
 /// A command that this program ran for the user has failed; it has said why, and its exit code is the user's answer.
 #[derive(Debug)]
 pub struct ChildFailed {
@@ -254,6 +269,13 @@ mod tests {
     fn what_is_not_there_is_told_with_what_to_give() {
         let folder = tempfile::tempdir().unwrap();
         check_there(folder.path(), "a folder").unwrap();
+        let error = check_file(folder.path(), "a supernet file").unwrap_err();
+        assert!(
+            error
+                .to_string()
+                .ends_with("is a folder; give a supernet file")
+        );
+        assert_eq!(exit_code(&error), 2);
         let error = check_there(&folder.path().join("lost"), "a run").unwrap_err();
         assert_eq!(exit_code(&error), 2);
         let error = error.to_string();

@@ -34,16 +34,19 @@ pub fn check(argument: &str, path: &Path) -> Result<()> {
 /// Checks that a folder can lie where an argument says; it need not be there yet.
 ///
 /// # Errors
-/// What is there, or on the way there, is a file.
+/// What is there, or on the way there, is a file, or a folder that takes none.
 pub fn check_folder(argument: &str, path: &Path) -> Result<()> {
-    match path.ancestors().find(|above| above.exists()) {
-        Some(there) if !there.is_dir() => Err(wrong_argument(format!(
-            "{argument} {}: {} is a file; give a folder",
-            path.display(),
+    let there = path.ancestors().find(|above| above.exists());
+    // A relative path of which nothing is there lies in the folder that the program works in.
+    let there = there.unwrap_or(Path::new("."));
+    let wrong = |reason: String| wrong_argument(format!("{argument} {}: {reason}", path.display()));
+    if !there.is_dir() {
+        return Err(wrong(format!(
+            "{} is a file; give a folder",
             there.display()
-        ))),
-        _ => Ok(()),
+        )));
     }
+    check_writable(&there.join("run.toml")).map_err(|error| wrong(error.to_string()))
 }
 
 /// As [`check`], for a file of supernets: its name must not promise another form.

@@ -6,7 +6,8 @@ use std::{
 };
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use nat_transfer::{Epoch, Event, Generation, Observer, Phase, Progress as Step, Seconds};
+use nat_search::Settings;
+use nat_transfer::{Course, Epoch, Event, Generation, Observer, Phase, Progress as Step, Seconds};
 
 /// Least time between two lines about passes over the images.
 const BETWEEN_EPOCHS: Duration = Duration::from_secs(5);
@@ -18,8 +19,9 @@ pub struct Progress {
     phase_begun: Instant,
     /// Steps of the phase at the last call.
     done: usize,
-    /// The last one, and the last one that trains.
-    iterations: (usize, usize),
+    /// Where the run stands, and how far it is to go.
+    course: Course,
+    search: Settings,
     clock: TimeLeft,
     last: String,
     warned: bool,
@@ -40,7 +42,8 @@ impl Progress {
             phase: None,
             phase_begun: Instant::now(),
             done: 0,
-            iterations: (0, 0),
+            course: Course::default(),
+            search: Settings::default(),
             clock: TimeLeft::default(),
             last: String::new(),
             warned: false,
@@ -74,7 +77,7 @@ impl Progress {
         self.told = Some(Instant::now());
         let iteration = match epoch.phase {
             Phase::Finetune => String::new(),
-            _ => format!("iteration {}  ", epoch.generation),
+            _ => format!("iteration {}  ", self.course.trained),
         };
         let set = epoch.set.as_ref();
         self.line(&format!(
@@ -97,25 +100,20 @@ impl Progress {
             }
         }
         self.last = format!("HV {:.4}  tau {tau}", ended.hypervolume);
-        let (last, trained) = self.iterations;
-        let closing = ended.generation > trained;
-        let new = match closing {
+        let (course, search) = (self.course, self.search);
+        let new = match course.closes() {
             true => 1.0,
             false => ended.predicted.len() as f64 / ended.archive.max(1) as f64,
         };
         self.clock
             .iteration_ended(ended.seconds.fit + ended.seconds.search, new);
         // On a terminal the bar says it.
-        let left = (self.clock.after(ended.generation, self.iterations))
-            .filter(|_| last > ended.generation && !std::io::stderr().is_terminal())
+        let left = (self.clock.after(course, &search))
+            .filter(|_| !course.is_last(&search) && !std::io::stderr().is_terminal())
             .map_or_else(String::new, |left| format!(", {} left", plain(left)));
-        let iteration = match closing {
-            true => format!(
-                "closing {:>4} of {}",
-                ended.generation - trained,
-                last - trained
-            ),
-            false => format!("iteration {:>2} of {trained}", ended.generation),
+        let iteration = match course.closes() {
+            true => format!("closing {:>4} of {}", course.closed, search.closing),
+            false => format!("iteration {:>2} of {}", course.trained, search.iterations),
         };
         self.line(&format!(
             "{iteration}  archive {:>3}  front {:>3}  HV {:.4}  best error {:.2} %  tau {tau}  ({:.0} s{left})",
@@ -148,10 +146,11 @@ impl Observer for Progress {
     }
 
     fn progress(&mut self, step: &Step) {
-        self.iterations = (step.iterations, step.trained);
+        (self.course, self.search) = (step.course, step.search);
         // The trials of a learning rate and the training after them are one phase, each counted from its beginning.
-        if self.phase != Some((step.phase, step.generation)) || step.done < self.done {
-            self.phase = Some((step.phase, step.generation));
+        let phase = Some((step.phase, step.course.generation));
+        if self.phase != phase || step.done < self.done {
+            self.phase = phase;
             self.phase_begun = Instant::now();
             self.clock.phase_began(step);
             self.bar.reset();
@@ -178,12 +177,7 @@ impl Observer for Progress {
             .map_or_else(String::new, |set| format!(" {}", set.as_str()));
         let iteration = match step.phase {
             Phase::Finetune => String::new(),
-            _ if step.generation > step.trained => format!(
-                "closing round {} of {}  ",
-                step.generation - step.trained,
-                step.iterations - step.trained
-            ),
-            _ => format!("iteration {} of {}  ", step.generation, step.trained),
+            _ => step.course.told(&step.search) + "  ",
         };
         // What matters most comes first: a narrow terminal cuts off the rest.
         self.bar.set_message(format!(
@@ -307,26 +301,26 @@ impl TimeLeft {
         let here = match step.phase {
             // How long a command takes is known once it is over.
             Phase::Pretrain | Phase::WarmUp | Phase::Finetune | Phase::Commands => return None,
-            Phase::Search if step.generation > step.trained => self.closing_round(evaluate),
+            Phase::Search if step.course.closes() => self.closing_round(evaluate),
             Phase::Search => self.between + whole(self.adapt?) + whole(evaluate),
             Phase::Adapt => open * self.adapt?.seconds_each + whole(evaluate),
             Phase::Evaluate => open * evaluate.seconds_each,
         };
-        Some(here + self.after(step.generation, (step.iterations, step.trained))?)
+        Some(here + self.after(step.course, &step.search)?)
     }
 
-    /// All iterations after one, given the last and the last that trains; unknown until the long phases among them have been
-    /// seen once.
-    fn after(&self, iteration: usize, (last, trained): (usize, usize)) -> Option<f64> {
-        let later = |end: usize| end.saturating_sub(iteration) as f64;
+    /// All iterations that are still to come; unknown until the long phases among them have been seen once.
+    fn after(&self, course: Course, search: &Settings) -> Option<f64> {
         let whole = |rate: Rate| rate.seconds_each * rate.total as f64;
         let evaluate = self.evaluate?;
-        let training = match trained > iteration {
-            true => later(trained) * (self.between + whole(self.adapt?) + whole(evaluate)),
-            false => 0.0,
+        let (training, closing) = match search.iterations.saturating_sub(course.trained) {
+            0 => (0.0, search.closing.saturating_sub(course.closed)),
+            open => {
+                let each = self.between + whole(self.adapt?) + whole(evaluate);
+                (open as f64 * each, search.closing)
+            }
         };
-        let closing = later(last) - later(trained);
-        Some(training + closing * self.closing_round(evaluate))
+        Some(training + closing as f64 * self.closing_round(evaluate))
     }
 }
 
@@ -343,13 +337,29 @@ fn plain(seconds: f64) -> String {
 mod tests {
     use super::*;
 
+    /// Two iterations train, the third is a closing round.
+    fn search(closing: usize) -> Settings {
+        Settings {
+            iterations: 2,
+            closing,
+            ..Settings::default()
+        }
+    }
+
+    fn course(generation: usize) -> Course {
+        Course {
+            generation,
+            trained: generation.min(2),
+            closed: generation.saturating_sub(2),
+        }
+    }
+
     fn step(phase: Phase, generation: usize, done: usize, total: usize) -> Step {
         Step {
             phase,
             set: None,
-            generation,
-            iterations: 3,
-            trained: 2,
+            course: course(generation),
+            search: search(1),
             done,
             total,
             images_per_s: 1.0,
@@ -368,13 +378,13 @@ mod tests {
         // The last of the two to come is a closing round, and measures the half that is new.
         let later = (1.0 + 20.0 + 4.0) + (1.0 + 2.0);
         assert_eq!(clock.left(&adapt), Some(5.0 * 2.0 + 4.0 + later));
-        assert_eq!(clock.after(1, (3, 2)), Some(later));
-        assert_eq!(clock.after(3, (3, 2)), Some(0.0));
+        assert_eq!(clock.after(course(1), &search(1)), Some(later));
+        assert_eq!(clock.after(course(3), &search(1)), Some(0.0));
         let closing = step(Phase::Search, 3, 0, 1);
         assert_eq!(clock.left(&closing), Some(1.0 + 2.0));
         clock.stepped(&step(Phase::Evaluate, 3, 3, 3), Duration::from_secs(3));
         clock.iteration_ended(1.0, 1.0);
-        assert_eq!(clock.after(3, (4, 2)), Some(1.0 + 3.0));
+        assert_eq!(clock.after(course(3), &search(2)), Some(1.0 + 3.0));
     }
 
     #[test]

@@ -1,11 +1,13 @@
 //! Plain-text tables for stdout.
 
+use unicode_width::UnicodeWidthStr;
+
 /// Columns padded to their widest cell, two spaces apart; numbers (every column but the first) to the right.
 pub fn render(header: &[&str], rows: &[Vec<String>]) -> String {
-    let mut widths: Vec<usize> = header.iter().map(|cell| cell.chars().count()).collect();
+    let mut widths: Vec<usize> = header.iter().map(|cell| cell.width()).collect();
     for row in rows {
         for (width, cell) in widths.iter_mut().zip(row) {
-            *width = (*width).max(cell.chars().count());
+            *width = (*width).max(cell.width());
         }
     }
     let line = |cells: Vec<&str>| {
@@ -14,10 +16,10 @@ pub fn render(header: &[&str], rows: &[Vec<String>]) -> String {
             .zip(&widths)
             .enumerate()
             .map(|(column, (cell, &width))| {
-                if column == 0 {
-                    format!("{cell:<width$}")
-                } else {
-                    format!("{cell:>width$}")
+                let space = " ".repeat(width.saturating_sub(cell.width()));
+                match column {
+                    0 => format!("{cell}{space}"),
+                    _ => format!("{space}{cell}"),
                 }
             })
             .collect();
@@ -49,6 +51,9 @@ mod tests {
             ],
         );
         assert_eq!(text, "name     n\na       12\nlonger   3\n");
+        // Two columns of a terminal each.
+        let wide = render(&["name", "n"], &[vec!["瓶瓶瓶".into(), "3".into()]]);
+        assert_eq!(wide, "name    n\n瓶瓶瓶  3\n");
         assert_eq!(millions(12_345_678), "12.35M");
     }
 }

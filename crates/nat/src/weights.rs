@@ -8,12 +8,14 @@ use nat_supernet::import::{self, Origin};
 use nat_supernet::{Provenance, Supernet, SupernetFile};
 
 use crate::{
-    failure::{check_there, wrong_argument},
+    failure::{check_file, check_there, wrong_argument},
     shell,
 };
 
 /// Name of the built-in weights: EfficientNet-Lite0 of ImageNet.
 pub const LITE0: &str = "lite0";
+/// What stands for weights where a supernet is to be trained from nothing.
+pub const SCRATCH: &str = "scratch";
 
 /// What [`open`] takes.
 const SUPERNETS: &str = "a supernet file, 'lite0', or mobilenet-v2:FILE with torchvision's weights";
@@ -29,11 +31,11 @@ pub fn open(name_or_path: &str) -> Result<SupernetFile> {
         return Ok(seeded(origin, supernet));
     }
     if let Some((origin, file)) = imagenet(name_or_path) {
-        check_there(file, "the network's weights (.pth or .safetensors)")?;
+        check_file(file, "the network's weights (.pth or .safetensors)")?;
         return Ok(seeded(origin, import::seed(file, origin, &origin.space())?));
     }
     let path = Path::new(name_or_path);
-    check_there(path, SUPERNETS)?;
+    check_file(path, SUPERNETS)?;
     Ok(SupernetFile::load(path)?)
 }
 
@@ -83,9 +85,13 @@ pub fn network(path: &Path) -> Result<Model> {
     let shown = path.display();
     let word = shell::quoted(&shown.to_string());
     if path.is_dir() {
-        return Err(wrong_argument(format!(
-            "{shown}: is a folder; a network of a run is exported first: `nat export {word} --to model.safetensors`"
-        )));
+        let instead = match path.join("run.toml").exists() {
+            true => format!(
+                "a network of a run is exported first: `nat export {word} --to model.safetensors`"
+            ),
+            false => "give an exported model (.onnx or .safetensors)".into(),
+        };
+        return Err(wrong_argument(format!("{shown}: is a folder; {instead}")));
     }
     // Of all else the runtime says what is wrong with it.
     let is_supernet = matches!(single(path), Ok(None)) && open(&path.to_string_lossy()).is_ok();

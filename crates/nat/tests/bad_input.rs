@@ -84,7 +84,7 @@ fn spaces_and_genes() {
     refused(
         &["space", "count", "nat", "--genes", "mx"],
         2,
-        &["'mx'", "comma-separated", "'min', 'max' or a file"],
+        &["'mx'", "comma-separated", "'min', 'mid', 'max' or a file"],
     );
     let folder = Folder::new();
     fs::write(folder.path("my.toml"), "name = \"x\"\nwidth = 3\n").unwrap();
@@ -605,11 +605,15 @@ fn what_is_no_single_network_is_told_how_to_become_one() {
     let folder = Folder::new();
     write_models(&folder);
     let (supernet, to) = (folder.text("supernet.safetensors"), folder.text("to.onnx"));
-    let run = folder.text("");
+    let pictures = folder.text("");
+    fs::create_dir(folder.path("run")).unwrap();
+    fs::write(folder.path("run/run.toml"), "").unwrap();
+    let run = folder.text("run");
     for (model, code, parts) in [
         (&supernet[..], 2, ["this is a supernet", "`nat export"]),
         ("lite0", 2, ["this is a supernet", "`nat export lite0"]),
         (&run, 2, ["is a folder", "exported first"]),
+        (&pictures, 2, ["is a folder", "give an exported model"]),
         (
             "lost.onnx",
             2,
@@ -624,7 +628,7 @@ fn what_is_no_single_network_is_told_how_to_become_one() {
     refused(
         &[&export[..], &["--genes", "mx"]].concat(),
         2,
-        &["'mx'", "'min', 'max' or a file"],
+        &["'mx'", "'min', 'mid', 'max' or a file"],
     );
     refused(&[&export[..], &["--genes", "max"]].concat(), 2, &["--data"]);
 }

@@ -109,6 +109,7 @@ fn write_run(run: &Path) {
         position: Position::Complete,
         candidates: Vec::new(),
         archive: archive.to_vec(),
+        seed: record.config.seed,
         objectives: record.config.objectives.clone(),
         reference: Vec::new(),
         evaluation: record.config.evaluate,

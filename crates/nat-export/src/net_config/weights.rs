@@ -26,15 +26,21 @@ pub fn net_config_weights(path: &Path, network: &Network) -> Result<FoldedNet, E
             .iter()
             .any(|(key, _)| canonical_name(key) == stem)
     });
-    let tensors = dict.map_or_else(Vec::new, |dict| dict.tensors).into_iter();
     let mut reader = Reader {
         path,
-        tensors: tensors
-            .map(|(key, tensor)| (canonical_name(&key), tensor))
-            .collect(),
+        tensors: BTreeMap::new(),
         eps: network.bn.eps,
         padding: network.padding,
     };
+    for (key, tensor) in dict.map_or_else(Vec::new, |dict| dict.tensors) {
+        let name = canonical_name(&key);
+        if reader.tensors.insert(name.clone(), tensor).is_some() {
+            return Err(reader.fault(
+                &name,
+                format!("is there under two names, one of them {key}"),
+            ));
+        }
+    }
     let net = reader.network(network)?;
     let mut left = reader.tensors.keys();
     match left.find(|name| !name.ends_with(".num_batches_tracked")) {

@@ -127,6 +127,21 @@ fn a_safetensors_file_whose_parts_disagree_is_refused() {
             "`blocks.4.inverted_bottleneck.weight`: missing",
         ),
         (
+            r#"\"slot\":3"#,
+            r#"\"slot\":1"#,
+            "`blocks.1.inverted_bottleneck.weight`: two layers of the plan read it",
+        ),
+        (
+            r#""shape":[3,8]"#,
+            r#""shape":[8,3]"#,
+            "`classifier.weight`: expected [3, features], found shape [8, 3]",
+        ),
+        (
+            r#"\"resolution\":17"#,
+            r#"\"resolution\":4097"#,
+            "`first_conv`: expected an input side from 1 to 4096",
+        ),
+        (
             r#""first_conv.bias""#,
             r#""first_conv.scale""#,
             "`first_conv.bias`: missing",
@@ -229,7 +244,7 @@ fn damage_in_the_middle_never_panics() {
 #[test]
 fn networks_that_contradict_themselves_are_not_written() {
     type Spoil = fn(&mut FoldedNet);
-    let cases: [(Spoil, &str); 19] = [
+    let cases: [(Spoil, &str); 21] = [
         (
             |n| n.stem.bias.truncate(3),
             "`first_conv`: expected 4 biases, found 3",
@@ -263,7 +278,18 @@ fn networks_that_contradict_themselves_are_not_written() {
             |n| n.classifier_weight.truncate(8),
             "`classifier`: expected 3 x 8 weights",
         ),
-        (|n| n.resolution = 0, "resolution is 0"),
+        (
+            |n| n.resolution = 0,
+            "`first_conv`: expected an input side from 1 to 4096, found 0",
+        ),
+        (|n| n.stem.stride = 3, "`first_conv`: stride 3"),
+        (
+            |n| {
+                n.stem.shape = [4, 3, 33, 33];
+                n.stem.weight = vec![0.5; 4 * 3 * 33 * 33];
+            },
+            "`first_conv`: expected an odd square kernel of at most 31",
+        ),
         (
             |n| n.blocks[0].project.stride = 2,
             "`blocks.0.point_linear`: expected kernel 1, stride 1 and 1 group",

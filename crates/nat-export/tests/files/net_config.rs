@@ -225,6 +225,11 @@ fn what_does_not_fit_is_named() {
         fault(&|t| drop(t.insert("extra".into(), (vec![1], vec![0.0])))),
         "tensor `extra`: no layer of the network has it",
     );
+    let plain = &bias["module.".len()..];
+    at(
+        fault(&|t| drop(t.insert(plain.into(), t[bias].clone()))),
+        "is there under two names, one of them module.classifier.linear.bias",
+    );
     let broken = folder.path().join("broken.config");
     let fault = |change: &dyn Fn(&mut Value)| {
         std::fs::copy(&config, &broken).unwrap();

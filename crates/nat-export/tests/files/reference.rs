@@ -267,6 +267,7 @@ pub fn info_of(net: &FoldedNet) -> ModelInfo {
         madds: 123_456_789,
         params: 987_654,
         error: Some(12.5),
+        balanced: false,
         producer: PRODUCER.into(),
     }
 }

@@ -49,7 +49,7 @@ pub struct Export {
     /// other form
     #[arg(value_name = "RUN|FILE|lite0|mobilenet-v2:FILE")]
     pub source: PathBuf,
-    /// Comma-separated genotype, `max`, `min`, or a net.subnet file
+    /// Comma-separated genotype, `max`, `mid`, `min`, or a net.subnet file
     #[arg(long, conflicts_with_all = ["where", "best"])]
     pub genes: Option<String>,
     #[command(flatten)]
@@ -83,7 +83,7 @@ pub struct Eval {
     /// An exported model, the folder of a run, a supernet file, `lite0`, or mobilenet-v2:FILE
     #[arg(value_name = "MODEL|RUN|FILE|lite0|mobilenet-v2:FILE")]
     pub model: PathBuf,
-    /// Comma-separated genotype, `max`, `min`, or a net.subnet file, where the model is a supernet or a run
+    /// Comma-separated genotype, `max`, `mid`, `min`, or a net.subnet file, where the model is a supernet or a run
     #[arg(long)]
     pub genes: Option<String>,
     /// Folder or tar of class folders; a run knows its own. With a run or a supernet the batch norms are recalibrated on the

@@ -21,7 +21,7 @@ pub enum Space {
     Count {
         /// Built-in name, TOML file, or folder of a run
         space: String,
-        /// Comma-separated genotype, `max`, `min`, or a net.subnet file
+        /// Comma-separated genotype, `max`, `mid`, `min`, or a net.subnet file
         #[arg(long)]
         genes: String,
         /// Classes of the classifier; by default those of the run (of several data sets the most), and 1000 without one

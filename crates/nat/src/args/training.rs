@@ -37,7 +37,7 @@ pub struct Search {
     pub objectives: Option<String>,
     /// An own objective command:NAME: a program that is run once for each network, without a shell, and prints its
     /// value (0 or more, less is better) on its last line, such as energy='./meter.sh {model} {genes}'. {model} is the
-    /// network as an ONNX file; {genes}, {resolution} and {madds} are filled in too, and no other {name} is taken. Killed after
+    /// network as an ONNX file; {genes}, {resolution} and {madds} are filled in too, and no other {name} is taken, but for ${name}. Killed after
     /// commands.NAME.timeout_seconds (60), commands.NAME.parallel (1) at a time (--set); may be repeated
     #[arg(long, value_name = "NAME=PROGRAM…")]
     pub command: Vec<String>,
@@ -124,7 +124,7 @@ pub struct Finetune {
     /// The weights it starts from: a supernet file, `lite0` for the built-in ones, or mobilenet-v2:FILE (torchvision's)
     #[arg(long, value_name = "FILE|lite0|mobilenet-v2:FILE")]
     pub model: String,
-    /// Which of its networks: comma-separated genotype, `max`, `min`, or a net.subnet file
+    /// Which of its networks: comma-separated genotype, `max`, `mid`, `min`, or a net.subnet file
     #[arg(long, default_value = "max")]
     pub genes: String,
     /// Wall-clock minutes of trials and training, without opening the images before and measuring after

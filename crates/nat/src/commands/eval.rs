@@ -25,10 +25,31 @@ use crate::{
 /// Images a forward pass.
 const BATCH: usize = 32;
 
-/// Counts of a measurement.
-struct Score {
+/// Images of a class that were classified, and those among them that were not recognised.
+#[derive(Clone, Copy, Default)]
+struct Counts {
     images: usize,
     errors: usize,
+}
+
+impl Counts {
+    fn error(self) -> f64 {
+        100.0 * self.errors as f64 / self.images as f64
+    }
+}
+
+/// The error in percent and the images of a measurement: of all images alike, or the mean over the classes that have any.
+fn error_of(classes: &[Counts], balanced: bool) -> (f64, usize) {
+    let all = Counts {
+        images: classes.iter().map(|class| class.images).sum(),
+        errors: classes.iter().map(|class| class.errors).sum(),
+    };
+    let seen = classes.iter().filter(|class| class.images > 0);
+    let error = match balanced {
+        true => seen.clone().map(|class| class.error()).sum::<f64>() / seen.count() as f64,
+        false => all.error(),
+    };
+    (error, all.images)
 }
 
 pub fn run(args: &args::Eval) -> Result<()> {
@@ -59,13 +80,10 @@ pub fn run(args: &args::Eval) -> Result<()> {
         if let &[split] = splits {
             check_split(&set, data, split)?;
         }
-        let score = score(&Model::open(&args.model)?, &set, data, splits)?;
-        (
-            100.0 * score.errors as f64 / score.images as f64,
-            score.images,
-            false,
-            None,
-        )
+        let model = Model::open(&args.model)?;
+        let balanced = model.info().balanced;
+        let (error, images) = error_of(&classify(&model, &set, data, splits)?, balanced);
+        (error, images, balanced, None)
     } else {
         let &[split] = splits else {
             return Err(wrong_argument(
@@ -165,7 +183,13 @@ pub fn transform(info: &ModelInfo) -> Result<EvalTransform> {
     })
 }
 
-fn score(model: &Model, set: &Arc<ImageSet>, path: &str, splits: &[Split]) -> Result<Score> {
+/// What a model makes of the images of splits, a count for each class of the set.
+fn classify(
+    model: &Model,
+    set: &Arc<ImageSet>,
+    path: &str,
+    splits: &[Split],
+) -> Result<Vec<Counts>> {
     let info = model.info();
     let places: Vec<usize> = set
         .classes()
@@ -191,10 +215,7 @@ fn score(model: &Model, set: &Arc<ImageSet>, path: &str, splits: &[Split]) -> Re
             key: StreamKey([0; 4]),
         }));
     }
-    let mut score = Score {
-        images: 0,
-        errors: 0,
-    };
+    let mut counts = vec![Counts::default(); places.len()];
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     for batch in Loader::new(
         Arc::clone(set),
@@ -206,9 +227,9 @@ fn score(model: &Model, set: &Arc<ImageSet>, path: &str, splits: &[Split]) -> Re
         let batch = batch?;
         let logits = model.run(&batch.images, batch.labels.len())?;
         for (row, &label) in logits.chunks_exact(info.classes.len()).zip(&batch.labels) {
-            score.images += 1;
-            score.errors += usize::from(argmax(row) != places[label]);
+            counts[label].images += 1;
+            counts[label].errors += usize::from(argmax(row) != places[label]);
         }
     }
-    Ok(score)
+    Ok(counts)
 }

@@ -72,6 +72,9 @@ pub fn run(args: &args::Experiment) -> Result<ExitCode> {
         })
         .filter_map(Result::transpose)
         .collect::<Result<Vec<_>>>()?;
+    if !args.summary {
+        open.iter().try_for_each(|(_, cell)| cell.check())?;
+    }
     let missing = open.len();
     for (index, cell) in open {
         if args.summary {

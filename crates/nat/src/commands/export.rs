@@ -238,6 +238,7 @@ pub fn run(args: &args::Export) -> Result<()> {
     let provenance = &quarry.supernets.provenance;
     let info = ModelInfo {
         error,
+        balanced: error.is_some() && quarry.evaluator.is_balanced(),
         ..nat_transfer::model_info(
             &quarry.space,
             provenance,

@@ -107,6 +107,7 @@ pub fn run(args: &args::Finetune) -> Result<ExitCode> {
         let crop_ratio = config.evaluate.crop_ratio;
         let info = ModelInfo {
             error: Some(search_error),
+            balanced,
             ..nat_transfer::model_info(&space, provenance, crop_ratio, &genotype, &subnet)
         };
         form.write(path, &subnet.fold(), &info)?;

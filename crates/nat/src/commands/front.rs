@@ -3,7 +3,9 @@
 use std::{collections::BTreeSet, io::IsTerminal, path::Path};
 
 use anyhow::Result;
-use nat_transfer::{Answer, DataRecord, Limits, Member, Name, Objective, Tested, archive};
+use nat_transfer::{
+    Answer, DataRecord, Limits, Member, Name, Objective, Tested, archive, as_written,
+};
 use serde_json::{Map, Value};
 
 use crate::{
@@ -41,13 +43,14 @@ pub fn front(args: &args::Front) -> Result<()> {
         for (objective, _) in front.iter().take(1).flat_map(Member::known) {
             header.push_str(&format!(",{objective}"));
         }
-        for (name, _) in tests.iter().flatten().take(1).flat_map(tested) {
+        let columns = |test| tested(&answer, test);
+        for (name, _) in tests.iter().flatten().take(1).flat_map(columns) {
             header.push_str(&format!(",{name}"));
         }
         outln!("{header}");
         for (index, member) in front.iter().enumerate() {
             let known = member.known().map(|(_, value)| value);
-            let tested = test(index).into_iter().flat_map(tested);
+            let tested = test(index).into_iter().flat_map(columns);
             let values: String = known
                 .chain(tested.map(|(_, error)| error))
                 .map(|value| format!(",{value}"))
@@ -105,7 +108,8 @@ fn basis(answer: &Answer) -> String {
         "counted on"
     };
     format!(
-        "\nerror %: {how} {} images of the search split\n",
+        "\n{}error %: {how} {} images of the search split\n",
+        counted(answer),
         images.join(" and ")
     )
 }
@@ -128,11 +132,12 @@ fn undecided(answer: &Answer, front: &[Member], test: Option<Tested>, run: &Path
     };
     let run = shell::quoted(&run.display().to_string());
     let test = test.map_or_else(String::new, |test| {
-        format!(", test error {:.2} %", test.test_error)
+        format!(", {}test error {:.2} %", counted(answer), test.test_error)
     });
+    let counted = counted(answer);
     format!(
         "\nwithin a standard error of the best ({:.1} points), and so perhaps as good or better, is a larger network:\n\
-         {}  error {:.2} %{test}, {} MAdds, {} px (nat export {run} --genes {} --to model.onnx)\n",
+         {}  {counted}error {:.2} %{test}, {} MAdds, {} px (nat export {run} --genes {} --to model.onnx)\n",
         open.standard_error,
         largest.genes,
         largest.error,
@@ -142,11 +147,18 @@ fn undecided(answer: &Answer, front: &[Member], test: Option<Tested>, run: &Path
     )
 }
 
-/// The test errors of a network by the names of their columns.
-fn tested(tested: &Tested) -> impl Iterator<Item = (String, f64)> {
+/// The test errors of a network by the names of their columns, those of several data sets in the order of the run.
+fn tested(answer: &Answer, tested: &Tested) -> Vec<(String, f64)> {
     let mean = ("test_error".to_owned(), tested.test_error);
-    let sets = tested.sets.iter();
-    std::iter::once(mean).chain(sets.map(|(name, error)| (name.clone(), *error)))
+    let sets = answer.record.sets().into_iter().flatten();
+    let on_set = |set: Name| {
+        let name = format!("test_error:{}", set.as_str());
+        let error = *tested.sets.get(&name)?;
+        Some((name, error))
+    };
+    std::iter::once(mean)
+        .chain(sets.filter_map(on_set))
+        .collect()
 }
 
 pub fn pick(args: &args::Pick) -> Result<()> {
@@ -232,7 +244,8 @@ fn in_short(objective: Objective, value: f64) -> String {
 
 /// Why a front is empty.
 fn nothing(answer: &Answer) -> String {
-    let limits: Vec<String> = answer.record.config.limits.clone().into();
+    let config = &answer.record.config;
+    let limits = as_written(config.limits.clone().into(), config.evaluate.balanced);
     let misses = |member: &&Member| answer.record.config.limits.violation(member);
     let nearest = (answer.archive.iter()).min_by(|a, b| misses(a).total_cmp(&misses(b)));
     let nearest = nearest.map_or_else(String::new, |member| {
@@ -305,10 +318,18 @@ fn json_line(answer: &Answer, member: &Member, test: Option<&Tested>) -> Value {
     for (objective, value) in &member.measures {
         line.insert(objective.to_string(), (*value).into());
     }
-    for (name, error) in test.into_iter().flat_map(tested) {
+    for (name, error) in test.into_iter().flat_map(|test| tested(answer, test)) {
         line.insert(name, error.into());
     }
     Value::Object(line)
+}
+
+/// What stands before the word error: nothing, or how it is counted.
+fn counted(answer: &Answer) -> &'static str {
+    match answer.record.config.evaluate.balanced {
+        true => "balanced ",
+        false => "",
+    }
 }
 
 fn front_table(answer: &Answer, front: &[Member], tests: Option<&[Tested]>) -> String {
@@ -319,20 +340,17 @@ fn front_table(answer: &Answer, front: &[Member], tests: Option<&[Tested]>) -> S
     } else {
         BTreeSet::new()
     };
-    let counted = match answer.record.config.evaluate.balanced {
-        true => "balanced ",
-        false => "",
-    };
+    let counted = counted(answer);
     let mut header: Vec<String> = vec!["genes".into(), format!("{counted}error %")];
     for (name, _) in tests
         .and_then(|tests| tests.first())
         .into_iter()
-        .flat_map(tested)
+        .flat_map(|test| tested(answer, test))
     {
         // The name of a data set stays as it is.
         header.push(format!(
             "{} %",
-            name.replacen("test_error", "test error", 1)
+            name.replacen("test_error", &format!("{counted}test error"), 1)
         ));
     }
     header.extend(["MAdds".into(), "params".into()]);
@@ -356,7 +374,7 @@ fn front_table(answer: &Answer, front: &[Member], tests: Option<&[Tested]>) -> S
         .map(|(index, member)| {
             let mut row = vec![member.genes.to_string(), format!("{:.2}", member.error)];
             let test = tests.map(|tests| &tests[index]);
-            let errors = test.into_iter().flat_map(tested);
+            let errors = test.into_iter().flat_map(|test| tested(answer, test));
             row.extend(errors.map(|(_, error)| format!("{error:.2}")));
             row.extend([
                 table::millions(member.madds),

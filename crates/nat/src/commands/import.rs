@@ -15,7 +15,7 @@ use crate::{
     args,
     commands::export,
     dataset,
-    failure::{bad_input, check_there},
+    failure::{bad_input, check_file},
     output, table, weights,
 };
 
@@ -82,7 +82,7 @@ fn class_names(data: Option<&str>, classes: usize, of: &str) -> Result<Vec<Strin
 
 fn ofa(files: &[PathBuf]) -> Result<SupernetFile> {
     for file in files {
-        check_there(file, WEIGHTS)?;
+        check_file(file, WEIGHTS)?;
     }
     let candidates: Vec<Space> = OFA_SPACES.into_iter().filter_map(Space::builtin).collect();
     let imported = import::ofa(files, &candidates)?;
@@ -107,7 +107,7 @@ fn seed(origin: Origin, args: &args::Seed) -> Result<SupernetFile> {
         Some(space) => Space::load(space)?,
         None => origin.space(),
     };
-    check_there(&args.file, WEIGHTS)?;
+    check_file(&args.file, WEIGHTS)?;
     Ok(weights::seeded(
         origin,
         import::seed(&args.file, origin, &space)?,
@@ -124,9 +124,9 @@ fn net_config(args: &args::NetConfig) -> Result<()> {
         }
         None => None,
     };
-    check_there(&args.config, "the layers of a network: net.config")?;
+    check_file(&args.config, "the layers of a network: net.config")?;
     if let Some(weights) = &args.weights {
-        check_there(weights, WEIGHTS)?;
+        check_file(weights, WEIGHTS)?;
     }
     let network = nat_export::read_net_config(&args.config)?;
     let (madds, params) = (network.madds(), network.params());
@@ -157,6 +157,7 @@ fn net_config(args: &args::NetConfig) -> Result<()> {
         madds,
         params,
         error: None,
+        balanced: false,
         producer: PRODUCER.into(),
     };
     form.write(out, &folded, &info)?;

@@ -27,11 +27,9 @@ use crate::{
     failure::wrong_argument,
     output,
     progress::Progress,
-    shell, weights,
+    shell,
+    weights::{self, SCRATCH},
 };
-
-/// The source name of a supernet that is trained from nothing.
-pub const SCRATCH: &str = "scratch";
 
 pub fn run(args: &args::Search) -> Result<ExitCode> {
     let data = dataset::given(&args.data)?;

@@ -47,12 +47,13 @@ fn load(name: &str) -> Result<(Space, Option<usize>)> {
     Ok((record.space, classes))
 }
 
-/// A genotype from the command line: integers, `max`, `min`, or a file with the network as once-for-all's and NAT's programs write
+/// A genotype from the command line: integers, `max`, `mid`, `min`, or a file with the network as once-for-all's and NAT's programs write
 /// it. One that is not canonical is accepted with a notice.
 pub fn genotype(space: &Space, text: &str) -> Result<Genotype> {
     match text {
         "max" => return Ok(space.largest()),
         "min" => return Ok(space.smallest()),
+        "mid" => return Ok(space.middle()),
         _ => {}
     }
     if Path::new(text).is_file() {
@@ -64,7 +65,7 @@ pub fn genotype(space: &Space, text: &str) -> Result<Genotype> {
     }
     let genes = parse_genes(text).map_err(|error| {
         wrong_argument(format!(
-            "'{text}' is no genotype: give comma-separated genes, 'min', 'max' or a file of a network (net.subnet) ({error})"
+            "'{text}' is no genotype: give comma-separated genes, 'min', 'mid', 'max' or a file of a network (net.subnet) ({error})"
         ))
     })?;
     let genotype = space.genotype(&genes)?;

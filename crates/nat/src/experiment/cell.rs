@@ -20,9 +20,10 @@ use super::{
     settings::{self, Settings},
 };
 use crate::{
-    answer,
+    answer, args,
     failure::{self, wrong_argument},
     machine,
+    weights::{self, SCRATCH},
 };
 
 /// An arm on a data set with a seed.
@@ -239,6 +240,23 @@ impl Cell<'_> {
             Some(difference) => Err(elsewhere(&path, "is the result of", &difference)),
             None => Ok(Some(found)),
         }
+    }
+
+    /// Checks what can be known of its arguments before it runs: how they are written, and that there is something where they
+    /// look for weights.
+    ///
+    /// # Errors
+    /// A wrong argument, behind the name of the arm.
+    pub fn check(&self) -> Result<()> {
+        let name = &self.arm.name;
+        let wrong = |reason: &str| wrong_argument(format!("the arm '{name}': {reason}"));
+        let command = (self.arm.command(self.part)).map_err(|reason| wrong(&reason))?;
+        let sought = match &command {
+            args::Command::Search(search) if search.supernet != SCRATCH => &search.supernet,
+            args::Command::Finetune(tuned) if self.arm.networks_of.is_none() => &tuned.model,
+            _ => return Ok(()),
+        };
+        weights::check_source(Path::new(sought)).map_err(|error| wrong(&failure::one_line(&error)))
     }
 
     /// Notes in the folder what is worked on there.

@@ -3,10 +3,14 @@
 use std::{collections::BTreeMap, fs, path::Path};
 
 use anyhow::Result;
+use clap::Parser;
 use serde::Deserialize;
 
 use super::cell::words;
-use crate::failure::wrong_argument;
+use crate::{
+    args::{Args, Command},
+    failure::wrong_argument,
+};
 
 /// An experiment file.
 #[derive(Clone, Debug, Deserialize)]
@@ -207,6 +211,43 @@ impl Arm {
         text
     }
 
+    /// The command of a part as the program reads it, with stand-ins for what the experiment gives besides.
+    ///
+    /// # Errors
+    /// What is wrong with the arguments, on one line.
+    pub fn command(&self, part: usize) -> Result<Command, String> {
+        let (command, args, mut given): (&[&str], _, _) = match self.work() {
+            Work::Search(args) => (&["search"], args, vec!["--data", "x", "--out", "x"]),
+            Work::Finetune(args) => (&["finetune"], args, vec!["--data", "x"]),
+            Work::Predictors(args) => (&["bench", "predictors"], args, vec!["x"]),
+            Work::Eval(args) => (&["eval"], args, vec!["x"]),
+        };
+        if matches!(self.work(), Work::Finetune(_)) {
+            if self.networks_of.is_some() {
+                given.extend(["--model", "x", "--genes", "max", "--resolution", "64"]);
+            }
+            if self.minutes_of.is_some() {
+                given.extend(["--minutes", "1"]);
+            }
+        }
+        let own = [args, self.parts()[part]].into_iter().flat_map(words);
+        let fixed = |words: Vec<&str>| words.into_iter().map(str::to_owned).collect::<Vec<_>>();
+        let line = [
+            fixed([&["nat"], command].concat()),
+            own.collect(),
+            fixed(given),
+        ]
+        .concat();
+        match Args::try_parse_from(line) {
+            Ok(args) => Ok(args.command),
+            Err(error) => {
+                let text = error.to_string();
+                let first = text.lines().next().unwrap_or_default();
+                Err(first.trim_start_matches("error: ").to_owned())
+            }
+        }
+    }
+
     /// Whether it is the search of a name, and one cell: others can be set beside it or build on it.
     fn is_one_search(&self, name: &str) -> bool {
         self.name == name && matches!(self.work(), Work::Search(_)) && self.each.is_empty()
@@ -345,6 +386,26 @@ mod tests {
         assert!(plan.arms[0].takes("a", 5) && !plan.arms[1].takes("a", 5));
         assert_eq!(plan.arms[0].work(), Work::Search("--supernet lite0"));
         assert_eq!(slug("Lite0, fine-tuned (64 px)"), "lite0-fine-tuned-64-px");
+    }
+
+    #[test]
+    fn commands_are_read_before_they_are_run() {
+        let plan = read(
+            "[[arm]]\nname = 'NAT'\nsearch = '--supernet lite0 --preset quick'\n\
+             [[arm]]\nname = 'tuned'\nfinetune = '--model lite0'\neach = ['--resolution 64', '--resoluton 96']\nminutes_of = 'NAT'\n\
+             [[arm]]\nname = 'further'\nfinetune = '--lr 0.1'\nnetworks_of = 'NAT'\n\
+             [[arm]]\nname = 'as it is'\neval = '--genes max'\nnetworks_of = 'NAT'\n\
+             [[arm]]\nname = 'fits'\npredictors = ''\nnetworks_of = 'NAT'\n",
+        )
+        .unwrap();
+        for (arm, part) in [(0, 0), (1, 0), (2, 0), (3, 0), (4, 0)] {
+            plan.arms[arm].command(part).map(drop).unwrap();
+        }
+        let refused = plan.arms[1].command(1).map(drop).unwrap_err();
+        assert!(
+            refused.contains("'--resoluton'") && !refused.contains('\n'),
+            "{refused}"
+        );
     }
 
     #[test]

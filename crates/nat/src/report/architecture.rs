@@ -125,7 +125,7 @@ fn row(
         div.network {
             h3 {
                 span.badge { (letter) }
-                " " (format!("{:.2}", member.measured.error)) " % error · " (format!("{:.2}", Objective::Madds.of(member))) " M multiply-adds · "
+                " " (format!("{:.2}", member.measured.error)) " % " (run.counted()) "error · " (format!("{:.2}", Objective::Madds.of(member))) " M multiply-adds · "
                 (format!("{:.2}", Objective::Params.of(member))) " M parameters · " (network.resolution) " pixels"
                 @if run.space.width_multipliers.len() > 1 { " · width ×" (format!("{:.1}", network.width_multiplier)) }
             }

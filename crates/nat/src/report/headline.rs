@@ -1,7 +1,7 @@
 //! What was run and what came out, on top of the page.
 
 use maud::{Markup, html};
-use nat_transfer::Objective;
+use nat_transfer::{Objective, as_written};
 
 use super::axis::duration;
 use super::model::{Member, Run, Shown};
@@ -17,7 +17,10 @@ pub fn headline(run: &Run) -> Markup {
                 "Networks for "
                 @if run.sets.is_empty() { (short_name(&run.data)) } @else { (run.sets.join(", ")) }
             }
-            p.lead { (summary(run)) }
+            p.lead {
+                (summary(run))
+                @if run.balanced { " Errors count every class the same, however many images it has." }
+            }
             @if let Some(note) = unfinished(run) { p.warning { (note) } }
             @if !run.front.is_empty() { div.tiles { (tiles(run)) } }
             (facts(run))
@@ -37,7 +40,7 @@ fn short_name(path: &str) -> &str {
 
 /// The limits of a run as they were written.
 fn limits(run: &Run) -> String {
-    Vec::<String>::from(run.limits.clone()).join(", ")
+    as_written(run.limits.clone().into(), run.balanced).join(", ")
 }
 
 fn summary(run: &Run) -> String {
@@ -87,7 +90,7 @@ fn tiles(run: &Run) -> Markup {
         html! {
             div.tile {
                 div.tile-title { (title) }
-                div.tile-value { (format!("{:.2}", member.measured.error)) " % error" }
+                div.tile-value { (format!("{:.2}", member.measured.error)) " % " (run.counted()) "error" }
                 div.tile-detail {
                     (format!("{:.2}", Objective::Madds.of(member))) " M multiply-adds, "
                     (format!("{:.2}", Objective::Params.of(member))) " M parameters"

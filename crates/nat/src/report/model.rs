@@ -8,7 +8,7 @@ use nat_search::PredictorKind;
 use nat_space::{Network, Space};
 use nat_transfer::{
     DataRecord, Epoch, Event, Finish, Generation, Limits, Objective, RunDirectory, archive,
-    checkpoint,
+    as_written, checkpoint,
 };
 
 use crate::failure::bad_input;
@@ -113,6 +113,8 @@ pub struct Run {
     pub preset: String,
     pub supernet: String,
     pub objectives: Vec<Objective>,
+    /// Whether errors count every class the same.
+    pub balanced: bool,
     /// Limits of the run.
     pub limits: Limits,
     /// Preferred regions as they were written.
@@ -200,8 +202,9 @@ impl Run {
             preset: record.preset,
             supernet: record.supernet,
             named,
+            balanced: record.config.evaluate.balanced,
             limits: aims.limits,
-            prefer: aims.preferences.into(),
+            prefer: as_written(aims.preferences.into(), record.config.evaluate.balanced),
             predictor: record.config.search.predictor,
             last_generation: course.last(&record.config.search),
             data: paths(&record.data),
@@ -239,6 +242,20 @@ impl Run {
             }
         }
         self.generations = generations.into_values().collect();
+    }
+
+    /// What stands before the word error: nothing, or how it is counted.
+    pub fn counted(&self) -> &'static str {
+        match self.balanced {
+            true => "balanced ",
+            false => "",
+        }
+    }
+
+    /// An error as the head of a column.
+    pub fn title(&self, error: &str) -> String {
+        let title = format!("{}{error} (%)", self.counted());
+        title[..1].to_uppercase() + &title[1..]
     }
 
     /// Whether the errors of the answer are not quite the measured ones.

@@ -23,8 +23,8 @@ pub fn front(run: &Run) -> Markup {
                     thead {
                         tr {
                             th {}
-                            th { "Error (%)" }
-                            @if tested { th { "Test error (%)" } }
+                            th { (run.title("error")) }
+                            @if tested { th { (run.title("test error")) } }
                             th { (Objective::Madds.title()) }
                             th { (Objective::Params.title()) }
                             @for objective in further(run) { th { (objective.title()) } }
@@ -89,7 +89,10 @@ pub fn objectives(run: &Run) -> String {
     let nouns: Vec<String> = run
         .objectives
         .iter()
-        .map(|objective| objective.noun())
+        .map(|objective| match objective.is_error() {
+            true => format!("{}{}", run.counted(), objective.noun()),
+            false => objective.noun(),
+        })
         .collect();
     match nouns.split_last() {
         Some((last, rest)) if !rest.is_empty() => format!("{} and {last}", rest.join(", ")),

@@ -40,10 +40,8 @@ impl Work {
 
 pub fn run(work: Work, args: &BenchNetwork) -> Result<()> {
     let space = Space::load(&args.space)?;
-    let genotype = match args.subnet.as_str() {
-        "mid" => space.middle(),
-        other => space::genotype(&space, other.strip_prefix("genes:").unwrap_or(other))?,
-    };
+    let text = args.subnet.as_str();
+    let genotype = space::genotype(&space, text.strip_prefix("genes:").unwrap_or(text))?;
     let mut architecture = space.architecture(&genotype);
     architecture.resolution = args.res.into();
     let bench = Bench::new(&space, architecture, args.batch.into(), args.classes.into());
