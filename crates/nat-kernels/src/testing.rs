@@ -150,7 +150,8 @@ pub(crate) fn plain_norm(
     }
 }
 
-fn plain_activation(activation: Activation, x: f64) -> f64 {
+/// An activation by its formula.
+pub(crate) fn plain_activation(activation: Activation, x: f64) -> f64 {
     match activation {
         Activation::Identity => x,
         Activation::Relu => x.max(0.0),

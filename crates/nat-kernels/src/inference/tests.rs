@@ -1,5 +1,5 @@
 use super::*;
-use crate::testing::{assert_close, random};
+use crate::testing::{assert_close, plain_activation, plane, random};
 
 /// A weight of `[outputs, inputs]` and a bias.
 type Layer = (Vec<f32>, Vec<f32>);
@@ -28,17 +28,6 @@ struct PlainBlock {
     residual: bool,
 }
 
-fn value(activation: Activation, x: f64) -> f64 {
-    match activation {
-        Activation::Identity => x,
-        Activation::Relu => x.max(0.0),
-        Activation::Relu6 => x.clamp(0.0, 6.0),
-        Activation::HSwish => x * (x + 3.0).clamp(0.0, 6.0) / 6.0,
-        Activation::Swish => x / (1.0 + (-x).exp()),
-        Activation::Mish => x * x.exp().ln_1p().tanh(),
-    }
-}
-
 /// `activation(x W^T + bias)` of rows.
 fn plain_dense(layer: &Layer, activation: Activation, x: &[f64]) -> Vec<f64> {
     let outputs = layer.1.len();
@@ -46,7 +35,7 @@ fn plain_dense(layer: &Layer, activation: Activation, x: &[f64]) -> Vec<f64> {
     let row = |x: &[f64], output: usize| {
         let weight = &layer.0[output * inputs..][..inputs];
         let sum: f64 = weight.iter().zip(x).map(|(w, x)| f64::from(*w) * x).sum();
-        value(activation, sum + f64::from(layer.1[output]))
+        plain_activation(activation, sum + f64::from(layer.1[output]))
     };
     x.chunks_exact(inputs)
         .flat_map(|x| (0..outputs).map(move |output| row(x, output)))
@@ -94,7 +83,7 @@ impl PlainBlock {
         }
         for row in map.chunks_exact_mut(middle) {
             for (value_, bias) in row.iter_mut().zip(&self.depthwise.1) {
-                *value_ = value(self.activation, *value_ + f64::from(*bias));
+                *value_ = plain_activation(self.activation, *value_ + f64::from(*bias));
             }
         }
         if let Some([reduce, expand]) = &self.gate {
@@ -138,24 +127,6 @@ impl PlainBlock {
             activation: self.activation,
             residual: self.residual,
         })
-    }
-}
-
-fn plane(kernel: usize, stride: usize, same: bool, input: (usize, usize)) -> Plane {
-    let output = (input.0.div_ceil(stride), input.1.div_ceil(stride));
-    let before = |side: usize, out: usize| {
-        if same {
-            ((out - 1) * stride + kernel).saturating_sub(side) / 2
-        } else {
-            kernel / 2
-        }
-    };
-    Plane {
-        kernel,
-        stride,
-        pad: (before(input.0, output.0), before(input.1, output.1)),
-        input,
-        output,
     }
 }
 
