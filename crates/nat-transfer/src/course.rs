@@ -55,14 +55,14 @@ impl Course {
     /// The number of the last iteration that trains.
     fn last_trained(self, settings: &Settings) -> usize {
         match settings.iterations.saturating_sub(self.trained) {
-            0 => self.generation - self.closed,
-            open => self.generation + open,
+            0 => self.generation.saturating_sub(self.closed),
+            open => self.generation.saturating_add(open),
         }
     }
 
     /// The number of the last iteration.
     pub fn last(self, settings: &Settings) -> usize {
-        let last = self.last_trained(settings) + settings.closing;
+        let last = self.last_trained(settings).saturating_add(settings.closing);
         last.max(self.generation)
     }
 }
