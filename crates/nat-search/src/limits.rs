@@ -16,6 +16,9 @@ enum Comparison {
     AtLeast,
 }
 
+/// Most by which a network misses a bound: sums of it stay finite.
+const FARTHEST: f64 = 1e100;
+
 /// One limit on one objective.
 #[derive(Clone, Debug, PartialEq)]
 struct Limit {
@@ -44,7 +47,7 @@ impl Limit {
         } else {
             self.bound.abs()
         };
-        (excess / scale).max(f64::EPSILON)
+        (excess / scale).clamp(f64::EPSILON, FARTHEST)
     }
 }
 
@@ -356,6 +359,8 @@ mod tests {
         assert_eq!(violation("madds<=2M,latency:phone<=10ms"), 0.75);
         assert_eq!(violation("madds<=3M,memory<=5K,error>=30"), 0.0);
         assert!(violation("error<30") > 0.0, "exactly on a strict bound");
+        let far = violation("error<=1e-310,error<=2e-310");
+        assert!(far.is_finite() && far > 1e50, "{far}");
         assert_eq!(
             Limits::parse("error<30,madds<=2M").unwrap().on_costs(),
             Limits::parse("madds<=2M").unwrap()

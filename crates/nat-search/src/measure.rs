@@ -1,10 +1,6 @@
 //! Own objectives: what this program cannot know of a network, somebody else measures.
 
-use std::{
-    error::Error,
-    path::Path,
-    sync::atomic::{AtomicBool, Ordering},
-};
+use std::{error::Error, path::Path};
 
 use nat_space::{Architecture, Genotype, Network};
 
@@ -15,7 +11,7 @@ use nat_space::{Architecture, Genotype, Network};
 /// it for networks that were not measured yet.
 ///
 /// ```
-/// use std::{error::Error, sync::atomic::AtomicBool};
+/// use std::error::Error;
 /// use nat_search::{Measure, Subject};
 /// use nat_space::Space;
 ///
@@ -33,11 +29,10 @@ use nat_space::{Architecture, Genotype, Network};
 /// }
 ///
 /// let space = Space::builtin("tiny").expect("a built-in space");
-/// let stop = AtomicBool::new(false);
 /// let calls = |genes| {
 ///     let architecture = space.architecture(genes);
 ///     let network = space.network(&architecture, 10);
-///     let subject = Subject { genes, architecture: &architecture, network: &network, model: None, stop: &stop };
+///     let subject = Subject { genes, architecture: &architecture, network: &network, model: None, stop: &|| false };
 ///     Calls.measure(&subject)
 /// };
 /// assert!(calls(&space.smallest())? < calls(&space.largest())?);
@@ -74,13 +69,13 @@ pub struct Subject<'a> {
     pub network: &'a Network,
     /// The network as an ONNX file, where [`Measure::needs_model`] asks for it.
     pub model: Option<&'a Path>,
-    /// Becomes true when the run is asked to stop; whoever takes long looks at it and gives up with any error.
-    pub stop: &'a AtomicBool,
+    /// Says whether the answer is still wanted, as it is not when the run is asked to stop or another measurement has failed.
+    pub stop: &'a (dyn Fn() -> bool + Sync),
 }
 
 impl Subject<'_> {
-    /// Whether the run was asked to stop.
+    /// Whether nobody waits for the answer any more; whoever takes long asks, and gives up with any error.
     pub fn is_stopped(&self) -> bool {
-        self.stop.load(Ordering::Relaxed)
+        (self.stop)()
     }
 }

@@ -313,7 +313,11 @@ fn kill_group(child: &mut Child) {
         let _ = killpg(Pid::from_raw(child.id() as i32), Signal::SIGKILL);
     }
     let _ = child.kill();
-    let _ = child.wait();
+    // What belongs to somebody else, or hangs in the system, cannot be ended, and must not hold up the run.
+    let begun = Instant::now();
+    while matches!(child.try_wait(), Ok(None)) && begun.elapsed() < DRAIN {
+        thread::sleep(PAUSE);
+    }
 }
 
 /// The end of what a process prints, read as it comes so that no full pipe holds it up.
@@ -352,7 +356,10 @@ impl Tail {
 
 #[cfg(all(test, unix))]
 mod tests {
-    use std::{fs, sync::atomic::AtomicBool};
+    use std::{
+        fs,
+        sync::atomic::{AtomicBool, Ordering},
+    };
 
     use nat_space::Space;
 
@@ -377,7 +384,7 @@ mod tests {
             network: &space.network(&architecture, 3),
             architecture: &architecture,
             model: Some(Path::new("/a place/net.onnx")),
-            stop,
+            stop: &|| stop.load(Ordering::Relaxed),
         };
         let value = command.measure(&subject).map_err(|error| error.to_string());
         (value, fs::read_to_string(log).unwrap_or_default())
@@ -453,7 +460,7 @@ mod tests {
         let begun = Instant::now();
         assert_eq!(sh("sleep 60 & echo 5").0, Ok(5.0));
         assert!(begun.elapsed() < Duration::from_secs(10));
-        stop.store(true, std::sync::atomic::Ordering::Relaxed);
+        stop.store(true, Ordering::Relaxed);
         let fault = run("sleep 60", 100, &stop).0.unwrap_err();
         assert!(fault.contains("interrupted"), "{fault}");
     }

@@ -15,7 +15,7 @@ pub struct Measurement {
 const FEWEST: usize = 8;
 
 /// The regression estimates of the errors: the line of error on doubt, fitted by least squares over all networks, at
-/// each network's doubt, not below 0.
+/// each network's doubt, within 0 to 100.
 ///
 /// A search split of some hundred images counts errors with a deviation of about 2 points, and the best of hundreds of
 /// counts is mostly lucky. The doubt is a mean of continuous values over the same images and much less noisy; what of
@@ -37,7 +37,7 @@ pub fn regressed(measured: &[Measurement]) -> Vec<f64> {
     let slope = shared / spread;
     measured
         .iter()
-        .map(|m| (error + slope * (m.doubt - doubt)).max(0.0))
+        .map(|m| (error + slope * (m.doubt - doubt)).clamp(0.0, 100.0))
         .collect()
 }
 
@@ -213,13 +213,18 @@ mod tests {
     }
 
     #[test]
-    fn counts_stay_where_doubt_says_nothing() {
+    fn estimates_are_shares_and_counts_stay_where_doubt_says_nothing() {
         let of = |pairs: &[(f64, f64)]| -> Vec<Measurement> {
             let pairs = pairs.iter();
             pairs
                 .map(|&(error, doubt)| Measurement { error, doubt })
                 .collect()
         };
+        let mut rising: Vec<(f64, f64)> = (0..9)
+            .map(|i| (90.0 + f64::from(i), 98.5 + 0.05 * f64::from(i)))
+            .collect();
+        rising.push((98.0, 99.3));
+        assert_eq!(regressed(&of(&rising))[9], 100.0);
         let few = of(&[(3.0, 1.0), (9.0, 2.0)]);
         assert_eq!(regressed(&few), [3.0, 9.0]);
         let falling: Vec<(f64, f64)> = (0..20)

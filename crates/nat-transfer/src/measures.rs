@@ -52,6 +52,9 @@ pub(crate) fn is_model(name: &str) -> bool {
 struct Line {
     genes: String,
     command: String,
+    /// What was run; nothing for a linked measure.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    run: String,
     value: f64,
 }
 
@@ -104,13 +107,16 @@ pub(crate) struct Measures {
 /// Answers by name and genotype, and the file that keeps them.
 struct Known {
     path: PathBuf,
+    /// What every command runs. Answers of another program are as good as none.
+    runs: BTreeMap<String, String>,
     values: BTreeMap<(String, String), f64>,
     /// Whether an answer could not be written: no other one may come behind what is left of it.
     is_closed: bool,
 }
 
 impl Known {
-    fn open(path: PathBuf) -> Result<Known, TransferError> {
+    fn open(path: PathBuf, runs: BTreeMap<String, String>) -> Result<Known, TransferError> {
+        let run_of = |command: &str| runs.get(command).map_or("", String::as_str);
         let mut values = BTreeMap::new();
         if path.exists() {
             let text = fs::read_to_string(&path).map_err(TransferError::io(&path))?;
@@ -122,7 +128,9 @@ impl Known {
                         path: path.clone(),
                         reason: format!("line {}: {error}", number + 1),
                     })?;
-                values.insert((line.command, line.genes), line.value);
+                if line.run == run_of(&line.command) {
+                    values.insert((line.command, line.genes), line.value);
+                }
             }
             if complete.len() < text.len() {
                 write_atomically(&path, complete.as_bytes())?;
@@ -130,6 +138,7 @@ impl Known {
         }
         Ok(Known {
             path,
+            runs,
             values,
             is_closed: false,
         })
@@ -145,6 +154,7 @@ impl Known {
         let line = Line {
             genes: genes.to_string(),
             command: command.into(),
+            run: self.runs.get(command).cloned().unwrap_or_default(),
             value,
         };
         let mut text = serde_json::to_string(&line).expect("plain values");
@@ -192,15 +202,18 @@ impl Measures {
     /// Measures of a run, with what its directory knows of them.
     pub fn open(
         directory: &RunDirectory,
+        config: &RunConfig,
         all: Vec<Box<dyn Measure>>,
     ) -> Result<Measures, TransferError> {
+        let runs = config.commands.iter();
+        let runs = runs.map(|(name, settings)| (name.clone(), settings.run.clone()));
         let folder = directory.path(FOLDER);
         if !all.is_empty() {
             fs::create_dir_all(&folder).map_err(TransferError::io(&folder))?;
         }
         Ok(Measures {
             all,
-            known: Known::open(directory.path(FILE))?,
+            known: Known::open(directory.path(FILE), runs.collect())?,
             folder,
         })
     }
@@ -280,7 +293,7 @@ struct Task<'a> {
 
 impl Task<'_> {
     fn work(&self, worker: usize, told: &(dyn Fn() + Sync)) {
-        while !self.stop.load(Ordering::Relaxed) && self.fault().is_none() {
+        while !self.is_over() {
             let Some(genes) = self.open.get(self.next.fetch_add(1, Ordering::Relaxed)) else {
                 return;
             };
@@ -303,7 +316,12 @@ impl Task<'_> {
         self.fault.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The value of a network; none where the run was stopped before there was one.
+    /// Whether no answer is wanted any more: the run is asked to stop, or has failed.
+    fn is_over(&self) -> bool {
+        self.stop.load(Ordering::Relaxed) || self.fault().is_some()
+    }
+
+    /// The value of a network; none where it was not wanted any more before there was one.
     fn one(&self, genes: &Genotype, worker: usize) -> Result<Option<f64>, TransferError> {
         let Networks { learner, costs, .. } = self.networks;
         let space = costs.space();
@@ -324,7 +342,7 @@ impl Task<'_> {
             architecture: &architecture,
             network: &space.network(&architecture, costs.classes()),
             model: self.measure.needs_model().then_some(&path),
-            stop: self.stop,
+            stop: &|| self.is_over(),
         });
         if self.measure.needs_model() {
             // A command may have moved it.
@@ -338,7 +356,7 @@ impl Task<'_> {
         match value {
             Ok(value) if value.is_finite() && value >= 0.0 => Ok(Some(value)),
             Ok(value) => Err(failed(format!("{value} is not a finite number from 0 on"))),
-            Err(_) if self.stop.load(Ordering::Relaxed) => Ok(None),
+            Err(_) if self.is_over() => Ok(None),
             Err(error) => Err(failed(error.to_string())),
         }
     }
@@ -377,22 +395,42 @@ mod tests {
     use super::*;
 
     #[test]
+    fn answers_of_another_program_are_not_known() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(FILE);
+        let genes = Space::builtin("tiny").unwrap().largest();
+        let open = |run: &str| {
+            let runs = BTreeMap::from([("energy".to_owned(), run.to_owned())]);
+            Known::open(path.clone(), runs).unwrap()
+        };
+        open("./meter.sh").add("energy", &genes, 3.0).unwrap();
+        let mut other = open("./meter.sh --joules");
+        assert_eq!(other.get("energy", &genes), None);
+        other.add("energy", &genes, 4.0).unwrap();
+        assert_eq!(open("./meter.sh --joules").get("energy", &genes), Some(4.0));
+        assert_eq!(open("./meter.sh").get("energy", &genes), Some(3.0));
+    }
+
+    #[test]
     fn answers_outlive_a_line_that_was_cut_short() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join(FILE);
         let genes = Space::builtin("tiny").unwrap().largest();
-        let mut known = Known::open(path.clone()).unwrap();
+        let mut known = Known::open(path.clone(), BTreeMap::new()).unwrap();
         known.add("energy", &genes, 0.1 + 0.2).unwrap();
         let whole = fs::read_to_string(&path).unwrap();
         fs::write(&path, format!("{whole}{{\"genes\":\"0,")).unwrap();
-        let mut known = Known::open(path.clone()).unwrap();
+        let mut known = Known::open(path.clone(), BTreeMap::new()).unwrap();
         assert_eq!(known.get("energy", &genes), Some(0.1 + 0.2));
         assert_eq!(known.get("noise", &genes), None);
         known.add("noise", &genes, 2.0).unwrap();
-        let known = Known::open(path.clone()).unwrap();
+        let known = Known::open(path.clone(), BTreeMap::new()).unwrap();
         assert_eq!(known.values.len(), 2);
         fs::write(&path, "nonsense\n").unwrap();
-        let error = Known::open(path).err().unwrap().to_string();
+        let error = Known::open(path, BTreeMap::new())
+            .err()
+            .unwrap()
+            .to_string();
         assert!(error.contains("line 1"), "{error}");
     }
 
@@ -435,7 +473,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join(FILE);
         let genes = Space::builtin("tiny").unwrap().largest();
-        let mut known = Known::open(path.clone()).unwrap();
+        let mut known = Known::open(path.clone(), BTreeMap::new()).unwrap();
         known.add("energy", &genes, 1.0).unwrap();
         let whole = fs::read_to_string(&path).unwrap();
         let full = |file: &mut File| -> io::Result<()> {
@@ -450,7 +488,7 @@ mod tests {
         let error = known.add("noise", &genes, 2.0).unwrap_err().to_string();
         assert!(error.contains("earlier answer"), "{error}");
         assert_eq!(known.get("noise", &genes), None);
-        let mut known = Known::open(path).unwrap();
+        let mut known = Known::open(path, BTreeMap::new()).unwrap();
         assert_eq!(known.values.len(), 1);
         known.add("noise", &genes, 2.0).unwrap();
     }

@@ -24,12 +24,16 @@ pub fn initial_designs(
     let mut designs = nat_search::initial_designs(problem, &mut rng)?;
     if config.adapt.sandwich {
         let limits = problem.aims.limits.on_costs();
+        let count = designs.len();
         let mut added = largest(problem.costs.space());
         added.retain(|genes| {
-            !designs.contains(genes) && limits.admit(&problem.costs.member(genes.clone(), 0.0))
+            // The smallest and the largest of all stand first, and stay.
+            !designs[..2.min(count)].contains(genes)
+                && limits.admit(&problem.costs.member(genes.clone(), 0.0))
         });
-        added.truncate(designs.len() / 2);
-        designs.truncate(designs.len() - added.len());
+        added.truncate(count / 2);
+        designs.retain(|genes| !added.contains(genes));
+        designs.truncate(count - added.len());
         designs.extend(added);
     }
     Ok(designs)

@@ -116,7 +116,7 @@ impl Run {
             predictors: Vec::new(),
         };
         let parts = Parts {
-            measures: Measures::open(&directory, measures)?,
+            measures: Measures::open(&directory, &record.config, measures)?,
             lock: directory.lock()?,
             directory,
             record,
@@ -190,7 +190,7 @@ impl Run {
             .map(|weights| (weights.supernets, (weights.velocities, weights.averaged)))
             .unzip();
         let parts = Parts {
-            measures: Measures::open(&directory, measures)?,
+            measures: Measures::open(&directory, &record.config, measures)?,
             directory,
             record,
             costs,

@@ -66,7 +66,7 @@ impl AccuracyModel {
             let name = format!("layers.{}", layers.len());
             let (shape, weight) = tensor(&format!("{name}.weight"))?;
             let (bias_shape, bias) = tensor(&format!("{name}.bias"))?;
-            if shape.len() != 2 || shape[1] != inputs || bias_shape != shape[..1] {
+            if shape.len() != 2 || shape[0] == 0 || shape[1] != inputs || bias_shape != shape[..1] {
                 return Err(refuse(format!(
                     "{name} has the shapes {shape:?} and {bias_shape:?} after {inputs} values"
                 )));
@@ -148,10 +148,36 @@ fn active_inputs(architecture: &Architecture) -> Vec<usize> {
 
 #[cfg(test)]
 mod tests {
+    use safetensors::tensor::TensorView;
     use serde_json::Value;
 
     use super::*;
     use crate::testbed::tests::folder;
+
+    #[test]
+    fn layers_without_values_are_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("acc_predictor.safetensors");
+        let weight = vec![0; 4 * INPUTS];
+        let write = |middle: usize| {
+            let view = |shape: &[usize]| {
+                let bytes = 4 * shape.iter().product::<usize>();
+                TensorView::new(Dtype::F32, shape.to_vec(), &weight[..bytes]).unwrap()
+            };
+            let tensors = [
+                ("layers.0.weight", view(&[middle, INPUTS])),
+                ("layers.0.bias", view(&[middle])),
+                ("layers.1.weight", view(&[1, middle])),
+                ("layers.1.bias", view(&[1])),
+            ];
+            let file = safetensors::serialize(tensors, None).unwrap();
+            std::fs::write(&path, file).unwrap();
+            AccuracyModel::open(&path)
+        };
+        write(1).unwrap();
+        let error = write(0).err().unwrap().to_string();
+        assert!(error.contains("layers.0 has the shapes [0, "), "{error}");
+    }
 
     #[test]
     fn golden_accuracies() {
