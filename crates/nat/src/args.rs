@@ -53,7 +53,7 @@ pub enum Command {
     Search(Search),
     /// Go on with an interrupted run; the result is the same to the byte
     ///
-    /// A finished run goes on where iterations or closing under [search] of its run.toml was raised.
+    /// A finished run goes on where search.iterations or search.closing of its run.toml was raised.
     Resume(Resume),
     /// What a data set holds; reads and decodes all of it, writes nothing
     Data(Data),

@@ -10,14 +10,15 @@ use std::{
 
 use anyhow::{Context, Result, anyhow};
 use nat_transfer::{Answer, RunDirectory, write_atomically};
-use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use super::{
     child::Spent,
+    found::{Found, Network},
     plan::{Arm, Work, slug},
-    settings::{self, Settings},
+    question::Question,
+    settings,
 };
 use crate::{
     answer, args,
@@ -44,131 +45,6 @@ pub struct Cell<'a> {
     pub files: &'a BTreeMap<String, String>,
     /// The searches that the arm builds on.
     pub on: Vec<&'a Arm>,
-}
-
-/// What a cell is asked. It is kept with what was found, since an answer to another question is of no use.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Question {
-    /// The arguments, without those that the experiment gives.
-    pub arguments: String,
-    /// Hash of the data set.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub data: Option<String>,
-    /// Hashes of the files that the arguments name: settings, spaces, supernets, tables.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub files: BTreeMap<String, String>,
-    /// The arguments of the searches that it builds on.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub on: Vec<String>,
-    /// Fingerprints of the networks that these have found.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub fronts: Vec<String>,
-    /// Time and machine of the search of which it gets a share of the time.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub time: Option<String>,
-}
-
-impl Question {
-    /// What sets it apart from another one; what one of them does not tell is taken to be the same.
-    fn differs(&self, other: &Question) -> Option<String> {
-        let told =
-            |ours: &str, other: &str| Some(format!("`{ours}`, the experiment says `{other}`"));
-        if self.arguments != other.arguments {
-            return told(&self.arguments, &other.arguments);
-        }
-        let known = !(self.on.is_empty() || other.on.is_empty());
-        if known && self.on != other.on {
-            return told(&self.on.join("` and `"), &other.on.join("` and `"))
-                .map(|text| format!("the networks of {text}"));
-        }
-        if let (Some(ours), Some(other)) = (&self.data, &other.data)
-            && ours != other
-        {
-            return Some(format!(
-                "a data set with the hash {ours}, the experiment's has {other}"
-            ));
-        }
-        let changed = |(name, ours): &(&String, &String)| {
-            other.files.get(*name).is_some_and(|other| other != *ours)
-        };
-        if let Some((name, _)) = self.files.iter().find(changed) {
-            return Some(format!("{name} as it was, which has changed since"));
-        }
-        if let (Some(ours), Some(other)) = (&self.time, &other.time)
-            && ours != other
-        {
-            return Some(format!(
-                "a share of {ours}, the search has now taken {other}"
-            ));
-        }
-        let known = !(self.fronts.is_empty() || other.fronts.is_empty());
-        (known && self.fronts != other.fronts).then(|| {
-            let searches = self.on.join("` and `");
-            format!("other networks of `{searches}`, which has been run again since")
-        })
-    }
-}
-
-/// A network that a cell made.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Network {
-    /// Genotype.
-    pub genes: String,
-    /// Multiply-adds.
-    pub madds: u64,
-    /// Parameters.
-    pub params: u64,
-    /// Input side in pixels.
-    pub resolution: usize,
-    /// Error on the search split in percent.
-    pub search_error: f64,
-    /// Error on the test split in percent.
-    pub test_error: f64,
-    /// Whether both errors are means over the classes instead of the images.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub balanced: bool,
-    /// Test error before the training of this cell, where it trained a network of a search further.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub before: Option<f64>,
-}
-
-/// How well a model predicted errors from so many samples.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Prediction {
-    /// Name of the predictor.
-    pub predictor: String,
-    /// Networks it was fitted on.
-    pub samples: usize,
-    /// Kendall's tau-b on the held-out networks.
-    pub tau: Option<f64>,
-    /// Spearman's rho on them.
-    pub rho: Option<f64>,
-    /// Root mean square error on them, in points.
-    pub rmse: f64,
-}
-
-/// What a finished cell found.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Found {
-    /// What was asked.
-    #[serde(flatten)]
-    pub question: Question,
-    /// Wall-clock seconds of its work, interruptions left out, reading of the test split too.
-    pub seconds: f64,
-    /// Processor seconds of the same, where the system tells.
-    pub processor_seconds: Option<f64>,
-    /// The processor that ended it, where the system tells.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub machine: Option<String>,
-    /// What a search was set to.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub settings: Option<Settings>,
-    /// Its networks.
-    #[serde(default)]
-    pub networks: Vec<Network>,
-    /// Its study of predictors.
-    #[serde(default)]
-    pub predictions: Vec<Prediction>,
 }
 
 impl Cell<'_> {
@@ -455,22 +331,6 @@ impl Cell<'_> {
                 search.folder(root).join("result.json").display()
             ))
         })
-    }
-}
-
-impl Found {
-    /// What tells its networks from those of another run of the same search.
-    fn fingerprint(&self) -> String {
-        let text = serde_json::to_string(&self.networks).expect("plain values");
-        short_hash(text.as_bytes())
-    }
-
-    fn take(&mut self, spent: &Spent) {
-        self.seconds += spent.seconds;
-        self.processor_seconds = match (self.processor_seconds, spent.processor_seconds) {
-            (Some(a), Some(b)) => Some(a + b),
-            (a, b) => a.or(b),
-        };
     }
 }
 

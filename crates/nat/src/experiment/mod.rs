@@ -8,9 +8,12 @@ pub mod cell;
 pub mod chart;
 pub mod child;
 pub mod comparison;
+pub mod found;
 pub mod plan;
+mod question;
 pub mod settings;
 pub mod tables;
 
-pub use cell::{Cell, Found, Network};
+pub use cell::Cell;
+pub use found::{Found, Network};
 pub use plan::{Plan, Work};

@@ -464,7 +464,7 @@ fn markdown(header: &[String], rows: &[Vec<String>]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::experiment::{Found, Network, cell::Prediction};
+    use crate::experiment::{Found, Network, found::Prediction};
 
     fn network(madds: u64, error: f64, before: Option<f64>) -> Network {
         Network {
