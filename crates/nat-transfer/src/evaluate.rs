@@ -354,8 +354,7 @@ pub struct Score {
 }
 
 /// Counts behind a [`Score`].
-struct Tally {
-    /// Of each class.
+pub struct Tally {
     classes: Vec<ClassTally>,
     loss: f64,
 }
@@ -369,14 +368,16 @@ struct ClassTally {
 }
 
 impl Tally {
-    fn new(classes: usize) -> Tally {
+    /// Nothing seen yet of any of the classes.
+    pub fn new(classes: usize) -> Tally {
         Tally {
             classes: vec![ClassTally::default(); classes],
             loss: 0.0,
         }
     }
 
-    fn add(&mut self, logits: &[f32], labels: &[usize]) {
+    /// Counts images by their logits, a row of one value a class for each label.
+    pub fn add(&mut self, logits: &[f32], labels: &[usize]) {
         for (row, &label) in logits.chunks_exact(self.classes.len()).zip(labels) {
             let best = argmax(row);
             let highest = f64::from(row[best]);
@@ -392,9 +393,15 @@ impl Tally {
         }
     }
 
-    fn score(&self) -> Score {
+    /// The images that were counted.
+    pub fn images(&self) -> usize {
+        self.classes.iter().map(|class| class.images).sum()
+    }
+
+    /// What they come to; no number where there are none.
+    pub fn score(&self) -> Score {
         let present = || self.classes.iter().filter(|class| class.images > 0);
-        let images = present().map(|class| class.images).sum::<usize>() as f64;
+        let images = self.images() as f64;
         let errors = present().map(|class| class.errors).sum::<usize>() as f64;
         let doubt: f64 = present().map(|class| class.doubt).sum();
         let balanced = |part: fn(&ClassTally) -> f64| {
@@ -412,7 +419,7 @@ impl Tally {
 }
 
 /// Position of the first largest value of a row.
-pub fn argmax(row: &[f32]) -> usize {
+fn argmax(row: &[f32]) -> usize {
     let mut best = 0;
     for (index, value) in row.iter().enumerate() {
         if *value > row[best] {

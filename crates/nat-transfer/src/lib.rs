@@ -48,7 +48,7 @@ pub use course::Course;
 pub use directory::{RunDirectory, write_atomically};
 pub use error::TransferError;
 pub use estimate::Measurement;
-pub use evaluate::{Evaluator, Score, argmax};
+pub use evaluate::{Evaluator, Score, Tally};
 pub use events::{
     Agreement, Epoch, Event, Finish, Generation, Observer, Phase, Progress, Seconds, Within,
 };

@@ -151,6 +151,37 @@ mod tests {
     }
 
     #[test]
+    fn largest_networks_that_were_drawn_anyway_stay() {
+        // Five sides and two depths: ten networks, half of them the largest of their side.
+        let mut space = (Space::builtin("tiny").unwrap())
+            .with_resolutions(16, 32, 4)
+            .unwrap();
+        for (place, stage) in space.stages.iter_mut().enumerate() {
+            stage.depths = if place == 1 { vec![1, 2] } else { vec![1] };
+            stage.kernels = vec![3];
+            stage.expands.truncate(1);
+        }
+        let costs = Costs::new(space.clone(), 10);
+        let mut config = Preset::Quick.config(&space);
+        config.adapt.sandwich = true;
+        config.search.initial = 8;
+        let aims = config.aims();
+        let largest = largest(&space);
+        assert_eq!((space.size(), largest.len()), (10, 5));
+        for seed in 0..30 {
+            config.seed = seed;
+            let problem = Problem {
+                costs: &costs,
+                aims: &aims,
+                settings: &config.search,
+            };
+            let designs = initial_designs(&problem, &config).unwrap();
+            let all = largest.iter().all(|genes| designs.contains(genes));
+            assert!(all && designs.len() == 8, "seed {seed}");
+        }
+    }
+
+    #[test]
     fn the_largest_networks_go_from_end_to_end() {
         let space = Space::builtin("nat").unwrap();
         let sides: Vec<usize> = (largest(&space).iter().step_by(2))

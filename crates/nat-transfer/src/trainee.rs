@@ -75,3 +75,36 @@ impl Trainee {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use nat_space::Space;
+    use nat_supernet::{Provenance, Supernet};
+
+    use super::*;
+
+    #[test]
+    fn what_is_no_finite_number_is_found_among_weights_and_statistics() {
+        let space = Space::builtin("tiny").unwrap();
+        let settings = SgdSettings {
+            momentum: 0.9,
+            nesterov: false,
+            weight_decay: 0.0,
+            decay_all: false,
+            body_rate: 1.0,
+        };
+        let file = SupernetFile {
+            provenance: Provenance {
+                class_names: vec!["a".into(), "b".into()],
+                mean: [0.0; 3],
+                std: [1.0; 3],
+                filter: "bicubic".into(),
+            },
+            supernets: vec![Supernet::new(&space, 0, 2, 7)],
+        };
+        let mut trainee = Trainee::new(file, settings, 0.0);
+        assert_eq!(trainee.overflow(), None);
+        trainee.supernets.supernets[0].statistics_mut()[1].variance[0] = f32::INFINITY;
+        assert_eq!(trainee.overflow(), Some(f32::INFINITY));
+    }
+}

@@ -46,7 +46,8 @@ pub fn check_folder(argument: &str, path: &Path) -> Result<()> {
             there.display()
         )));
     }
-    check_writable(&there.join("run.toml")).map_err(|error| wrong(error.to_string()))
+    // Whether the folder takes any file at all.
+    check_writable(&there.join("file")).map_err(|error| wrong(error.to_string()))
 }
 
 /// As [`check`], for a file of supernets: its name must not promise another form.
@@ -98,5 +99,10 @@ mod tests {
         check_folder("--out", folder.path()).unwrap();
         check_folder("--out", &folder.path().join("a/b")).unwrap();
         check_folder("--out", Path::new("no-such-run")).unwrap();
+        // It takes files of nobody, whoever asks.
+        if cfg!(target_os = "linux") {
+            let error = check_folder("--out", Path::new("/proc/run")).unwrap_err();
+            assert!(error.to_string().starts_with("--out /proc/run: "));
+        }
     }
 }

@@ -32,6 +32,14 @@ pub fn render(header: &[&str], rows: &[Vec<String>]) -> String {
     text
 }
 
+/// What stands before the word error: nothing, or how it is counted.
+pub fn counted(balanced: bool) -> &'static str {
+    match balanced {
+        true => "balanced ",
+        false => "",
+    }
+}
+
 /// A count in millions with two decimals, such as `12.35M`.
 pub fn millions(count: u64) -> String {
     format!("{:.2}M", count as f64 / 1e6)

@@ -30,13 +30,23 @@ pub fn open(name_or_path: &str) -> Result<SupernetFile> {
         let supernet = import::seed_from(LITE0_WEIGHTS, Path::new(LITE0), origin, &origin.space())?;
         return Ok(seeded(origin, supernet));
     }
+    check(name_or_path)?;
     if let Some((origin, file)) = imagenet(name_or_path) {
-        check_file(file, "the network's weights (.pth or .safetensors)")?;
         return Ok(seeded(origin, import::seed(file, origin, &origin.space())?));
     }
-    let path = Path::new(name_or_path);
-    check_file(path, SUPERNETS)?;
-    Ok(SupernetFile::load(path)?)
+    Ok(SupernetFile::load(Path::new(name_or_path))?)
+}
+
+/// Checks that there is a file where [`open`] would look for one.
+///
+/// # Errors
+/// There is nothing, or a folder.
+pub fn check(name_or_path: &str) -> Result<()> {
+    match imagenet(name_or_path) {
+        _ if name_or_path == LITE0 => Ok(()),
+        Some((_, file)) => check_file(file, "the network's weights (.pth or .safetensors)"),
+        None => check_file(Path::new(name_or_path), SUPERNETS),
+    }
 }
 
 /// The network and the file of its weights that `lite0:FILE` or `mobilenet-v2:FILE` names.

@@ -102,7 +102,7 @@ pub struct BenchNetwork {
     /// Search space: a built-in name or a TOML file
     #[arg(long, default_value = "ofa-mbv3-w1.0", value_name = "NAME|FILE")]
     pub space: String,
-    /// The network: max, mid (middle kernel, expansion and depth), min, comma-separated genes, or a net.subnet file
+    /// The network: max, mid (middle kernel, expansion and depth), min, genes:0,0,1,... (or without the word), or a net.subnet file
     #[arg(long, default_value = "max")]
     pub subnet: String,
     /// Images a batch

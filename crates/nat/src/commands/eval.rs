@@ -8,7 +8,7 @@ use nat_data::{
     Split, StreamKey, Transform,
 };
 use nat_export::{Model, ModelInfo};
-use nat_transfer::argmax;
+use nat_transfer::Tally;
 use serde_json::json;
 
 use crate::{
@@ -19,38 +19,11 @@ use crate::{
     },
     dataset,
     failure::{bad_input, wrong_argument},
-    weights,
+    table, weights,
 };
 
 /// Images a forward pass.
 const BATCH: usize = 32;
-
-/// Images of a class that were classified, and those among them that were not recognised.
-#[derive(Clone, Copy, Default)]
-struct Counts {
-    images: usize,
-    errors: usize,
-}
-
-impl Counts {
-    fn error(self) -> f64 {
-        100.0 * self.errors as f64 / self.images as f64
-    }
-}
-
-/// The error in percent and the images of a measurement: of all images alike, or the mean over the classes that have any.
-fn error_of(classes: &[Counts], balanced: bool) -> (f64, usize) {
-    let all = Counts {
-        images: classes.iter().map(|class| class.images).sum(),
-        errors: classes.iter().map(|class| class.errors).sum(),
-    };
-    let seen = classes.iter().filter(|class| class.images > 0);
-    let error = match balanced {
-        true => seen.clone().map(|class| class.error()).sum::<f64>() / seen.count() as f64,
-        false => all.error(),
-    };
-    (error, all.images)
-}
 
 pub fn run(args: &args::Eval) -> Result<()> {
     let splits = match args.split {
@@ -82,8 +55,13 @@ pub fn run(args: &args::Eval) -> Result<()> {
         }
         let model = Model::open(&args.model)?;
         let balanced = model.info().balanced;
-        let (error, images) = error_of(&classify(&model, &set, data, splits)?, balanced);
-        (error, images, balanced, None)
+        let tally = classify(&model, &set, data, splits)?;
+        let score = tally.score();
+        let error = match balanced {
+            true => score.balanced_error,
+            false => score.error,
+        };
+        (error, tally.images(), balanced, None)
     } else {
         let &[split] = splits else {
             return Err(wrong_argument(
@@ -121,7 +99,7 @@ pub fn run(args: &args::Eval) -> Result<()> {
         }
         outln!("{line}");
     } else {
-        let counted = if balanced { "balanced " } else { "" };
+        let counted = table::counted(balanced);
         outln!("{error:.2} % {counted}error on {images} images ({name})");
     }
     Ok(())
@@ -183,13 +161,8 @@ pub fn transform(info: &ModelInfo) -> Result<EvalTransform> {
     })
 }
 
-/// What a model makes of the images of splits, a count for each class of the set.
-fn classify(
-    model: &Model,
-    set: &Arc<ImageSet>,
-    path: &str,
-    splits: &[Split],
-) -> Result<Vec<Counts>> {
+/// What a model makes of the images of splits.
+fn classify(model: &Model, set: &Arc<ImageSet>, path: &str, splits: &[Split]) -> Result<Tally> {
     let info = model.info();
     let places: Vec<usize> = set
         .classes()
@@ -215,7 +188,7 @@ fn classify(
             key: StreamKey([0; 4]),
         }));
     }
-    let mut counts = vec![Counts::default(); places.len()];
+    let mut tally = Tally::new(info.classes.len());
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     for batch in Loader::new(
         Arc::clone(set),
@@ -226,10 +199,8 @@ fn classify(
     ) {
         let batch = batch?;
         let logits = model.run(&batch.images, batch.labels.len())?;
-        for (row, &label) in logits.chunks_exact(info.classes.len()).zip(&batch.labels) {
-            counts[label].images += 1;
-            counts[label].errors += usize::from(argmax(row) != places[label]);
-        }
+        let labels: Vec<usize> = batch.labels.iter().map(|&label| places[label]).collect();
+        tally.add(&logits, &labels);
     }
-    Ok(counts)
+    Ok(tally)
 }

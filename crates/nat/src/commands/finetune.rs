@@ -135,7 +135,7 @@ pub fn run(args: &args::Finetune) -> Result<ExitCode> {
             })
         );
     } else {
-        let counted = if balanced { "balanced " } else { "" };
+        let counted = table::counted(balanced);
         outln!(
             "{}: {test_error:.2} % {counted}test error, {search_error:.2} % {counted}search error; {} MAdds, {} params, {side}x{side} pixels; learning rate {}, {} steps, {seconds:.0} s",
             args.model,

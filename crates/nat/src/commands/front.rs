@@ -324,12 +324,8 @@ fn json_line(answer: &Answer, member: &Member, test: Option<&Tested>) -> Value {
     Value::Object(line)
 }
 
-/// What stands before the word error: nothing, or how it is counted.
 fn counted(answer: &Answer) -> &'static str {
-    match answer.record.config.evaluate.balanced {
-        true => "balanced ",
-        false => "",
-    }
+    table::counted(answer.record.config.evaluate.balanced)
 }
 
 fn front_table(answer: &Answer, front: &[Member], tests: Option<&[Tested]>) -> String {

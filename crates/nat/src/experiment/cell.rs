@@ -132,7 +132,7 @@ impl Cell<'_> {
             args::Command::Finetune(tuned) if self.arm.networks_of.is_none() => &tuned.model,
             _ => return Ok(()),
         };
-        weights::check_source(Path::new(sought)).map_err(|error| wrong(&failure::one_line(&error)))
+        weights::check(sought).map_err(|error| wrong(&failure::one_line(&error)))
     }
 
     /// Notes in the folder what is worked on there.

@@ -11,7 +11,7 @@ use nat_transfer::{
     as_written, checkpoint,
 };
 
-use crate::failure::bad_input;
+use crate::{failure::bad_input, table};
 
 /// High-trade-off points that are named.
 const NAMED: usize = 4;
@@ -246,10 +246,7 @@ impl Run {
 
     /// What stands before the word error: nothing, or how it is counted.
     pub fn counted(&self) -> &'static str {
-        match self.balanced {
-            true => "balanced ",
-            false => "",
-        }
+        table::counted(self.balanced)
     }
 
     /// An error as the head of a column.
